@@ -1,0 +1,1 @@
+//! The embedded single-node broker: Kafka's protocol and on-disk log

@@ -1,0 +1,1 @@
+//! Publisher and subscriber: frames through Kafka, in order, each once

@@ -1,0 +1,2 @@
+//! The `lumenbus` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Bitstream parsing: NAL units, access units and parameter sets, without decoding.

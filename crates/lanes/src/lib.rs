@@ -1,0 +1,1 @@
+//! Byte-bounded frame queues that drop whole GOPs and say so

@@ -1,0 +1,1 @@
+//! Real-time image and video transport on Apache Kafka

@@ -1,0 +1,1 @@
+//! Stages wired together: source, encoder, publisher; subscriber, decoder, sink

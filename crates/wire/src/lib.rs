@@ -1,0 +1,1 @@
+//! Frames, control records and the directory as bytes: the frozen wire format
