@@ -1,1 +1,3 @@
-//! The embedded single-node broker: Kafka's protocol and on-disk log
+//! The embedded single-node broker: Kafka's protocol and on-disk log.
+
+pub mod log;

@@ -1,0 +1,225 @@
+//! Which APIs and versions this broker speaks, and how their requests are laid out.
+//!
+//! An API is listed here only when all of it works. Versions stop before what is missing: topic
+//! ids (Produce 13, Fetch 13, Metadata 10, CreateTopics 7, DeleteTopics 6) and static members
+//! (JoinGroup 5, SyncGroup, Heartbeat and LeaveGroup 3, OffsetCommit 7).
+
+use kafka_protocol::messages::ApiKey;
+
+use super::shape::{Field, Flexible, Kind, always, between, since};
+
+/// One API: its version range and the layout of its requests.
+#[derive(Debug)]
+pub(crate) struct Api {
+    /// The API.
+    pub(crate) key: ApiKey,
+    /// Lowest version a client is told about.
+    pub(crate) advertised_min: i16,
+    /// Lowest version that is understood.
+    pub(crate) min: i16,
+    /// Highest version.
+    pub(crate) max: i16,
+    /// First version with compact lengths and tagged fields.
+    flexible_since: i16,
+    /// Layout of the request body.
+    pub(crate) layout: &'static [Field],
+}
+
+impl Api {
+    /// Whether requests of `version` have compact lengths and tagged fields.
+    pub(crate) fn flexible(&self, version: i16) -> Flexible {
+        if version >= self.flexible_since {
+            Flexible::Yes
+        } else {
+            Flexible::No
+        }
+    }
+
+    /// Whether the response header of `version` ends in tagged fields. Never for ApiVersions: a
+    /// client reads it before it knows what the broker speaks (KIP-511).
+    pub(crate) fn tagged_response_header(&self, version: i16) -> Flexible {
+        match self.key {
+            ApiKey::ApiVersions => Flexible::No,
+            _ => self.flexible(version),
+        }
+    }
+}
+
+/// The API with this key, when it is spoken here.
+pub(crate) fn find(key: i16) -> Option<&'static Api> {
+    APIS.iter().find(|api| api.key as i16 == key)
+}
+
+const fn api(
+    key: ApiKey,
+    versions: (i16, i16),
+    flexible_since: i16,
+    layout: &'static [Field],
+) -> Api {
+    Api {
+        key,
+        advertised_min: versions.0,
+        min: versions.0,
+        max: versions.1,
+        flexible_since,
+        layout,
+    }
+}
+
+/// Everything the broker speaks; ApiVersions answers from this table.
+pub(crate) static APIS: &[Api] = &[
+    Api {
+        // librdkafka silently drops compression unless Produce reaches down to version 0; message
+        // formats 0 and 1 are gone, so lower versions are still turned away (as Kafka 4 does).
+        advertised_min: 0,
+        ..api(ApiKey::Produce, (3, 12), 9, PRODUCE)
+    },
+    api(ApiKey::Fetch, (4, 12), 12, FETCH),
+    api(ApiKey::ListOffsets, (1, 7), 6, LIST_OFFSETS),
+    api(ApiKey::Metadata, (0, 9), 9, METADATA),
+    api(ApiKey::OffsetCommit, (2, 6), 8, OFFSET_COMMIT),
+    api(ApiKey::OffsetFetch, (1, 7), 6, OFFSET_FETCH),
+    api(ApiKey::FindCoordinator, (0, 4), 3, FIND_COORDINATOR),
+    api(ApiKey::JoinGroup, (0, 4), 6, JOIN_GROUP),
+    api(ApiKey::Heartbeat, (0, 2), 4, HEARTBEAT),
+    api(ApiKey::LeaveGroup, (0, 2), 4, LEAVE_GROUP),
+    api(ApiKey::SyncGroup, (0, 2), 4, SYNC_GROUP),
+    api(ApiKey::ApiVersions, (0, 3), 3, API_VERSIONS),
+    api(ApiKey::CreateTopics, (2, 6), 5, CREATE_TOPICS),
+    api(ApiKey::DeleteTopics, (1, 5), 4, DELETE_TOPICS),
+    api(ApiKey::InitProducerId, (0, 4), 2, INIT_PRODUCER_ID),
+    api(ApiKey::OffsetForLeaderEpoch, (2, 4), 4, LEADER_EPOCH),
+    api(ApiKey::DescribeConfigs, (1, 4), 4, DESCRIBE_CONFIGS),
+    api(ApiKey::DescribeCluster, (0, 1), 0, DESCRIBE_CLUSTER),
+];
+
+const I8: Kind = Kind::Fixed(1);
+const I16: Kind = Kind::Fixed(2);
+const I32: Kind = Kind::Fixed(4);
+const I64: Kind = Kind::Fixed(8);
+
+const PRODUCE: &[Field] = &[
+    always(Kind::Str),
+    always(I16),
+    always(I32),
+    always(Kind::Array(&[
+        always(Kind::Str),
+        always(Kind::Array(&[always(I32), always(Kind::Bytes)])),
+    ])),
+];
+
+const FETCH: &[Field] = &[
+    always(I32),
+    always(I32),
+    always(I32),
+    always(I32),
+    always(I8),
+    since(7, I32),
+    since(7, I32),
+    always(Kind::Array(&[
+        always(Kind::Str),
+        always(Kind::Array(&[
+            always(I32),
+            since(9, I32),
+            always(I64),
+            since(12, I32),
+            since(5, I64),
+            always(I32),
+        ])),
+    ])),
+    since(7, Kind::Array(&[always(Kind::Str), always(Kind::FixedArray(4))])),
+    since(11, Kind::Str),
+];
+
+const LIST_OFFSETS: &[Field] = &[
+    always(I32),
+    since(2, I8),
+    always(Kind::Array(&[
+        always(Kind::Str),
+        always(Kind::Array(&[always(I32), since(4, I32), always(I64)])),
+    ])),
+];
+
+const METADATA: &[Field] = &[
+    always(Kind::Array(&[always(Kind::Str)])),
+    since(4, I8),
+    since(8, I8),
+    since(8, I8),
+];
+
+const OFFSET_COMMIT: &[Field] = &[
+    always(Kind::Str),
+    always(I32),
+    always(Kind::Str),
+    between(2, 4, I64),
+    always(Kind::Array(&[
+        always(Kind::Str),
+        always(Kind::Array(&[always(I32), always(I64), since(6, I32), always(Kind::Str)])),
+    ])),
+];
+
+const OFFSET_FETCH: &[Field] = &[
+    always(Kind::Str),
+    always(Kind::Array(&[always(Kind::Str), always(Kind::FixedArray(4))])),
+    since(7, I8),
+];
+
+const FIND_COORDINATOR: &[Field] = &[
+    between(0, 3, Kind::Str),
+    since(1, I8),
+    since(4, Kind::StrArray),
+];
+
+const JOIN_GROUP: &[Field] = &[
+    always(Kind::Str),
+    always(I32),
+    since(1, I32),
+    always(Kind::Str),
+    always(Kind::Str),
+    always(Kind::Array(&[always(Kind::Str), always(Kind::Bytes)])),
+];
+
+const HEARTBEAT: &[Field] = &[always(Kind::Str), always(I32), always(Kind::Str)];
+
+const LEAVE_GROUP: &[Field] = &[always(Kind::Str), always(Kind::Str)];
+
+const SYNC_GROUP: &[Field] = &[
+    always(Kind::Str),
+    always(I32),
+    always(Kind::Str),
+    always(Kind::Array(&[always(Kind::Str), always(Kind::Bytes)])),
+];
+
+const API_VERSIONS: &[Field] = &[since(3, Kind::Str), since(3, Kind::Str)];
+
+const CREATE_TOPICS: &[Field] = &[
+    always(Kind::Array(&[
+        always(Kind::Str),
+        always(I32),
+        always(I16),
+        always(Kind::Array(&[always(I32), always(Kind::FixedArray(4))])),
+        always(Kind::Array(&[always(Kind::Str), always(Kind::Str)])),
+    ])),
+    always(I32),
+    always(I8),
+];
+
+const DELETE_TOPICS: &[Field] = &[always(Kind::StrArray), always(I32)];
+
+const INIT_PRODUCER_ID: &[Field] = &[always(Kind::Str), always(I32), since(3, I64), since(3, I16)];
+
+const LEADER_EPOCH: &[Field] = &[
+    since(3, I32),
+    always(Kind::Array(&[
+        always(Kind::Str),
+        always(Kind::Array(&[always(I32), always(I32), always(I32)])),
+    ])),
+];
+
+const DESCRIBE_CONFIGS: &[Field] = &[
+    always(Kind::Array(&[always(I8), always(Kind::Str), always(Kind::StrArray)])),
+    always(I8),
+    since(3, I8),
+];
+
+const DESCRIBE_CLUSTER: &[Field] = &[always(I8), since(1, I8)];
