@@ -8,5 +8,6 @@
 //! assert!(root.join("Cargo.toml").exists());
 //! ```
 
+pub mod kafka;
 pub mod proto;
 pub mod workspace;

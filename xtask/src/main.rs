@@ -4,6 +4,8 @@
     reason = "a command line tool prints its results"
 )]
 
+mod kafka_command;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::{proto, workspace};
@@ -17,6 +19,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Run a real Apache Kafka cluster on loopback.
+    #[command(subcommand)]
+    Kafka(kafka_command::KafkaTask),
     /// Generate crates/wire/src/proto/generated.rs from the .proto files.
     Proto {
         /// Only compare; fail on a difference.
@@ -27,6 +32,7 @@ enum Task {
 
 fn main() -> Result<()> {
     match Arguments::parse().task {
+        Task::Kafka(task) => kafka_command::run(task),
         Task::Proto { check } => {
             let mode = if check {
                 proto::Mode::Check
@@ -34,7 +40,7 @@ fn main() -> Result<()> {
                 proto::Mode::Write
             };
             println!("{}", proto::run(&workspace::root(), mode)?);
+            Ok(())
         }
     }
-    Ok(())
 }
