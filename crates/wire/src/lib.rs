@@ -1,1 +1,57 @@
-//! Frames, control records and the directory as bytes: the frozen wire format
+//! Frames, control records and the camera directory as bytes: the wire format, frozen in version 1.
+//!
+//! Data flow: encode → **envelope** → publish → Kafka → subscribe → **open** → decode.
+//! Pure: bytes in, values out; no I/O, no clock. The `.proto` files are in `proto/`, golden bytes in `fixtures/wire`.
+//!
+//! A record has two headers, `content-type` and `lb` (a [`Header`]), and a value. What the value is follows from
+//! the content type: the payload itself ([`Codec::content_type`](lumenbus_frame::Codec::content_type)), an
+//! [`Envelope`], a part of one ([`ChunkAssembler`]), several ([`content_type::BATCH`]) or nothing
+//! (a [`Control`] record).
+//!
+//! ```
+//! use bytes::Bytes;
+//! use lumenbus_frame::{CaptureTime, Codec, Epoch, FrameId, Seq};
+//! use lumenbus_wire::{Envelope, Header, Opened, RawRecord, open_record};
+//!
+//! let id = FrameId { epoch: Epoch(1 << 16), seq: Seq(3) };
+//! let mut header = Header::new(id, CaptureTime::arrival(1_700_000_000_000_000_000));
+//! let payload = Bytes::from_static(b"\xff\xd8 a picture \xff\xd9");
+//! let sealed = Envelope::Native.wrap(&mut header, Codec::Jpeg, &payload);
+//! let record = RawRecord {
+//!     content_type: Some(sealed.content_type.as_bytes()),
+//!     header: Some(header.to_bytes()),
+//!     value: Some(sealed.value),
+//! };
+//! let Opened::Frame(frame) = open_record(record)? else { panic!("a frame went in") };
+//! assert_eq!(frame.header.id, id);
+//! assert_eq!(frame.payload, payload);
+//! # Ok::<(), lumenbus_wire::WireError>(())
+//! ```
+
+mod batch;
+mod chunk;
+pub mod content_type;
+mod directory;
+mod envelope;
+mod error;
+mod fields;
+mod header;
+mod json;
+mod record;
+
+/// The generated Protobuf types, for tools that need them as they are; the rest of the crate is easier to use.
+#[path = "proto/generated.rs"]
+pub mod proto;
+
+pub use batch::{BatchItem, BatchWriter, MAX_BATCH_FRAMES};
+pub use chunk::{Assembled, ChunkAssembler, ChunkPlan, MAX_FRAME_BYTES, OpenFrame};
+pub use directory::{
+    CameraEntry, MAX_ENTRY_BYTES, MAX_LABELS, MAX_STREAMS, StreamEntry, StreamState, UnreadStream,
+};
+pub use envelope::{Envelope, HeaderPlace, Wrapped, open_value};
+pub use error::WireError;
+pub use header::{
+    Batch, Chunk, Control, FrameRef, Header, KeyframeHint, MAX_GAPS, MAX_HEADER_BYTES, Moved, Seal,
+    WIRE_VERSION,
+};
+pub use record::{ControlRecord, FrameRecord, Opened, RawRecord, open_record};

@@ -1,0 +1,491 @@
+//! The header as JSON, and the envelopes that carry it as JSON or MessagePack.
+//!
+//! JSON follows the proto3 JSON mapping with the field names of the `.proto` files: 64-bit integers
+//! are decimal strings, enums their names, bytes Base64. MessagePack is the same map with native
+//! integers and bytes. Unknown fields are ignored, unknown enum names are 0.
+
+use crate::record::{absent, unknown_content_type};
+use crate::{FrameRecord, Header, MAX_GAPS, MAX_HEADER_BYTES, WireError, proto};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use lumenbus_frame::Codec;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Deepest nesting read; the header's own is 3.
+const MAX_DEPTH: usize = 32;
+
+/// Written with padding, read with or without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+impl Header {
+    /// The header as one line of JSON, for the record header `lb-json` and for people.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let form = HeaderForm::from_message(self.to_proto());
+        serde_json::to_string(&form).expect("the form holds nothing that JSON cannot")
+    }
+
+    /// Reads what [`to_json`](Self::to_json) writes.
+    ///
+    /// # Errors
+    /// As [`Header::decode`], and [`WireError::Json`].
+    pub fn from_json(text: &str) -> Result<Self, WireError> {
+        if text.len() > MAX_HEADER_BYTES {
+            let (bytes, limit) = (text.len() as u64, MAX_HEADER_BYTES as u64);
+            return Err(WireError::TooLarge {
+                what: "the `lb-json` header",
+                bytes,
+                limit,
+            });
+        }
+        let form: HeaderForm =
+            serde_json::from_str(text).map_err(|source| WireError::Json { source })?;
+        Self::from_proto(form.into_message())
+    }
+}
+
+#[derive(Serialize)]
+struct EnvelopeOut<'a> {
+    header: HeaderForm,
+    content_type: &'a str,
+    payload: Blob,
+}
+
+pub(crate) fn to_json(header: &Header, content_type: &str, payload: &Bytes) -> Bytes {
+    let out = envelope_out(header, content_type, payload);
+    let text = serde_json::to_vec(&out).expect("the form holds nothing that JSON cannot");
+    text.into()
+}
+
+pub(crate) fn to_msgpack(header: &Header, content_type: &str, payload: &Bytes) -> Bytes {
+    let out = envelope_out(header, content_type, payload);
+    let mut bytes = Vec::with_capacity(payload.len() + 512);
+    let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    out.serialize(&mut writer)
+        .expect("the form holds nothing that MessagePack cannot");
+    bytes.into()
+}
+
+fn envelope_out<'a>(header: &Header, content_type: &'a str, payload: &Bytes) -> EnvelopeOut<'a> {
+    let header = HeaderForm::from_message(header.to_proto());
+    EnvelopeOut {
+        header,
+        content_type,
+        payload: Blob(payload.clone()),
+    }
+}
+
+#[derive(Deserialize)]
+struct JsonEnvelope<'a> {
+    header: HeaderForm,
+    #[serde(borrow)]
+    content_type: Cow<'a, str>,
+    #[serde(default)]
+    payload: Blob,
+}
+
+pub(crate) fn from_json(value: &Bytes) -> Result<FrameRecord, WireError> {
+    let read: JsonEnvelope<'_> =
+        serde_json::from_slice(value).map_err(|source| WireError::Json { source })?;
+    frame_record(read.header, &read.content_type, read.payload.0)
+}
+
+#[derive(Deserialize)]
+struct MsgpackEnvelope<'a> {
+    header: HeaderForm,
+    content_type: &'a str,
+    payload: &'a [u8],
+}
+
+pub(crate) fn from_msgpack(value: &Bytes) -> Result<FrameRecord, WireError> {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(value);
+    reader.set_max_depth(MAX_DEPTH);
+    let read = MsgpackEnvelope::deserialize(&mut reader)
+        .map_err(|source| WireError::Msgpack { source })?;
+    frame_record(
+        read.header,
+        read.content_type,
+        value.slice_ref(read.payload),
+    )
+}
+
+fn frame_record(
+    form: HeaderForm,
+    content_type: &str,
+    payload: Bytes,
+) -> Result<FrameRecord, WireError> {
+    if content_type.is_empty() {
+        return Err(absent("content_type"));
+    }
+    let codec =
+        Codec::from_content_type(content_type).ok_or_else(|| unknown_content_type(content_type))?;
+    let header = Header::from_proto(form.into_message())?;
+    Ok(FrameRecord {
+        header,
+        header_bytes: Bytes::new(),
+        codec,
+        payload,
+    })
+}
+
+/// A field as it stands in JSON, against the same field of the Protobuf message.
+trait Form {
+    type Message;
+    fn from_message(message: Self::Message) -> Self;
+    fn into_message(self) -> Self::Message;
+}
+
+macro_rules! same_in_both {
+    ($($type:ty),*) => {$(
+        impl Form for $type {
+            type Message = Self;
+            fn from_message(message: Self) -> Self {
+                message
+            }
+            fn into_message(self) -> Self {
+                self
+            }
+        }
+    )*};
+}
+same_in_both!(bool, u32, String);
+
+impl<F: Form> Form for Option<F> {
+    type Message = Option<F::Message>;
+    fn from_message(message: Self::Message) -> Self {
+        message.map(F::from_message)
+    }
+    fn into_message(self) -> Self::Message {
+        self.map(F::into_message)
+    }
+}
+
+/// A 64-bit integer: a string in JSON, whose readers have 53 bits. Both are read.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Wide<T>(T);
+
+macro_rules! wide {
+    ($($type:ty, $write:ident);*) => {$(
+        impl Form for Wide<$type> {
+            type Message = $type;
+            fn from_message(message: $type) -> Self {
+                Self(message)
+            }
+            fn into_message(self) -> $type {
+                self.0
+            }
+        }
+        impl Serialize for Wide<$type> {
+            fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+                if out.is_human_readable() { out.collect_str(&self.0) } else { out.$write(self.0) }
+            }
+        }
+    )*};
+}
+wide!(u64, serialize_u64; i64, serialize_i64);
+
+struct WideVisitor<T>(PhantomData<T>);
+
+impl<T> Visitor<'_> for WideVisitor<T>
+where
+    T: TryFrom<u64> + TryFrom<i64> + std::str::FromStr,
+{
+    type Value = Wide<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a 64-bit integer, in JSON as a decimal string")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Wide<T>, E> {
+        let range = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
+        T::try_from(number).map(Wide).map_err(|_| range(()))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Wide<T>, E> {
+        let range = |_| E::invalid_value(de::Unexpected::Signed(number), &self);
+        T::try_from(number).map(Wide).map_err(|_| range(()))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Wide<T>, E> {
+        let wrong = |_| E::invalid_value(de::Unexpected::Other("that text"), &self);
+        text.parse().map(Wide).map_err(|_| wrong(()))
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Wide<T>
+where
+    T: TryFrom<u64> + TryFrom<i64> + std::str::FromStr,
+{
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(WideVisitor(PhantomData))
+    }
+}
+
+/// Bytes: Base64 in JSON.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Blob(Bytes);
+
+impl Form for Blob {
+    type Message = Bytes;
+    fn from_message(message: Bytes) -> Self {
+        Self(message)
+    }
+    fn into_message(self) -> Bytes {
+        self.0
+    }
+}
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        if out.is_human_readable() {
+            out.collect_str(&base64::display::Base64Display::new(&self.0, &BASE64))
+        } else {
+            out.serialize_bytes(&self.0)
+        }
+    }
+}
+
+struct BlobVisitor;
+
+impl Visitor<'_> for BlobVisitor {
+    type Value = Blob;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes, in JSON as Base64")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Blob, E> {
+        let wrong = |_| E::invalid_value(de::Unexpected::Other("text that is not Base64"), &self);
+        BASE64
+            .decode(text)
+            .map(|bytes| Blob(bytes.into()))
+            .map_err(wrong)
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
+        Ok(Blob(Bytes::copy_from_slice(bytes)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(BlobVisitor)
+    }
+}
+
+/// An enum: its name in the `.proto` file; a number where this version has no name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Named<E>(i32, PhantomData<E>);
+
+impl<E> Default for Named<E> {
+    fn default() -> Self {
+        Self(0, PhantomData)
+    }
+}
+
+impl<E> Form for Named<E> {
+    type Message = i32;
+    fn from_message(message: i32) -> Self {
+        Self(message, PhantomData)
+    }
+    fn into_message(self) -> i32 {
+        self.0
+    }
+}
+
+/// The names prost generates.
+trait Names: TryFrom<i32> + Into<i32> {
+    fn name(self) -> &'static str;
+    fn from_name(name: &str) -> Option<Self>;
+}
+
+macro_rules! names {
+    ($($type:ident),*) => {$(
+        impl Names for proto::$type {
+            fn name(self) -> &'static str {
+                self.as_str_name()
+            }
+            fn from_name(name: &str) -> Option<Self> {
+                Self::from_str_name(name)
+            }
+        }
+    )*};
+}
+names!(CaptureSource, Priority, Codec, PixelFormat, GapReason);
+
+impl<E: Names> Serialize for Named<E> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match E::try_from(self.0) {
+            Ok(known) => out.serialize_str(known.name()),
+            Err(_) => out.serialize_i32(self.0),
+        }
+    }
+}
+
+impl<E: Names> Visitor<'_> for Named<E> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an enum's name or number")
+    }
+
+    fn visit_str<Err: de::Error>(self, name: &str) -> Result<Self, Err> {
+        Ok(Self(E::from_name(name).map_or(0, Into::into), PhantomData))
+    }
+
+    fn visit_i64<Err: de::Error>(self, number: i64) -> Result<Self, Err> {
+        Ok(Self(i32::try_from(number).unwrap_or(0), PhantomData))
+    }
+
+    fn visit_u64<Err: de::Error>(self, number: u64) -> Result<Self, Err> {
+        Ok(Self(i32::try_from(number).unwrap_or(0), PhantomData))
+    }
+}
+
+impl<'de, E: Names> Deserialize<'de> for Named<E> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(Self::default())
+    }
+}
+
+/// Gaps, at most [`MAX_GAPS`] of them, whatever length is claimed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(transparent)]
+struct Gaps(Vec<GapForm>);
+
+impl Form for Gaps {
+    type Message = Vec<proto::Gap>;
+    fn from_message(message: Self::Message) -> Self {
+        Self(message.into_iter().map(GapForm::from_message).collect())
+    }
+    fn into_message(self) -> Self::Message {
+        self.0.into_iter().map(GapForm::into_message).collect()
+    }
+}
+
+impl<'de> Visitor<'de> for Gaps {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("at most 1024 gaps")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Self, A::Error> {
+        while let Some(gap) = items.next_element()? {
+            if self.0.len() == MAX_GAPS {
+                return Err(de::Error::invalid_length(
+                    MAX_GAPS + 1,
+                    &"at most 1024 gaps",
+                ));
+            }
+            self.0.push(gap);
+        }
+        Ok(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Gaps {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_seq(Self::default())
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The JSON form of a message: every field of it (the compiler sees to that), `always` written or only
+/// `when set`.
+macro_rules! form {
+    ($form:ident of $message:ident {
+        always { $($shown:ident: $shown_type:ty),* }
+        when_set { $($field:ident: $type:ty),* }
+    }) => {
+        #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        struct $form {
+            $($shown: $shown_type,)*
+            $(#[serde(skip_serializing_if = "is_default")] $field: $type,)*
+        }
+
+        impl Form for $form {
+            type Message = proto::$message;
+            fn from_message(message: proto::$message) -> Self {
+                Self {
+                    $($shown: Form::from_message(message.$shown),)*
+                    $($field: Form::from_message(message.$field),)*
+                }
+            }
+            fn into_message(self) -> proto::$message {
+                proto::$message {
+                    $($shown: self.$shown.into_message(),)*
+                    $($field: self.$field.into_message(),)*
+                }
+            }
+        }
+    };
+}
+
+form!(HeaderForm of FrameHeader {
+    always {
+        version: u32, epoch: Wide<u64>, seq: Wide<u64>, capture_unix_nanos: Wide<i64>,
+        capture_source: Named<proto::CaptureSource>, keyframe: bool
+    }
+    when_set {
+        pts: Option<Wide<i64>>, keyframe_distance: Option<Wide<u64>>,
+        keyframe_offset: Option<Wide<u64>>, payload_crc32c: Option<u32>,
+        deadline_millis: Option<u32>, submit_micros: Option<u32>, queue_micros: Option<u32>,
+        discardable: bool, chunk: Option<ChunkForm>, priority: Named<proto::Priority>,
+        discontinuity: bool, stream: String, parameters: Option<ParametersForm>, gaps: Gaps,
+        batch: Option<BatchForm>, seal: Option<SealForm>, of: Option<FrameRefForm>,
+        end: Option<EndForm>, offline: Option<OfflineForm>, repeat: Option<RangeForm>,
+        moved: Option<MovedForm>
+    }
+});
+
+form!(ParametersForm of StreamParameters {
+    always {
+        codec: Named<proto::Codec>, width: u32, height: u32, timebase_numerator: u32,
+        timebase_denominator: u32
+    }
+    when_set {
+        pixel_format: Named<proto::PixelFormat>, rate_frames: u32, rate_seconds: u32,
+        codec_string: String
+    }
+});
+
+form!(GapForm of Gap {
+    always { first: Wide<u64>, reason: Named<proto::GapReason> }
+    when_set { epoch: Option<Wide<u64>>, last: Option<Wide<u64>>, discardable: bool }
+});
+
+form!(RangeForm of SeqRange { always { first: Wide<u64>, last: Wide<u64> } when_set {} });
+
+form!(ChunkForm of Chunk {
+    always { index: u32 }
+    when_set { count: u32, total_bytes: Wide<u64>, total_crc32c: u32, content_type: String }
+});
+
+form!(BatchForm of Batch {
+    always { count: u32, last_seq: Wide<u64>, content_type: String }
+    when_set {}
+});
+
+form!(SealForm of Seal {
+    always { algorithm: u32 }
+    when_set { key_id: Blob, nonce: Blob, content_type: String }
+});
+
+form!(FrameRefForm of FrameRef { always { epoch: Wide<u64>, seq: Wide<u64> } when_set {} });
+form!(EndForm of End { always {} when_set { last_seq: Option<Wide<u64>> } });
+form!(OfflineForm of Offline { always { since_unix_nanos: Wide<i64>, reason: String } when_set {} });
+form!(MovedForm of Moved { always { epoch: Wide<u64>, partition: u32 } when_set {} });
