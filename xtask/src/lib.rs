@@ -10,4 +10,5 @@
 
 pub mod kafka;
 pub mod proto;
+pub mod tidy;
 pub mod workspace;

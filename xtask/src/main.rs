@@ -6,8 +6,11 @@
 
 mod kafka_command;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use xtask::tidy::{self, Severity};
 use xtask::{proto, workspace};
 
 #[derive(Parser)]
@@ -28,10 +31,22 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Check the habits of the project that a compiler does not check.
+    Tidy,
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().task {
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
         Task::Kafka(task) => kafka_command::run(task),
         Task::Proto { check } => {
             let mode = if check {
@@ -42,5 +57,19 @@ fn main() -> Result<()> {
             println!("{}", proto::run(&workspace::root(), mode)?);
             Ok(())
         }
+        Task::Tidy => tidy(),
     }
+}
+
+fn tidy() -> Result<()> {
+    let problems = tidy::run(&workspace::root())?;
+    for problem in &problems {
+        println!("{problem}");
+    }
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
+    ensure!(errors == 0, "tidy found {errors} error(s)");
+    Ok(())
 }

@@ -11,18 +11,32 @@ pub fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// All files below `folder`, sorted, symbolic links not followed.
+/// `path` as seen from `root`; unchanged when it lies elsewhere.
+#[must_use]
+pub fn relative(root: &Path, path: &Path) -> PathBuf {
+    path.strip_prefix(root).unwrap_or(path).to_owned()
+}
+
+/// All files below `folder`, sorted; symbolic links are not followed.
 ///
 /// # Errors
 /// A folder that cannot be read.
 pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    files_below_except(folder, |_| false)
+}
+
+/// As [`files_below`], without the folders whose name `skip` accepts.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn files_below_except(folder: &Path, skip: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
         for entry in std::fs::read_dir(&next).with_context(|| format!("listing {next:?}"))? {
             let entry = entry?;
             let kind = entry.file_type()?;
-            if kind.is_dir() {
+            if kind.is_dir() && !skip(&entry.file_name().to_string_lossy()) {
                 open.push(entry.path());
             } else if kind.is_file() {
                 files.push(entry.path());

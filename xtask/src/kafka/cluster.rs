@@ -18,7 +18,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often other ports are tried when somebody took one between choice and use.
 const PORT_ATTEMPTS: u32 = 3;
-const ACL_COMMAND: &str = "org.apache.kafka.tools.AclCommand";
 
 /// A running cluster. Dropping it stops the processes, unless it was attached to or detached from.
 #[derive(Debug)]
@@ -391,7 +390,8 @@ impl KafkaCluster {
             let workers = lists.map(|list| {
                 scope.spawn(move || {
                     let list: Vec<&str> = list.iter().map(String::as_str).collect();
-                    self.tool(ACL_COMMAND, &list).map(drop)
+                    self.tool(tool::acl_command(&self.state.version), &list)
+                        .map(drop)
                 })
             });
             workers.into_iter().try_for_each(|worker| {
@@ -431,7 +431,12 @@ impl KafkaCluster {
         self.set_pid(id, None)
     }
 
+    /// Whether the process runs or the kernel has not yet closed its sockets.
     fn is_up(&mut self, id: u16) -> Result<bool, KafkaError> {
+        Ok(self.process_runs(id)? || probe::is_open(self.node(id)?.client_port))
+    }
+
+    fn process_runs(&mut self, id: u16) -> Result<bool, KafkaError> {
         if let Some(child) = self.children.get_mut(&id) {
             // Also takes the exit status, without which a killed child stays a zombie.
             return child

@@ -24,9 +24,15 @@ impl Installation {
         format!("{}/*", self.dir.join("broker").display())
     }
 
-    /// The jars of the command-line tools, as a Java class path.
+    /// The jars of the command-line tools, as a Java class path. Up to 3.9 some of them are among
+    /// the broker's jars, which are of the same release there.
     pub(crate) fn tools_class_path(&self) -> String {
-        format!("{}/*", self.dir.join("tools").display())
+        let tools = format!("{}/*", self.dir.join("tools").display());
+        if self.version.starts_with("3.") {
+            format!("{tools}:{}", self.broker_class_path())
+        } else {
+            tools
+        }
     }
 
     /// Finds an installation that [`install`] made earlier.

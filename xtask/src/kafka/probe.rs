@@ -32,6 +32,12 @@ pub(crate) fn known_brokers(port: u16) -> Result<BTreeSet<i32>> {
     broker_ids(&metadata).ok_or_else(|| Error::new(ErrorKind::InvalidData, "bad Metadata answer"))
 }
 
+/// Whether anybody listens on `port`.
+pub(crate) fn is_open(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpStream::connect_timeout(&address, TIMEOUT).is_ok()
+}
+
 /// Sends one request and returns the response body behind the correlation id.
 fn call(stream: &mut TcpStream, api: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
     const CORRELATION_ID: i32 = 7;

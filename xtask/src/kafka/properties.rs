@@ -50,8 +50,9 @@ fn common(cluster: &ClusterState, node: &NodeState) -> Vec<(String, String)> {
         ("group.initial.rebalance.delay.ms", "0"),
         // Clients choose short sessions in tests.
         ("group.min.session.timeout.ms", "1000"),
-        ("broker.session.timeout.ms", "6000"),
-        ("broker.heartbeat.interval.ms", "1000"),
+        // A killed broker is noticed, and let in again, after this time.
+        ("broker.session.timeout.ms", "3000"),
+        ("broker.heartbeat.interval.ms", "500"),
         ("controlled.shutdown.enable", "true"),
     ];
     let chosen = [

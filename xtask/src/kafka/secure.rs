@@ -2,7 +2,8 @@
 //!
 //! Brokers and controllers know each other by certificate (CN=broker), because SCRAM users live in
 //! the metadata log and cannot carry the quorum that holds it. Clients use SASL_SSL with
-//! SCRAM-SHA-256 or -512.
+//! SCRAM-SHA-256 or -512; librdkafka before 2.6 (older kcat packages) repeats the nonce in a way that
+//! brokers from 3.7.2 on refuse as invalid credentials.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

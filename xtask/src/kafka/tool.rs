@@ -7,6 +7,15 @@ use super::error::tail;
 use super::process::{JAVA_FLAGS, logging_flags};
 use super::state::ClusterState;
 
+/// Where the tool for access rights is: in the broker's jars up to 3.9.
+pub(crate) fn acl_command(version: &str) -> &'static str {
+    if version.starts_with("3.") {
+        "kafka.admin.AclCommand"
+    } else {
+        "org.apache.kafka.tools.AclCommand"
+    }
+}
+
 /// Runs a main class to its end and returns what it printed.
 pub(crate) fn run(
     class_path: &str,
