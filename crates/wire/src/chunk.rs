@@ -3,7 +3,7 @@
 use crate::envelope::open_value;
 use crate::record::absent;
 use crate::{Chunk, FrameRecord, Header, WireError, content_type};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use lumenbus_frame::FrameId;
 
 /// Largest frame a reader puts together unless told otherwise, in bytes (an uncompressed 8K RGB
@@ -157,7 +157,7 @@ struct Open {
     total_bytes: usize,
     first_offset: u64,
     next_index: u32,
-    held: BytesMut,
+    held: Vec<u8>,
 }
 
 /// A frame of which chunks are missing.
@@ -309,7 +309,7 @@ impl Open {
             chunk,
             first_offset,
             next_index: 0,
-            held: BytesMut::new(),
+            held: Vec::new(),
         })
     }
 
@@ -370,7 +370,7 @@ impl Open {
         // Doubling up to the total: never more than twice what has arrived.
         let needed = part.len().max(self.held.len()).min(left);
         if self.held.capacity() - self.held.len() < part.len() {
-            self.held.reserve(needed);
+            self.held.reserve_exact(needed);
         }
         self.held.extend_from_slice(part);
         self.next_index += 1;
@@ -384,7 +384,7 @@ impl Open {
         // Chunk 0's own checksum is over its part.
         header.payload_crc32c = None;
         let opened = (header, self.header_bytes);
-        let mut record = open_value(&self.chunk.content_type, Some(opened), self.held.freeze())?;
+        let mut record = open_value(&self.chunk.content_type, Some(opened), self.held.into())?;
         record.header.payload_crc32c = record.header.payload_crc32c.or(whole_crc32c);
         Ok(record)
     }

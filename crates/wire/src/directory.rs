@@ -1,6 +1,6 @@
 //! The camera directory: the values of the compacted topic `lumenbus.cameras`.
 
-use crate::fields::Fields;
+use crate::fields::{Fields, check_version, check_version_first};
 use crate::header::{
     check_gap_count, codec_from_proto, codec_to_proto, gap_from_proto, gap_to_proto,
     parameters_from_proto, parameters_to_proto, range_from_proto, range_to_proto,
@@ -135,6 +135,7 @@ impl CameraEntry {
     /// An unknown major version, an entry beyond the limits, or bytes that are no entry.
     pub fn decode(value: &[u8]) -> Result<Self, WireError> {
         check_entry_bytes(value.len())?;
+        check_version_first(value)?;
         let (mut labels, mut streams) = (0, Vec::new());
         for field in Fields::new(value) {
             let (tag, content) = field.map_err(directory_error)?;
@@ -145,12 +146,7 @@ impl CameraEntry {
             check_counts(labels, streams.len())?;
         }
         let head = EntryHead::decode(value).map_err(directory_error)?;
-        if head.version != WIRE_VERSION {
-            return Err(WireError::Version {
-                found: head.version,
-                supported: WIRE_VERSION,
-            });
-        }
+        check_version(head.version)?;
         let labels = head
             .labels
             .into_iter()
@@ -174,12 +170,16 @@ impl CameraEntry {
         };
         match StreamEntry::from_proto(&message) {
             Ok(stream) => self.merge_stream(stream),
-            Err(_) => self.unread.extend(UnreadStream::new(&message, stream)),
+            Err(_) => UnreadStream::new(&message, stream)
+                .into_iter()
+                .for_each(|unread| self.merge_unread(unread)),
         }
     }
 
     /// Takes in a newer record of the same camera: per stream the highest epoch wins (of equals the
     /// newer record), and name, group and labels are the newer record's.
+    ///
+    /// Beyond [`MAX_STREAMS`] those with the lowest epoch are dropped.
     pub fn merge(&mut self, newer: Self) {
         self.name = newer.name;
         self.group = newer.group;
@@ -207,6 +207,7 @@ impl CameraEntry {
             Some(known) => *known = stream,
             None => self.streams.push(stream),
         }
+        self.drop_oldest();
     }
 
     fn merge_unread(&mut self, stream: UnreadStream) {
@@ -230,6 +231,19 @@ impl CameraEntry {
         self.unread
             .retain(|known| !known.is(&stream.topic, &stream.name));
         self.unread.push(stream);
+        self.drop_oldest();
+    }
+
+    /// Keeps to [`MAX_STREAMS`], whatever is merged: the oldest session goes.
+    fn drop_oldest(&mut self) {
+        if self.streams.len() + self.unread.len() <= MAX_STREAMS {
+            return;
+        }
+        let read = self.streams.iter().map(|stream| stream.epoch);
+        let unread = self.unread.iter().map(|stream| stream.epoch);
+        let oldest = read.chain(unread).min();
+        self.streams.retain(|stream| Some(stream.epoch) != oldest);
+        self.unread.retain(|stream| Some(stream.epoch) != oldest);
     }
 }
 

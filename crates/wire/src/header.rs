@@ -1,6 +1,6 @@
 //! The header `lb`: typed on this side, Protobuf on the other.
 
-use crate::fields::Fields;
+use crate::fields::{Fields, check_version, check_version_first};
 use crate::proto;
 use crate::{WireError, content_type};
 use bytes::{Bytes, BytesMut};
@@ -243,6 +243,7 @@ impl Header {
                 limit,
             });
         }
+        check_version_first(bytes)?;
         // Many empty messages are far larger decoded than encoded, so they are counted first.
         if bytes.len() > MAX_GAPS {
             let mut gaps = 0_usize;
@@ -299,12 +300,7 @@ impl Header {
 
     /// Checks a decoded message.
     pub(crate) fn from_proto(message: proto::FrameHeader) -> Result<Self, WireError> {
-        if message.version != WIRE_VERSION {
-            return Err(WireError::Version {
-                found: message.version,
-                supported: WIRE_VERSION,
-            });
-        }
+        check_version(message.version)?;
         check_gap_count(message.gaps.len())?;
         let control = control_from_proto(&message)?;
         Ok(Self {

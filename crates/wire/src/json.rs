@@ -4,6 +4,7 @@
 //! are decimal strings, enums their names, bytes Base64. MessagePack is the same map with native
 //! integers and bytes. Unknown fields are ignored, unknown enum names are 0.
 
+use crate::fields::check_version;
 use crate::record::{absent, unknown_content_type};
 use crate::{FrameRecord, Header, MAX_GAPS, MAX_HEADER_BYTES, WireError, proto};
 use base64::Engine as _;
@@ -84,18 +85,39 @@ fn envelope_out<'a>(header: &Header, content_type: &'a str, payload: &Bytes) -> 
     }
 }
 
+/// What must be readable of an envelope of any version.
+#[derive(Deserialize)]
+struct AnyEnvelope {
+    header: AnyHeader,
+}
+
+#[derive(Deserialize)]
+struct AnyHeader {
+    version: u32,
+}
+
+/// An envelope of another version is called that, not damaged.
+fn unreadable(version: Option<AnyEnvelope>, error: WireError) -> WireError {
+    version
+        .and_then(|envelope| check_version(envelope.header.version).err())
+        .unwrap_or(error)
+}
+
 #[derive(Deserialize)]
 struct JsonEnvelope<'a> {
     header: HeaderForm,
     #[serde(borrow)]
     content_type: Cow<'a, str>,
-    #[serde(default)]
     payload: Blob,
 }
 
 pub(crate) fn from_json(value: &Bytes) -> Result<FrameRecord, WireError> {
-    let read: JsonEnvelope<'_> =
-        serde_json::from_slice(value).map_err(|source| WireError::Json { source })?;
+    let read: JsonEnvelope<'_> = serde_json::from_slice(value).map_err(|source| {
+        unreadable(
+            serde_json::from_slice(value).ok(),
+            WireError::Json { source },
+        )
+    })?;
     frame_record(read.header, &read.content_type, read.payload.0)
 }
 
@@ -107,15 +129,16 @@ struct MsgpackEnvelope<'a> {
 }
 
 pub(crate) fn from_msgpack(value: &Bytes) -> Result<FrameRecord, WireError> {
+    let read: MsgpackEnvelope<'_> = msgpack(value)
+        .map_err(|source| unreadable(msgpack(value).ok(), WireError::Msgpack { source }))?;
+    let payload = value.slice_ref(read.payload);
+    frame_record(read.header, read.content_type, payload)
+}
+
+fn msgpack<'a, T: Deserialize<'a>>(value: &'a Bytes) -> Result<T, rmp_serde::decode::Error> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(value);
     reader.set_max_depth(MAX_DEPTH);
-    let read = MsgpackEnvelope::deserialize(&mut reader)
-        .map_err(|source| WireError::Msgpack { source })?;
-    frame_record(
-        read.header,
-        read.content_type,
-        value.slice_ref(read.payload),
-    )
+    T::deserialize(&mut reader)
 }
 
 fn frame_record(

@@ -54,4 +54,7 @@ pub use header::{
     Batch, Chunk, Control, FrameRef, Header, KeyframeHint, MAX_GAPS, MAX_HEADER_BYTES, Moved, Seal,
     WIRE_VERSION,
 };
-pub use record::{ControlRecord, FrameRecord, Opened, RawRecord, open_record};
+pub use record::{
+    CONTENT_TYPE_HEADER, ControlRecord, FRAME_HEADER, FrameRecord, JSON_HEADER, Opened, RawRecord,
+    open_record,
+};

@@ -5,6 +5,13 @@ use crate::{BatchItem, Control, Header, WireError, content_type};
 use bytes::Bytes;
 use lumenbus_frame::Codec;
 
+/// Record header with the content type.
+pub const CONTENT_TYPE_HEADER: &str = "content-type";
+/// Record header with the [`Header`] in Protobuf.
+pub const FRAME_HEADER: &str = "lb";
+/// Record header with the [`Header`] as JSON, when asked for.
+pub const JSON_HEADER: &str = "lb-json";
+
 /// What a consumer hands over: the two headers and the value of one record.
 #[derive(Debug, Clone)]
 pub struct RawRecord<'a> {
