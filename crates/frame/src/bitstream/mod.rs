@@ -33,6 +33,8 @@ mod parameter_sets;
 mod split;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use bits::BitError;
 pub use configuration::{DecoderConfiguration, LengthSize};

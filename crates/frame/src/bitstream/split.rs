@@ -145,7 +145,9 @@ impl AccessUnitSplitter {
                 return Ok(Some(unit));
             }
         }
-        self.give_up_if_too_large();
+        if let Some(unit) = self.give_up_if_too_large()? {
+            return Ok(Some(unit));
+        }
         match self.skip.take_if(|_| self.has_ended) {
             Some(skip) => Err(self.too_large(skip.lost_units + u64::from(skip.in_remainder))),
             None => Ok(None),
@@ -209,14 +211,21 @@ impl AccessUnitSplitter {
         Ok(None)
     }
 
-    fn give_up_if_too_large(&mut self) {
-        if self.buffer.len() <= self.limit_bytes {
-            return;
+    /// Lets go of an open unit that has become too large; gives the unit before it, if that was still held.
+    fn give_up_if_too_large(&mut self) -> Result<Option<Bytes>, BitstreamError> {
+        let end = self.buffer.len();
+        if end <= self.limit_bytes {
+            return Ok(None);
         }
+        let held_nal = self.scanner.open.is_some();
+        // The open NAL unit's beginning tells already whether it belongs to the next picture.
+        let cut = self.scanner.close_nal(&self.buffer, end);
+        let before = cut.map_or(Ok(None), |cut| {
+            let unit = self.take_front(cut);
+            self.admit(unit)
+        });
         // The last three bytes may be the beginning of a start code.
-        let gone = self.buffer.len() - 3;
-        let held_nal = self.scanner.open.take().is_some();
-        self.buffer.advance(gone);
+        self.buffer.advance(self.buffer.len().saturating_sub(3));
         self.scanner.scanned = 0;
         if held_nal || self.skip.is_some() {
             let skip = self.skip.get_or_insert(Skip {
@@ -225,6 +234,7 @@ impl AccessUnitSplitter {
             });
             skip.in_remainder = true;
         }
+        before
     }
 }
 

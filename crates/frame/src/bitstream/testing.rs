@@ -25,15 +25,6 @@ impl BitWriter {
             .for_each(|bit| self.bits.push(code >> bit & 1 == 1));
     }
 
-    pub(super) fn se(&mut self, value: i32) {
-        let magnitude = value.unsigned_abs();
-        self.ue(if value > 0 {
-            2 * magnitude - 1
-        } else {
-            2 * magnitude
-        });
-    }
-
     /// With the RBSP stop bit and emulation prevention.
     pub(super) fn finish_escaped(mut self) -> Vec<u8> {
         self.bits.push(true);
