@@ -1,7 +1,7 @@
 //! The camera directory: the values of the compacted topic `lumenbus.cameras`.
 
 use crate::fields::{Fields, check_version, check_version_first};
-use crate::header::{
+use crate::message::{
     check_gap_count, codec_from_proto, codec_to_proto, gap_from_proto, gap_to_proto,
     parameters_from_proto, parameters_to_proto, range_from_proto, range_to_proto,
     stream_from_proto, stream_to_proto,

@@ -35,8 +35,10 @@ mod directory;
 mod envelope;
 mod error;
 mod fields;
+mod form;
 mod header;
 mod json;
+mod message;
 mod record;
 
 /// The generated Protobuf types, for tools that need them as they are; the rest of the crate is easier to use.

@@ -1,0 +1,384 @@
+//! One record of every form of version 1, with all fields fixed: the source of the golden bytes.
+#![expect(dead_code, reason = "each test binary uses a part")]
+
+use bytes::Bytes;
+use lumenbus_frame::{
+    CaptureSource, CaptureTime, Codec, Deadline, Dimensions, Epoch, FrameId, FrameRate, Gap,
+    GapReason, PixelFormat, Priority, Seq, SeqRange, StreamName, StreamParameters, Timebase,
+    TopicName,
+};
+use lumenbus_wire::{
+    BatchWriter, CameraEntry, ChunkPlan, Control, Envelope, FrameRef, Header, HeaderPlace,
+    KeyframeHint, Moved, Opened, RawRecord, Seal, StreamEntry, StreamState, WireError,
+    content_type, open_record,
+};
+use std::sync::Arc;
+
+/// A record as a consumer gets it.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub name: &'static str,
+    pub content_type: &'static str,
+    pub lb: Option<Bytes>,
+    pub value: Bytes,
+}
+
+impl Sample {
+    pub fn record(&self) -> RawRecord<'_> {
+        RawRecord {
+            content_type: Some(self.content_type.as_bytes()),
+            header: self.lb.clone(),
+            value: Some(self.value.clone()),
+        }
+    }
+
+    pub fn open(&self) -> Result<Opened, WireError> {
+        open_record(self.record())
+    }
+}
+
+pub const EPOCH: Epoch = Epoch((1_750_000_000_000 << 16) | 0xbeef);
+pub const CAPTURE_NANOS: i64 = 1_750_000_012_345_678_901;
+
+pub fn header(seq: u64) -> Header {
+    let id = FrameId {
+        epoch: EPOCH,
+        seq: Seq(seq),
+    };
+    Header::new(id, CaptureTime::arrival(CAPTURE_NANOS))
+}
+
+/// The largest header of an ordinary delta frame: everything that such a frame can carry, a day into
+/// an epoch of 30 frames a second, offsets beyond 2^33, two seconds in each stage.
+pub fn worst_delta() -> Header {
+    let seq = 30 * 86_400 - 1;
+    Header {
+        capture: CaptureTime {
+            unix_nanos: CAPTURE_NANOS,
+            source: CaptureSource::Rtcp,
+        },
+        pts: Some(90_000 * 86_400),
+        is_discardable: true,
+        priority: Priority::High,
+        deadline: Some(Deadline {
+            after_capture_millis: 60_000,
+        }),
+        keyframe: Some(KeyframeHint {
+            seq: Seq(seq - 299),
+            offset: (1 << 33) + 12_345,
+        }),
+        payload_crc32c: Some(0xdead_beef),
+        submit_micros: Some(2_000_000),
+        queue_micros: Some(2_000_000),
+        ..header(seq)
+    }
+}
+
+pub fn keyframe() -> Header {
+    Header {
+        pts: Some(-3_000),
+        is_keyframe: true,
+        is_discontinuity: true,
+        parameters: Some(Arc::new(StreamParameters {
+            codec: Codec::H264,
+            dimensions: Dimensions::new(1920, 1080),
+            pixel_format: None,
+            timebase: Timebase::MPEG,
+            frame_rate: Some(FrameRate {
+                frames: 30_000,
+                seconds: 1_001,
+            }),
+            codec_string: Some("avc1.640028".to_owned()),
+        })),
+        gaps: gaps(),
+        ..header(41)
+    }
+}
+
+fn gaps() -> Vec<Gap> {
+    let unknown_end = Gap {
+        epoch: Some(Epoch(EPOCH.0 - (1 << 16))),
+        last: None,
+        ..Gap::new(Seq(7), Seq(7), GapReason::SourceLost)
+    };
+    let discardable = Gap {
+        is_discardable: true,
+        ..Gap::new(Seq(33), Seq(40), GapReason::Overflow)
+    };
+    vec![unknown_end, discardable]
+}
+
+fn payload() -> Bytes {
+    Bytes::from_static(b"\xff\xd8 picture \x00\x01\x02\xff\xd9")
+}
+
+fn wrapped(name: &'static str, envelope: Envelope, mut header: Header, codec: Codec) -> Sample {
+    let wrapped = envelope.wrap(&mut header, codec, &payload());
+    let lb = (wrapped.header_place == HeaderPlace::Record).then(|| header.to_bytes());
+    Sample {
+        name,
+        content_type: wrapped.content_type,
+        lb,
+        value: wrapped.value,
+    }
+}
+
+fn still(codec: Codec) -> Header {
+    let of = Some(FrameRef {
+        id: FrameId {
+            epoch: Epoch(EPOCH.0 + 1),
+            seq: Seq(77),
+        },
+    });
+    let pixel_format = (codec == Codec::Raw).then_some(PixelFormat::I420);
+    let plain = StreamParameters::new(codec, Dimensions::new(7, 5));
+    let parameters = Some(Arc::new(StreamParameters {
+        pixel_format,
+        ..plain
+    }));
+    let stream = Some(StreamName::new("sub-2").unwrap());
+    Header {
+        is_keyframe: true,
+        of,
+        parameters,
+        stream,
+        ..header(5)
+    }
+}
+
+fn natives() -> Vec<Sample> {
+    let native = |name, header, codec| wrapped(name, Envelope::Native, header, codec);
+    let mut unknown = native("native-unknown-fields", worst_delta(), Codec::H265);
+    unknown.lb = unknown.lb.map(|lb| with_unknown_fields(&lb));
+    vec![
+        native("native-delta", worst_delta(), Codec::H264),
+        native("native-keyframe", keyframe(), Codec::H264),
+        native("native-first", header(0), Codec::Av1),
+        native("native-jpeg", still(Codec::Jpeg), Codec::Jpeg),
+        native("native-png", still(Codec::Png), Codec::Png),
+        native("native-webp", still(Codec::Webp), Codec::Webp),
+        native("native-jpeg2000", still(Codec::Jpeg2000), Codec::Jpeg2000),
+        native("native-raw", still(Codec::Raw), Codec::Raw),
+        unknown,
+    ]
+}
+
+/// A varint field 1000 and a bytes field 1001, as a later minor version may add.
+pub fn with_unknown_fields(message: &[u8]) -> Bytes {
+    let mut bytes = message.to_vec();
+    prost::encoding::uint64::encode(1000, &77, &mut bytes);
+    prost::encoding::string::encode(1001, &"later".to_owned(), &mut bytes);
+    bytes.into()
+}
+
+fn enveloped() -> Vec<Sample> {
+    vec![
+        wrapped(
+            "protobuf-keyframe",
+            Envelope::Protobuf,
+            keyframe(),
+            Codec::H264,
+        ),
+        wrapped(
+            "protobuf-still",
+            Envelope::Protobuf,
+            still(Codec::Jpeg),
+            Codec::Jpeg,
+        ),
+        wrapped(
+            "msgpack-keyframe",
+            Envelope::Msgpack,
+            keyframe(),
+            Codec::H264,
+        ),
+        wrapped(
+            "msgpack-still",
+            Envelope::Msgpack,
+            still(Codec::Jpeg),
+            Codec::Jpeg,
+        ),
+        wrapped("json-keyframe", Envelope::Json, keyframe(), Codec::H264),
+        wrapped(
+            "json-still",
+            Envelope::Json,
+            still(Codec::Jpeg),
+            Codec::Jpeg,
+        ),
+    ]
+}
+
+fn chunks(names: [&'static str; 3], envelope: Envelope) -> Vec<Sample> {
+    let mut header = keyframe();
+    let wrapped = envelope.wrap(&mut header, Codec::H264, &payload());
+    let part_bytes = wrapped.value.len().div_ceil(names.len());
+    let plan = ChunkPlan::new(wrapped.value, wrapped.content_type, part_bytes);
+    let sample = |(name, (chunk, part)): (_, (_, Bytes))| Sample {
+        name,
+        content_type: content_type::CHUNK,
+        lb: Some(header.for_chunk(chunk, &part).to_bytes()),
+        value: part,
+    };
+    names.into_iter().zip(plan).map(sample).collect()
+}
+
+fn batch() -> Sample {
+    let mut writer = BatchWriter::new();
+    let first = Header {
+        is_keyframe: true,
+        ..header(10)
+    };
+    let gap = Gap::new(Seq(12), Seq(13), GapReason::Expired);
+    let third = Header {
+        gaps: vec![gap],
+        ..header(14)
+    };
+    for (mut header, payload) in [
+        (first.clone(), Bytes::from_static(b"one")),
+        (header(11), Bytes::new()),
+        (third, Bytes::from_static(b"three")),
+    ] {
+        writer.push(&mut header, Codec::H264, &payload).unwrap();
+    }
+    let (batch, value) = writer.finish().unwrap();
+    let header = Header {
+        batch: Some(batch),
+        ..first
+    };
+    Sample {
+        name: "batch",
+        content_type: content_type::BATCH,
+        lb: Some(header.to_bytes()),
+        value,
+    }
+}
+
+fn control(name: &'static str, control: Control, gaps: Vec<Gap>) -> Sample {
+    let content_type = control.content_type();
+    let header = Header {
+        control: Some(control),
+        gaps,
+        ..header(42)
+    };
+    let lb = Some(header.to_bytes());
+    Sample {
+        name,
+        content_type,
+        lb,
+        value: Bytes::new(),
+    }
+}
+
+fn controls() -> Vec<Sample> {
+    let offline = Control::Offline {
+        since_unix_nanos: CAPTURE_NANOS,
+        reason: "no answer from 192.0.2.7".to_owned(),
+    };
+    let moved = Moved {
+        epoch: Epoch(EPOCH.0 + (5 << 16)),
+        partition: 11,
+    };
+    let range = SeqRange {
+        first: Seq(30),
+        last: Seq(41),
+    };
+    vec![
+        control("gap", Control::Gap, gaps()),
+        control(
+            "end",
+            Control::End {
+                last_seq: Some(Seq(41)),
+            },
+            Vec::new(),
+        ),
+        control("end-empty", Control::End { last_seq: None }, Vec::new()),
+        control("offline", offline, Vec::new()),
+        control("repeat", Control::Repeat(range), Vec::new()),
+        control("moved", Control::Moved(moved), Vec::new()),
+    ]
+}
+
+fn sealed() -> Sample {
+    let value = Bytes::from_static(b"these bytes mean nothing");
+    let seal = Seal {
+        algorithm: 1,
+        key_id: Bytes::from_static(b"key-1"),
+        nonce: Bytes::from_static(&[9; 12]),
+        content_type: "image/jpeg".to_owned(),
+    };
+    let header = Header {
+        seal: Some(seal),
+        payload_crc32c: Some(crc32c::crc32c(&value)),
+        ..header(3)
+    };
+    Sample {
+        name: "sealed",
+        content_type: content_type::SEALED,
+        lb: Some(header.to_bytes()),
+        value,
+    }
+}
+
+fn future() -> Sample {
+    let mut sample = wrapped("future-major", Envelope::Native, header(1), Codec::Jpeg);
+    let mut lb = sample.lb.unwrap().to_vec();
+    // The first field is the version.
+    lb[1] = 2;
+    sample.lb = Some(lb.into());
+    sample
+}
+
+/// Every form.
+pub fn all() -> Vec<Sample> {
+    let mut all = natives();
+    all.extend(enveloped());
+    all.extend(chunks(["chunk-0", "chunk-1", "chunk-2"], Envelope::Native));
+    let names = ["chunk-protobuf-0", "chunk-protobuf-1", "chunk-protobuf-2"];
+    all.extend(chunks(names, Envelope::Protobuf));
+    all.push(batch());
+    all.extend(controls());
+    all.push(sealed());
+    all.push(future());
+    all
+}
+
+pub fn directory() -> CameraEntry {
+    let stream = |topic: &str, name: &str, partition| StreamEntry {
+        topic: TopicName::new(topic).unwrap(),
+        name: StreamName::new(name).unwrap(),
+        partition,
+        epoch: EPOCH,
+        codec: Codec::Jpeg,
+        state: StreamState::Live,
+        last_seq: None,
+        gaps: Vec::new(),
+        next_offset: None,
+        updated_unix_nanos: CAPTURE_NANOS,
+        parameters: None,
+        repeat: None,
+        moved_from: None,
+    };
+    let video = StreamEntry {
+        codec: Codec::H264,
+        parameters: keyframe().parameters,
+        moved_from: Some(3),
+        ..stream("raw_video", "main", 7)
+    };
+    let stills = StreamEntry {
+        state: StreamState::Ended,
+        last_seq: Some(Seq(99)),
+        gaps: gaps(),
+        next_offset: Some(1 << 33),
+        repeat: Some(SeqRange {
+            first: Seq(50),
+            last: Seq(60),
+        }),
+        ..stream("raw_images", "sub-2", 0)
+    };
+    CameraEntry {
+        name: "Gate 7, north".to_owned(),
+        group: "yard".to_owned(),
+        labels: vec![("site".to_owned(), "Lübeck".to_owned())],
+        streams: vec![video, stills],
+        unread: Vec::new(),
+    }
+}
