@@ -127,7 +127,10 @@ const FETCH: &[Field] = &[
             always(I32),
         ])),
     ])),
-    since(7, Kind::Array(&[always(Kind::Str), always(Kind::FixedArray(4))])),
+    since(
+        7,
+        Kind::Array(&[always(Kind::Str), always(Kind::FixedArray(4))]),
+    ),
     since(11, Kind::Str),
 ];
 
@@ -154,13 +157,21 @@ const OFFSET_COMMIT: &[Field] = &[
     between(2, 4, I64),
     always(Kind::Array(&[
         always(Kind::Str),
-        always(Kind::Array(&[always(I32), always(I64), since(6, I32), always(Kind::Str)])),
+        always(Kind::Array(&[
+            always(I32),
+            always(I64),
+            since(6, I32),
+            always(Kind::Str),
+        ])),
     ])),
 ];
 
 const OFFSET_FETCH: &[Field] = &[
     always(Kind::Str),
-    always(Kind::Array(&[always(Kind::Str), always(Kind::FixedArray(4))])),
+    always(Kind::Array(&[
+        always(Kind::Str),
+        always(Kind::FixedArray(4)),
+    ])),
     since(7, I8),
 ];
 
@@ -217,7 +228,11 @@ const LEADER_EPOCH: &[Field] = &[
 ];
 
 const DESCRIBE_CONFIGS: &[Field] = &[
-    always(Kind::Array(&[always(I8), always(Kind::Str), always(Kind::StrArray)])),
+    always(Kind::Array(&[
+        always(I8),
+        always(Kind::Str),
+        always(Kind::StrArray),
+    ])),
     always(I8),
     since(3, I8),
 ];

@@ -77,7 +77,10 @@ impl fmt::Display for Misshapen {
             Self::Truncated => f.write_str("a length points behind the end of the request"),
             Self::NegativeLength => f.write_str("a length is below -1"),
             Self::TooManyElements => {
-                write!(f, "more than {MAX_REQUEST_ELEMENTS} elements in one request")
+                write!(
+                    f,
+                    "more than {MAX_REQUEST_ELEMENTS} elements in one request"
+                )
             }
         }
     }
@@ -284,7 +287,10 @@ mod tests {
     #[test]
     fn tagged_fields_are_counted_and_skipped() {
         assert_eq!(tagged_fields_len(&[1, 7, 2, 0xaa, 0xbb, 9]), Ok(5));
-        assert_eq!(tagged_fields_len(&[1, 7, 3, 0xaa]), Err(Misshapen::Truncated));
+        assert_eq!(
+            tagged_fields_len(&[1, 7, 3, 0xaa]),
+            Err(Misshapen::Truncated)
+        );
         assert_eq!(
             tagged_fields_len(&[0xff, 0xff, 0xff, 0xff, 0x0f]),
             Err(Misshapen::TooManyElements)

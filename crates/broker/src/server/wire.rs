@@ -65,12 +65,16 @@ pub(crate) struct Frame {
 
 /// The budget that requests above [`LARGE_REQUEST_BYTES`] share.
 pub(crate) fn request_budget(limits: &Limits) -> Arc<Semaphore> {
-    let bytes = limits.large_request_budget_bytes.max(limits.max_request_bytes);
+    let bytes = limits
+        .large_request_budget_bytes
+        .max(limits.max_request_bytes);
     Arc::new(Semaphore::new(budget_units(bytes)))
 }
 
 fn budget_units(bytes: usize) -> usize {
-    bytes.div_ceil(BUDGET_UNIT_BYTES).min(Semaphore::MAX_PERMITS)
+    bytes
+        .div_ceil(BUDGET_UNIT_BYTES)
+        .min(Semaphore::MAX_PERMITS)
 }
 
 /// Cuts requests out of a byte stream. Every method is cancel safe.
@@ -322,7 +326,10 @@ mod tests {
         ] {
             let mut sent = length.to_be_bytes().to_vec();
             sent.extend(i16::to_be_bytes(key));
-            let error = reader(&sent[..], Limits::default()).next().await.unwrap_err();
+            let error = reader(&sent[..], Limits::default())
+                .next()
+                .await
+                .unwrap_err();
             match error {
                 WireError::TooLarge { .. } => assert!(large),
                 WireError::TooShort { .. } => assert!(!large),
@@ -352,13 +359,18 @@ mod tests {
         let reply = Reply::framed(BytesMut::from(&[0; 4][..]), parts.clone());
         let total = reply.len();
         let writer = tokio::spawn(async move {
-            write(&mut ours, reply, Duration::from_secs(5)).await.unwrap();
+            write(&mut ours, reply, Duration::from_secs(5))
+                .await
+                .unwrap();
         });
         let mut received = Vec::new();
         theirs.read_to_end(&mut received).await.unwrap();
         writer.await.unwrap();
         assert_eq!(received.len(), total);
-        assert_eq!(received[..4], i32::try_from(total - 4).unwrap().to_be_bytes());
+        assert_eq!(
+            received[..4],
+            i32::try_from(total - 4).unwrap().to_be_bytes()
+        );
         assert_eq!(received[4..], parts.concat());
     }
 }

@@ -1,0 +1,77 @@
+//! One connection: requests are answered one after the other, in the order they came.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Server;
+use super::access::Peer;
+use super::dispatch::{self, BadRequest};
+use super::wire::{self, FrameReader, WireError};
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    BadRequest(#[from] BadRequest),
+    #[error("the broker is stopping")]
+    Stopping,
+}
+
+impl Ended {
+    /// Whether an operator should see it: the peer did what no client should.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        match self {
+            Self::Wire(WireError::TooLarge { .. } | WireError::TooShort { .. }) => true,
+            Self::BadRequest(_) => true,
+            Self::Wire(_) | Self::Stopping => false,
+        }
+    }
+}
+
+/// Serves a connection until one side ends it. The streams may be anything that carries bytes, so
+/// encryption goes below this.
+pub(crate) async fn serve<R, W>(server: Arc<Server>, peer: Peer, reader: R, mut writer: W) -> Ended
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let limits = Arc::clone(&server.limits);
+    let mut requests = FrameReader::new(reader, limits, Arc::clone(&server.request_budget));
+    loop {
+        if let Err(ended) = exchange(&server, &peer, &mut requests, &mut writer).await {
+            return ended;
+        }
+    }
+}
+
+async fn exchange<R, W>(
+    server: &Server,
+    peer: &Peer,
+    requests: &mut FrameReader<R>,
+    writer: &mut W,
+) -> Result<(), Ended>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let frame = tokio::select! {
+        biased;
+        frame = requests.next() => frame?,
+        () = server.stopping() => return Err(Ended::Stopping),
+    };
+    // Only answers that wait for something (a fetch, a group) are still pending when the watch for
+    // a closed connection gets its turn; giving those up loses nothing.
+    let reply = tokio::select! {
+        biased;
+        reply = dispatch::answer(server, peer, frame.bytes.clone()) => reply?,
+        closed = requests.watch_for_close() => return Err(closed.into()),
+    };
+    drop(frame);
+    if let Some(reply) = reply {
+        wire::write(writer, reply, server.limits.stall_timeout).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! One module per family of APIs. A handler gets a decoded request and gives back a response;
+//! what is wrong with one topic or partition is an error code in it, never the end of a connection.
+
+pub(crate) mod cluster;
+pub(crate) mod configs;
+pub(crate) mod fetch;
+pub(crate) mod fetch_response;
+pub(crate) mod group;
+pub(crate) mod list_offsets;
+pub(crate) mod offsets;
+pub(crate) mod produce;
+pub(crate) mod topics;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::protocol::StrBytes;
+
+use crate::log::LogError;
+
+/// A broker of one can't lose its leadership: the only leader epoch there is comes with the log.
+pub(crate) const NO_OFFSET: i64 = -1;
+/// No time, and "latest" in ListOffsets.
+pub(crate) const NO_TIMESTAMP: i64 = -1;
+/// Why transactional ids are refused.
+pub(crate) const NO_TRANSACTIONS: &str =
+    "transactions are not supported by this broker; leave transactional.id unset";
+
+/// The protocol's code for a result.
+pub(crate) fn code<T>(result: Result<T, ResponseError>) -> i16 {
+    result.err().map_or(0, |error| error.code())
+}
+
+/// A string for a response.
+pub(crate) fn text(text: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(text.into())
+}
+
+/// A storage failure's code and message; what the disk did wrong is also logged.
+pub(crate) fn log_failure(error: &LogError) -> (i16, Option<StrBytes>) {
+    if error.kafka_code() == ResponseError::KafkaStorageError.code() {
+        tracing::error!(%error, "the log failed");
+    }
+    (error.kafka_code(), Some(text(error.to_string())))
+}

@@ -1,0 +1,136 @@
+//! The protocol half of the broker: connections, requests, groups.
+//!
+//! A connection's bytes are cut into requests (`wire`), checked against the layout of their API
+//! (`shape`, `api`), decoded and answered (`dispatch`, `handlers`). Groups are state machines
+//! without I/O (`group`).
+
+mod access;
+mod api;
+mod config;
+mod connection;
+mod dispatch;
+mod error;
+mod group;
+mod handlers;
+mod producer_ids;
+mod run;
+mod shape;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use kafka_protocol::messages::BrokerId;
+use tokio::sync::{Semaphore, watch};
+
+pub use access::{AllowAll, Authorizer, Operation, Principal, Resource};
+pub use config::{AutoCreate, BrokerConfig, GroupConfig, Limits};
+pub use error::BrokerError;
+pub use run::{Broker, RunningBroker};
+
+use crate::log::LogStore;
+use access::Peer;
+use group::{Coordinator, OffsetStore};
+use producer_ids::ProducerIds;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) config: BrokerConfig,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) store: LogStore,
+    pub(crate) offsets: OffsetStore,
+    pub(crate) groups: Coordinator,
+    pub(crate) producer_ids: ProducerIds,
+    /// Where clients find this broker.
+    pub(crate) advertised: (String, u16),
+    pub(crate) request_budget: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+    started_nanos: u128,
+    last_suffix: AtomicU64,
+}
+
+impl Server {
+    /// Opens what lies in the data directory.
+    pub(crate) fn open(
+        config: BrokerConfig,
+        advertised: (String, u16),
+    ) -> Result<Self, BrokerError> {
+        let (store, recovery) = LogStore::open(config.store.clone(), now_ms())?;
+        if recovery.clean {
+            tracing::info!(partitions = recovery.partitions, elapsed = ?recovery.elapsed, "logs opened");
+        } else {
+            tracing::warn!(?recovery, "logs recovered after an unclean stop");
+        }
+        let offsets = OffsetStore::open(&store, config.groups.max_committed_offsets)?;
+        let producer_ids = ProducerIds::open(&config.store.data_dir)?;
+        Ok(Self {
+            limits: Arc::new(config.limits.clone()),
+            offsets,
+            groups: Coordinator::new(config.groups.clone()),
+            producer_ids,
+            advertised,
+            request_budget: wire::request_budget(&config.limits),
+            stop: watch::Sender::new(false),
+            started_nanos: since_epoch().as_nanos(),
+            last_suffix: AtomicU64::new(0),
+            config,
+            store,
+        })
+    }
+
+    pub(crate) fn allows(&self, peer: &Peer, operation: Operation, resource: Resource<'_>) -> bool {
+        self.config
+            .authorizer
+            .allows(&peer.principal, operation, resource)
+    }
+
+    pub(crate) fn node_id(&self) -> BrokerId {
+        BrokerId(self.config.node_id)
+    }
+
+    /// Unix milliseconds.
+    pub(crate) fn now_ms(&self) -> i64 {
+        now_ms()
+    }
+
+    /// Part of a member id that no other member has had, also before the last restart.
+    pub(crate) fn unique_suffix(&self) -> String {
+        let counter = self.last_suffix.fetch_add(1, Ordering::Relaxed);
+        format!("{:x}-{counter:x}", self.started_nanos)
+    }
+
+    /// Completes when the broker is told to stop.
+    pub(crate) async fn stopping(&self) {
+        let mut stop = self.stop.subscribe();
+        // An error means that the sender is gone, which is a stop as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    pub(crate) fn tell_to_stop(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+fn since_epoch() -> std::time::Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Decodes one request (header and body, without the length in front) as a connection would, and
+/// throws it away; whether it was a request this broker understands. Made for fuzzing: whatever
+/// the bytes, it neither panics nor allocates more than a small multiple of their number.
+pub fn check_request(bytes: &[u8]) -> bool {
+    dispatch::decode_only(Bytes::copy_from_slice(bytes)).is_ok()
+}

@@ -1,0 +1,308 @@
+//! Starting and stopping.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::access::{Peer, Principal};
+use super::{BrokerConfig, BrokerError, Server, connection};
+
+const MAX_DEFAULT_THREADS: usize = 4;
+/// Pause after the system refused a connection (usually: no file descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Committed offsets are looked over once in so many rounds of housekeeping.
+const EXPIRY_ROUNDS: u64 = 600;
+
+/// Starts brokers.
+#[derive(Debug)]
+pub struct Broker;
+
+impl Broker {
+    /// Opens the logs, listens, and serves clients on threads of its own, until
+    /// [`RunningBroker::shutdown`] or until the value is dropped.
+    ///
+    /// # Errors
+    /// [`BrokerError`] when the address or the data directory cannot be used.
+    pub async fn start(config: BrokerConfig) -> Result<RunningBroker, BrokerError> {
+        let started = spawn_blocking(|| Self::start_blocking(config)).await;
+        started.map_err(|_| BrokerError::Stopped)?
+    }
+
+    /// The same for callers without an async runtime. Must not be called on one.
+    ///
+    /// # Errors
+    /// As for [`Broker::start`].
+    pub fn start_blocking(config: BrokerConfig) -> Result<RunningBroker, BrokerError> {
+        let runtime = runtime(&config).map_err(|source| BrokerError::Threads { source })?;
+        let (listener, address) = listen(&runtime, config.listen)?;
+        let advertised = advertised(&config, address);
+        let server = Arc::new(Server::open(config, advertised)?);
+        let (ended, has_ended) = watch::channel(false);
+        let serving = runtime.spawn(serve(Arc::clone(&server), listener, ended));
+        tracing::info!(%address, data = %server.config.store.data_dir.display(), "broker listens");
+        Ok(RunningBroker {
+            address,
+            server,
+            has_ended,
+            serving: Some(serving),
+            runtime: Some(runtime),
+        })
+    }
+}
+
+fn runtime(config: &BrokerConfig) -> io::Result<Runtime> {
+    let processors = available_parallelism().map_or(1, usize::from);
+    let threads = config
+        .worker_threads
+        .unwrap_or(processors.min(MAX_DEFAULT_THREADS));
+    Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name("broker")
+        .enable_all()
+        .build()
+}
+
+fn listen(
+    runtime: &Runtime,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), BrokerError> {
+    let _context = runtime.enter();
+    let bound = || -> io::Result<(TcpListener, SocketAddr)> {
+        let listener = StdListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((TcpListener::from_std(listener)?, address))
+    };
+    bound().map_err(|source| BrokerError::Listen { address, source })
+}
+
+/// The address clients are told: that of this machine's loopback when we listen on all addresses
+/// and nothing else was configured.
+fn advertised(config: &BrokerConfig, address: SocketAddr) -> (String, u16) {
+    if let Some((host, port)) = &config.advertised {
+        let port = if *port == 0 { address.port() } else { *port };
+        return (host.clone(), port);
+    }
+    if address.ip().is_unspecified() {
+        tracing::warn!(
+            "listening on all addresses but clients are told 127.0.0.1; set the advertised address"
+        );
+        return (Ipv4Addr::LOCALHOST.to_string(), address.port());
+    }
+    (address.ip().to_string(), address.port())
+}
+
+/// A broker that serves clients. Dropping it stops it without waiting, as a crash would; the next
+/// start recovers.
+#[derive(Debug)]
+pub struct RunningBroker {
+    address: SocketAddr,
+    server: Arc<Server>,
+    has_ended: watch::Receiver<bool>,
+    serving: Option<JoinHandle<Result<(), BrokerError>>>,
+    runtime: Option<Runtime>,
+}
+
+impl RunningBroker {
+    /// The address it listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `host:port` for a client's `bootstrap.servers`.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> String {
+        let (host, port) = &self.server.advertised;
+        match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        }
+    }
+
+    /// The folder of its logs.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.server.config.store.data_dir
+    }
+
+    /// Completes when the broker has ended by itself, which it does only after a fault.
+    pub async fn wait(&self) {
+        let mut has_ended = self.has_ended.clone();
+        // An error means that the task is gone, which is an end as well.
+        let _ = has_ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Clean stop: no new connections, requests in progress are answered, logs are flushed and
+    /// marked clean, so that the next start has nothing to recover.
+    ///
+    /// # Errors
+    /// [`BrokerError`] when the logs could not be closed; the next start then recovers them.
+    pub async fn shutdown(mut self) -> Result<(), BrokerError> {
+        self.server.tell_to_stop();
+        let result = match self.serving.take() {
+            Some(serving) => serving.await.unwrap_or(Err(BrokerError::Stopped)),
+            None => Err(BrokerError::Stopped),
+        };
+        drop(self);
+        result
+    }
+
+    /// [`RunningBroker::shutdown`] for callers without an async runtime. Must not be called on one.
+    ///
+    /// # Errors
+    /// As for [`RunningBroker::shutdown`].
+    pub fn shutdown_blocking(mut self) -> Result<(), BrokerError> {
+        self.server.tell_to_stop();
+        match (self.runtime.take(), self.serving.take()) {
+            (Some(runtime), Some(serving)) => {
+                let result = runtime.block_on(serving);
+                runtime.shutdown_background();
+                result.unwrap_or(Err(BrokerError::Stopped))
+            }
+            _ => Err(BrokerError::Stopped),
+        }
+    }
+}
+
+impl Drop for RunningBroker {
+    fn drop(&mut self) {
+        // Waiting for the threads would block, which is forbidden on an async caller's thread.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn serve(
+    server: Arc<Server>,
+    listener: TcpListener,
+    ended: watch::Sender<bool>,
+) -> Result<(), BrokerError> {
+    let timer = {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { server.groups.run().await })
+    };
+    let housekeeping = tokio::spawn(keep_house(Arc::clone(&server)));
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        () = accept(&server, &listener, &mut connections) => {}
+        () = server.stopping() => {}
+    }
+    drop(listener);
+    drain(&server, &mut connections).await;
+    timer.abort();
+    let _ = housekeeping.await;
+    let closing = Arc::clone(&server);
+    let closed = spawn_blocking(move || closing.store.close()).await;
+    ended.send_replace(true);
+    match closed {
+        Ok(closed) => {
+            closed?;
+            tracing::info!("broker stopped cleanly");
+            Ok(())
+        }
+        Err(_) => Err(BrokerError::Stopped),
+    }
+}
+
+async fn accept(server: &Arc<Server>, listener: &TcpListener, connections: &mut JoinSet<()>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((_, address)) if connections.len() >= server.limits.max_connections => {
+                tracing::warn!(%address, "connection refused: max_connections is reached");
+            }
+            Ok((stream, address)) => {
+                connections.spawn(converse(Arc::clone(server), stream, address));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn converse(server: Arc<Server>, stream: TcpStream, address: SocketAddr) {
+    tracing::debug!(%address, "connected");
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
+    }
+    let peer = Peer {
+        address,
+        principal: Principal::Anonymous,
+    };
+    let (reader, writer) = stream.into_split();
+    let ended = connection::serve(server, peer, reader, writer).await;
+    if ended.is_suspicious() {
+        tracing::warn!(%address, reason = %ended, "connection closed");
+    } else {
+        tracing::debug!(%address, reason = %ended, "connection closed");
+    }
+}
+
+/// Lets connections finish what they are at, but not for ever.
+async fn drain(server: &Server, connections: &mut JoinSet<()>) {
+    let all = async { while connections.join_next().await.is_some() {} };
+    if timeout(server.config.drain_timeout, all).await.is_err() {
+        tracing::warn!(open = connections.len(), "connections cut at the stop");
+        connections.shutdown().await;
+    }
+}
+
+/// Retention, compaction, flushing and expiry, one round at a time on a thread that may block.
+async fn keep_house(server: Arc<Server>) {
+    let mut ticks = interval(server.config.housekeeping_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for round in 0_u64.. {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = server.stopping() => return,
+        }
+        let server = Arc::clone(&server);
+        let done = spawn_blocking(move || house_round(&server, round)).await;
+        if done.is_err() {
+            tracing::error!("housekeeping failed");
+        }
+    }
+}
+
+fn house_round(server: &Server, round: u64) {
+    let now_ms = server.now_ms();
+    let report = server.store.run_housekeeping(now_ms);
+    for error in &report.errors {
+        tracing::error!(error, "housekeeping");
+    }
+    if report.expired_segments + report.space_segments > 0 {
+        tracing::info!(
+            expired = report.expired_segments,
+            for_space = report.space_segments,
+            "segments deleted"
+        );
+    }
+    if round % EXPIRY_ROUNDS == EXPIRY_ROUNDS - 1 {
+        expire_offsets(server, now_ms);
+    }
+}
+
+fn expire_offsets(server: &Server, now_ms: i64) {
+    let kept_ms = server.config.groups.offsets_retention.as_millis();
+    let before_ms = now_ms.saturating_sub(i64::try_from(kept_ms).unwrap_or(i64::MAX));
+    let occupied = |group: &str| server.groups.is_occupied(group);
+    if let Err(error) = server.offsets.expire(before_ms, now_ms, occupied) {
+        tracing::error!(%error, "committed offsets cannot be expired");
+    }
+}
