@@ -8,7 +8,10 @@
 //! assert!(root.join("Cargo.toml").exists());
 //! ```
 
+pub mod fuzz;
 pub mod kafka;
+pub mod licenses;
 pub mod proto;
+pub mod soak;
 pub mod tidy;
 pub mod workspace;

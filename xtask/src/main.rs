@@ -7,11 +7,13 @@
 mod kafka_command;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use xtask::fuzz::{self, FuzzPlan};
 use xtask::tidy::{self, Severity};
-use xtask::{proto, workspace};
+use xtask::{licenses, proto, soak, workspace};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Development tasks of the project")]
@@ -33,6 +35,36 @@ enum Task {
     },
     /// Check the habits of the project that a compiler does not check.
     Tidy,
+    /// Check the licences of all dependencies against deny.toml.
+    Licenses,
+    /// Build the fuzz targets with coverage and the address sanitizer, and run them.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// How many run at the same time.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// The targets; all of them otherwise.
+        targets: Vec<String>,
+    },
+    /// Long runs: fuzzing, and killing processes under load.
+    Soak {
+        /// For how long each fuzz target runs and each loop keeps the load up.
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+        /// How often the loops kill something.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Only this one.
+        kind: Option<SoakKind>,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SoakKind {
+    Fuzz,
+    Kill,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +90,48 @@ fn run(task: Task) -> Result<()> {
             Ok(())
         }
         Task::Tidy => tidy(),
+        Task::Licenses => {
+            println!("{}", licenses::run(&workspace::root())?);
+            Ok(())
+        }
+        Task::Fuzz {
+            seconds,
+            jobs,
+            targets,
+        } => {
+            let each = Duration::from_secs(seconds);
+            print_lines(&fuzz::run(
+                &workspace::root(),
+                &FuzzPlan {
+                    targets,
+                    each,
+                    jobs,
+                },
+            )?);
+            Ok(())
+        }
+        Task::Soak {
+            minutes,
+            kills,
+            kind,
+        } => run_soak(minutes, kills, kind),
+    }
+}
+
+fn run_soak(minutes: u32, kills: u32, kind: Option<SoakKind>) -> Result<()> {
+    let root = workspace::root();
+    if kind != Some(SoakKind::Fuzz) {
+        println!("{}", soak::kill(&root, minutes, kills)?);
+    }
+    if kind != Some(SoakKind::Kill) {
+        print_lines(&soak::fuzz(&root, minutes)?);
+    }
+    Ok(())
+}
+
+fn print_lines(lines: &[String]) {
+    for line in lines {
+        println!("{line}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where the workspace is and which files belong to it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -15,6 +16,20 @@ pub fn root() -> PathBuf {
 #[must_use]
 pub fn relative(root: &Path, path: &Path) -> PathBuf {
     path.strip_prefix(root).unwrap_or(path).to_owned()
+}
+
+/// The platform of the compiler, such as `x86_64-unknown-linux-gnu`.
+///
+/// # Errors
+/// rustc cannot be run.
+pub fn host_triple() -> Result<String> {
+    let output = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .context("starting rustc")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
+    line.map(str::to_owned).context("rustc -vV names no host")
 }
 
 /// All files below `folder`, sorted; symbolic links are not followed.

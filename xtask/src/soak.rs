@@ -1,0 +1,86 @@
+//! `cargo xtask soak`: the runs that are too long for every change.
+//!
+//! `fuzz` runs every fuzz target for minutes. `kill` runs the end-to-end tests whose names contain
+//! `soak` in a release build; they read how often to kill from `LUMENBUS_SOAK_KILLS` and how long to
+//! load from `LUMENBUS_SOAK_MINUTES`, and use small values of their own where these are not set.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::fuzz::{self, FuzzPlan};
+
+/// How many times the soak tests kill a process.
+pub const KILLS_VARIABLE: &str = "LUMENBUS_SOAK_KILLS";
+/// For how many minutes the soak tests keep the load up.
+pub const MINUTES_VARIABLE: &str = "LUMENBUS_SOAK_MINUTES";
+
+/// Fuzzes every target for `minutes`; one line per target.
+///
+/// # Errors
+/// As [`fuzz::run`].
+pub fn fuzz(root: &Path, minutes: u32) -> Result<Vec<String>> {
+    let each = Duration::from_secs(u64::from(minutes) * 60);
+    fuzz::run(
+        root,
+        &FuzzPlan {
+            targets: Vec::new(),
+            each,
+            jobs: 2,
+        },
+    )
+}
+
+/// Runs the kill loops; the sentence returned says how many tests passed.
+///
+/// # Errors
+/// A failed test, or none to run.
+pub fn kill(root: &Path, minutes: u32, kills: u32) -> Result<String> {
+    let mut cargo = Command::new("cargo")
+        .args(["test", "--release", "-p", "lumenbus-tests", "--", "soak"])
+        .args(["--nocapture", "--test-threads=1"])
+        .env(KILLS_VARIABLE, kills.to_string())
+        .env(MINUTES_VARIABLE, minutes.to_string())
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting cargo")?;
+    let stdout = cargo.stdout.take().context("cargo has no stdout")?;
+    let mut tests = 0;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        eprintln!("{line}");
+        tests += tests_announced(&line);
+    }
+    ensure!(cargo.wait()?.success(), "a soak test failed");
+    ensure!(
+        tests > 0,
+        "there is no test with `soak` in its name in lumenbus-tests"
+    );
+    Ok(format!("{tests} soak test(s) passed with {kills} kills"))
+}
+
+/// The number in `running 3 tests`.
+fn tests_announced(line: &str) -> u32 {
+    let rest = line.strip_prefix("running ");
+    rest.and_then(|rest| rest.split(' ').next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcements_are_counted() {
+        let check = |line, expected| assert_eq!(tests_announced(line), expected, "{line}");
+        check("running 3 tests", 3);
+        check("running 1 test", 1);
+        check("test soak ... ok", 0);
+        check("running late", 0);
+    }
+}
