@@ -162,29 +162,30 @@ fn status(place: &Place, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// Written in one piece: a reader such as `head -1` may go away after the first line.
 fn print_status(state: &ClusterState, running: &[u16]) {
-    println!("bootstrap.servers={}", state.bootstrap);
+    let mut lines = vec![format!("bootstrap.servers={}", state.bootstrap)];
     for node in &state.nodes {
         let condition = match (running.contains(&node.id), node.pid) {
             (true, Some(pid)) => format!("running as process {pid}"),
             _ => "down".to_owned(),
         };
-        println!(
+        lines.push(format!(
             "node {}: 127.0.0.1:{} {condition}",
             node.id, node.client_port
-        );
+        ));
     }
-    let Some(credentials) = &state.credentials else {
-        return;
-    };
-    for user in [&credentials.admin, &credentials.alice, &credentials.mallory] {
-        let options: Vec<String> = user
-            .librdkafka()
-            .iter()
-            .map(|(name, value)| format!("-X {name}={value}"))
-            .collect();
-        println!("{}: {}", user.name, options.join(" "));
+    if let Some(credentials) = &state.credentials {
+        for user in [&credentials.admin, &credentials.alice, &credentials.mallory] {
+            let options: Vec<String> = user
+                .librdkafka()
+                .iter()
+                .map(|(name, value)| format!("-X {name}={value}"))
+                .collect();
+            lines.push(format!("{}: {}", user.name, options.join(" ")));
+        }
     }
+    println!("{}", lines.join("\n"));
 }
 
 fn tool(place: &Place, command: &[String]) -> Result<()> {
