@@ -128,7 +128,8 @@ fn own_a_cluster(report: &Path) {
     let Some(cluster) = cluster else {
         return;
     };
-    std::fs::write(report, cluster.state().nodes[0].dir.display().to_string()).unwrap();
+    std::fs::write(report, cluster.state().nodes[0].dir.display().to_string())
+        .expect("the report is written");
     loop {
         // Comes back without reason now and then.
         std::thread::park();
@@ -143,7 +144,7 @@ fn wait_for_report(owner: &mut Child, report: &Path) -> Option<String> {
         if !told.is_empty() {
             return Some(told);
         }
-        if let Some(status) = owner.try_wait().unwrap() {
+        if let Some(status) = owner.try_wait().expect("the owner can be waited for") {
             assert!(status.success(), "the owner failed");
             return None;
         }
