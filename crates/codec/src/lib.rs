@@ -1,1 +1,50 @@
-//! Encoders and decoders behind one trait and a registry
+//! Encoders and decoders behind one trait each, and the registry that opens them.
+//!
+//! Data flow: source → frame → **encode** → envelope → publish → Kafka → subscribe → **decode** → sink.
+//! Coded frames that only pass through need nothing of this crate. It does no I/O and spawns no task;
+//! encoding and decoding block, so callers run them on a bounded pool.
+//!
+//! | Codec | Encode | Decode | By |
+//! |---|---|---|---|
+//! | `jpeg` | Gray8, RGB8, I420; 4:2:0, quality 1–100 | to Gray8, RGB8, I420; baseline and progressive | jpeg-encoder, zune-jpeg |
+//! | `raw` | every pixel format | as stored, or converted | – |
+//! | `h264` | I420, RGB8, Gray8; constrained baseline, even sizes from 16×16 to 3840×2160 | 8-bit 4:2:0 progressive, baseline to High with B-frames | openh264 |
+//! | `h265`, `av1` | not built in | not built in: needs the `ffmpeg` feature | – |
+//! | `png`, `webp`, `jpeg2000` | not built in | not built in | – |
+//!
+//! H.264 is covered by patents in some countries, and a build from source carries no licence for them.
+//! Passing coded frames through, JPEG and raw never touch that code.
+//!
+//! ```
+//! use lumenbus_codec::{DecoderConfig, EncoderConfig, Ticket, decoder, encoder};
+//! use lumenbus_frame::{CaptureTime, Codec, Dimensions, PixelFormat, RawFrame};
+//!
+//! let size = Dimensions::new(64, 48);
+//! let gray = RawFrame::new(PixelFormat::Gray8, size, vec![90; 64 * 48].into(), CaptureTime::arrival(1))?;
+//!
+//! let mut coded = Vec::new();
+//! encoder(&EncoderConfig::new(Codec::Jpeg))?.encode(&gray, &mut coded)?;
+//!
+//! let mut pictures = Vec::new();
+//! decoder(Codec::Jpeg, &DecoderConfig::default())?.decode(Ticket(7), &coded[0], &mut pictures)?;
+//! assert_eq!((pictures[0].ticket, pictures[0].frame.dimensions()), (Ticket(7), size));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod absent;
+mod coder;
+mod color;
+mod error;
+mod h264;
+mod jpeg;
+mod raw;
+mod registry;
+
+pub use coder::{
+    Decoder, DecoderConfig, Encoder, EncoderConfig, MAX_PAYLOAD_BYTES, MAX_PICTURE_PIXELS,
+    MAX_SIDE_PIXELS, Picture, Ticket, default_bitrate,
+};
+pub use color::{Color, Matrix, Range, convert};
+pub use error::{CodecError, Direction};
+pub use jpeg::jpeg_dimensions;
+pub use registry::{Support, decoder, encoder, support};

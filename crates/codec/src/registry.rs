@@ -1,0 +1,133 @@
+//! Which codec this build holds: one file per codec, one entry here.
+
+use crate::{
+    CodecError, Decoder, DecoderConfig, Direction, Encoder, EncoderConfig, absent, h264, jpeg, raw,
+};
+use lumenbus_frame::Codec;
+
+/// Makes an encoder.
+pub(crate) type OpenEncoder = fn(&EncoderConfig) -> Result<Box<dyn Encoder>, CodecError>;
+/// Makes a decoder.
+pub(crate) type OpenDecoder = fn(&DecoderConfig) -> Result<Box<dyn Decoder>, CodecError>;
+
+/// One direction of a codec: how to open it, or why it is not there.
+pub(crate) enum Side<T> {
+    Built(T),
+    Absent(&'static str),
+}
+
+/// A codec as it registers itself.
+pub(crate) struct Entry {
+    pub(crate) codec: Codec,
+    pub(crate) encoder: Side<OpenEncoder>,
+    pub(crate) decoder: Side<OpenDecoder>,
+}
+
+const ENTRIES: [Entry; 8] = [
+    jpeg::ENTRY,
+    raw::ENTRY,
+    h264::ENTRY,
+    absent::H265,
+    absent::AV1,
+    absent::PNG,
+    absent::WEBP,
+    absent::JPEG2000,
+];
+
+/// One row of the support table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Support {
+    /// The codec.
+    pub codec: Codec,
+    /// `Err` says why it cannot be encoded in this build.
+    pub encode: Result<(), &'static str>,
+    /// `Err` says why it cannot be decoded in this build.
+    pub decode: Result<(), &'static str>,
+}
+
+fn availability<T>(side: &Side<T>) -> Result<(), &'static str> {
+    match side {
+        Side::Built(_) => Ok(()),
+        Side::Absent(reason) => Err(reason),
+    }
+}
+
+/// What this build can do, one row per codec.
+pub fn support() -> impl Iterator<Item = Support> {
+    ENTRIES.iter().map(|entry| Support {
+        codec: entry.codec,
+        encode: availability(&entry.encoder),
+        decode: availability(&entry.decoder),
+    })
+}
+
+fn entry(codec: Codec, direction: Direction) -> Result<&'static Entry, CodecError> {
+    let reason = "no version of it is known here";
+    ENTRIES
+        .iter()
+        .find(|entry| entry.codec == codec)
+        .ok_or(CodecError::NotBuilt {
+            codec,
+            direction,
+            reason,
+        })
+}
+
+/// Opens an encoder.
+pub fn encoder(config: &EncoderConfig) -> Result<Box<dyn Encoder>, CodecError> {
+    let direction = Direction::Encode;
+    match entry(config.codec, direction)?.encoder {
+        Side::Built(open) => open(config),
+        Side::Absent(reason) => Err(CodecError::NotBuilt {
+            codec: config.codec,
+            direction,
+            reason,
+        }),
+    }
+}
+
+/// Opens a decoder.
+pub fn decoder(codec: Codec, config: &DecoderConfig) -> Result<Box<dyn Decoder>, CodecError> {
+    let direction = Direction::Decode;
+    match entry(codec, direction)?.decoder {
+        Side::Built(open) => open(config),
+        Side::Absent(reason) => Err(CodecError::NotBuilt {
+            codec,
+            direction,
+            reason,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_codec_is_listed_and_opens_or_says_why() {
+        let all = [
+            "jpeg", "raw", "h264", "h265", "av1", "png", "webp", "jpeg2000",
+        ];
+        for codec in all.map(|name| name.parse::<Codec>().unwrap()) {
+            let row = support().find(|row| row.codec == codec).expect("listed");
+            assert_eq!(
+                encoder(&EncoderConfig::new(codec)).is_ok(),
+                row.encode.is_ok(),
+                "{codec}"
+            );
+            assert_eq!(
+                decoder(codec, &DecoderConfig::default()).is_ok(),
+                row.decode.is_ok(),
+                "{codec}"
+            );
+        }
+        let refusal = decoder(Codec::H265, &DecoderConfig::default())
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            refusal.contains("h265") && refusal.contains("`ffmpeg` feature"),
+            "{refusal}"
+        );
+    }
+}
