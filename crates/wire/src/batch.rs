@@ -3,6 +3,7 @@
 //! Value: version byte 1; varint count; count × (varint header length, header, varint payload
 //! length); the payloads one after the other. Varints as in Protobuf.
 
+use crate::excerpt::debug_with_excerpts;
 use crate::record::{check_crc, check_is_frame, unknown_content_type};
 use crate::{Batch, Header, MAX_HEADER_BYTES, WireError};
 use bytes::{Bytes, BytesMut};
@@ -15,7 +16,7 @@ pub const MAX_BATCH_FRAMES: usize = 1024;
 const BATCH_VERSION: u8 = 1;
 
 /// A frame out of a batch.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BatchItem {
     /// The decoded header.
     pub header: Header,
@@ -28,13 +29,16 @@ pub struct BatchItem {
 }
 
 /// Collects frames of one stream for a batch record.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct BatchWriter {
     heads: BytesMut,
     payloads: Vec<Bytes>,
     payload_bytes: usize,
     last: Option<(Header, Codec)>,
 }
+
+debug_with_excerpts!(BatchItem { header, codec } excerpts { header_bytes, payload });
+debug_with_excerpts!(BatchWriter { payload_bytes, last } excerpts { heads });
 
 impl BatchWriter {
     /// An empty batch.

@@ -1,6 +1,7 @@
 //! Frames larger than a record: cutting the stored value, and putting it together again.
 
 use crate::envelope::open_value;
+use crate::excerpt::debug_with_excerpts;
 use crate::record::absent;
 use crate::{Chunk, FrameRecord, Header, WireError, content_type};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ pub const MAX_FRAME_BYTES: usize = 256 << 20;
 const MAX_CONTENT_TYPE_BYTES: usize = 128;
 
 /// Cuts a stored value into parts of at most `part_bytes`, in order, without copying.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ChunkPlan {
     value: Bytes,
     content_type: String,
@@ -21,6 +22,8 @@ pub struct ChunkPlan {
     count: u32,
     next: u32,
 }
+
+debug_with_excerpts!(ChunkPlan { content_type, part_bytes, count, next } excerpts { value });
 
 impl ChunkPlan {
     /// `content_type` is that of the whole value. An empty value makes one empty part.
@@ -149,7 +152,6 @@ pub struct ChunkAssembler {
     open: Option<Open>,
 }
 
-#[derive(Debug)]
 struct Open {
     header: Header,
     header_bytes: Bytes,
@@ -159,6 +161,8 @@ struct Open {
     next_index: u32,
     held: Vec<u8>,
 }
+
+debug_with_excerpts!(Open { header, chunk, first_offset, next_index } excerpts { held });
 
 /// A frame of which chunks are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +177,10 @@ pub struct OpenFrame {
 
 /// What a chunk led to.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an answer, taken apart at once and never stored; a box would be an allocation per frame"
+)]
 pub enum Assembled {
     /// More are to come.
     Pending,
@@ -222,6 +230,10 @@ impl ChunkAssembler {
     ///
     /// A chunk 0 of another frame than the one under way replaces it: [`close`](Self::close) first,
     /// to learn what was lost.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the part is copied and must not be held any longer"
+    )]
     pub fn push(
         &mut self,
         header: Header,

@@ -369,7 +369,7 @@ impl StreamEntry {
         };
         let parameters = message
             .parameters
-            .clone()
+            .as_ref()
             .map(parameters_from_proto)
             .transpose()?;
         let repeat = message.repeat.as_ref();

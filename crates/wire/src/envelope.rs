@@ -1,5 +1,6 @@
 //! How header and payload become one record's value.
 
+use crate::excerpt::debug_with_excerpts;
 use crate::fields::Fields;
 use crate::record::{absent, check_crc, check_is_frame, unknown_content_type};
 use crate::{FrameRecord, Header, WireError, content_type, json, proto};
@@ -33,7 +34,7 @@ pub enum HeaderPlace {
 }
 
 /// A frame as a record's content type and value.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Wrapped {
     /// For the record header `content-type`.
     pub content_type: &'static str,
@@ -42,6 +43,8 @@ pub struct Wrapped {
     /// Whether `lb` has to be written beside it.
     pub header_place: HeaderPlace,
 }
+
+debug_with_excerpts!(Wrapped { content_type, header_place } excerpts { value });
 
 impl Envelope {
     const NAMES: [(Self, &'static str); 4] = [

@@ -336,6 +336,7 @@ impl Header {
             queue_micros: message.queue_micros,
             parameters: message
                 .parameters
+                .as_ref()
                 .map(parameters_from_proto)
                 .transpose()?
                 .map(Arc::new),

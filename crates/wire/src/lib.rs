@@ -34,6 +34,7 @@ pub mod content_type;
 mod directory;
 mod envelope;
 mod error;
+mod excerpt;
 mod fields;
 mod form;
 mod header;

@@ -216,7 +216,7 @@ pub(crate) fn parameters_to_proto(parameters: &StreamParameters) -> proto::Strea
 }
 
 pub(crate) fn parameters_from_proto(
-    message: proto::StreamParameters,
+    message: &proto::StreamParameters,
 ) -> Result<StreamParameters, WireError> {
     if message.timebase_denominator == 0 {
         let expected = "must not be 0";

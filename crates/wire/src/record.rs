@@ -1,9 +1,11 @@
 //! From a Kafka record to what it means.
 
 use crate::envelope::open_value;
+use crate::excerpt::{Excerpt, debug_with_excerpts};
 use crate::{BatchItem, Control, Header, WireError, content_type};
 use bytes::Bytes;
 use lumenbus_frame::Codec;
+use std::fmt;
 
 /// Record header with the content type.
 pub const CONTENT_TYPE_HEADER: &str = "content-type";
@@ -13,7 +15,7 @@ pub const FRAME_HEADER: &str = "lb";
 pub const JSON_HEADER: &str = "lb-json";
 
 /// What a consumer hands over: the two headers and the value of one record.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RawRecord<'a> {
     /// Value of the header `content-type`.
     pub content_type: Option<&'a [u8]>,
@@ -24,7 +26,7 @@ pub struct RawRecord<'a> {
 }
 
 /// A whole frame.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FrameRecord {
     /// The decoded header.
     pub header: Header,
@@ -47,7 +49,7 @@ pub struct ControlRecord {
 }
 
 /// What a record is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Opened {
     /// A frame in one record.
@@ -70,6 +72,37 @@ pub enum Opened {
     },
     /// Gap, end, offline, repeat or moved.
     Control(ControlRecord),
+}
+
+debug_with_excerpts!(FrameRecord { header, codec } excerpts { header_bytes, payload });
+
+impl fmt::Debug for RawRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawRecord")
+            .field("content_type", &self.content_type.map(Excerpt))
+            .field("header", &self.header.as_deref().map(Excerpt))
+            .field("value", &self.value.as_deref().map(Excerpt))
+            .finish()
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(frame) => f.debug_tuple("Frame").field(frame).finish(),
+            Self::Chunk { header, part, .. } => f
+                .debug_struct("Chunk")
+                .field("header", header)
+                .field("part", &Excerpt(part))
+                .finish_non_exhaustive(),
+            Self::Batch { header, items } => f
+                .debug_struct("Batch")
+                .field("header", header)
+                .field("items", items)
+                .finish(),
+            Self::Control(control) => f.debug_tuple("Control").field(control).finish(),
+        }
+    }
 }
 
 /// What a content type announces.

@@ -1,5 +1,4 @@
 //! One record of every form of version 1, with all fields fixed: the source of the golden bytes.
-#![expect(dead_code, reason = "each test binary uses a part")]
 
 use bytes::Bytes;
 use lumenbus_frame::{
@@ -16,15 +15,15 @@ use std::sync::Arc;
 
 /// A record as a consumer gets it.
 #[derive(Debug, Clone)]
-pub struct Sample {
-    pub name: &'static str,
-    pub content_type: &'static str,
-    pub lb: Option<Bytes>,
-    pub value: Bytes,
+pub(crate) struct Sample {
+    pub(crate) name: &'static str,
+    pub(crate) content_type: &'static str,
+    pub(crate) lb: Option<Bytes>,
+    pub(crate) value: Bytes,
 }
 
 impl Sample {
-    pub fn record(&self) -> RawRecord<'_> {
+    pub(crate) fn record(&self) -> RawRecord<'_> {
         RawRecord {
             content_type: Some(self.content_type.as_bytes()),
             header: self.lb.clone(),
@@ -32,15 +31,15 @@ impl Sample {
         }
     }
 
-    pub fn open(&self) -> Result<Opened, WireError> {
+    pub(crate) fn open(&self) -> Result<Opened, WireError> {
         open_record(self.record())
     }
 }
 
-pub const EPOCH: Epoch = Epoch((1_750_000_000_000 << 16) | 0xbeef);
-pub const CAPTURE_NANOS: i64 = 1_750_000_012_345_678_901;
+pub(crate) const EPOCH: Epoch = Epoch((1_750_000_000_000 << 16) | 0xbeef);
+pub(crate) const CAPTURE_NANOS: i64 = 1_750_000_012_345_678_901;
 
-pub fn header(seq: u64) -> Header {
+pub(crate) fn header(seq: u64) -> Header {
     let id = FrameId {
         epoch: EPOCH,
         seq: Seq(seq),
@@ -50,7 +49,7 @@ pub fn header(seq: u64) -> Header {
 
 /// The largest header of an ordinary delta frame: everything that such a frame can carry, a day into
 /// an epoch of 30 frames a second, offsets beyond 2^33, two seconds in each stage.
-pub fn worst_delta() -> Header {
+pub(crate) fn worst_delta() -> Header {
     let seq = 30 * 86_400 - 1;
     Header {
         capture: CaptureTime {
@@ -74,7 +73,7 @@ pub fn worst_delta() -> Header {
     }
 }
 
-pub fn keyframe() -> Header {
+pub(crate) fn keyframe() -> Header {
     Header {
         pts: Some(-3_000),
         is_keyframe: true,
@@ -164,7 +163,7 @@ fn natives() -> Vec<Sample> {
 }
 
 /// A varint field 1000 and a bytes field 1001, as a later minor version may add.
-pub fn with_unknown_fields(message: &[u8]) -> Bytes {
+pub(crate) fn with_unknown_fields(message: &[u8]) -> Bytes {
     let mut bytes = message.to_vec();
     prost::encoding::uint64::encode(1000, &77, &mut bytes);
     prost::encoding::string::encode(1001, &"later".to_owned(), &mut bytes);
@@ -328,7 +327,7 @@ fn future() -> Sample {
 }
 
 /// Every form.
-pub fn all() -> Vec<Sample> {
+pub(crate) fn all() -> Vec<Sample> {
     let mut all = natives();
     all.extend(enveloped());
     all.extend(chunks(["chunk-0", "chunk-1", "chunk-2"], Envelope::Native));
@@ -341,7 +340,7 @@ pub fn all() -> Vec<Sample> {
     all
 }
 
-pub fn directory() -> CameraEntry {
+pub(crate) fn directory() -> CameraEntry {
     let stream = |topic: &str, name: &str, partition| StreamEntry {
         topic: TopicName::new(topic).unwrap(),
         name: StreamName::new(name).unwrap(),

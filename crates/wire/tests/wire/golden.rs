@@ -1,16 +1,14 @@
 //! The bytes in `fixtures/wire/v1` are frozen: this build writes them and reads them.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p lumenbus-wire --test golden writes` writes them anew; that is right
+//! `UPDATE_GOLDEN=1 cargo test -p lumenbus-wire golden_bytes` writes them anew; that is right
 //! only for a form that is new.
 
-mod samples;
-
+use crate::samples::{self, Sample};
 use bytes::Bytes;
 use lumenbus_wire::{
     Assembled, CameraEntry, ChunkAssembler, FrameRecord, Header, MAX_FRAME_BYTES, Opened,
     RawRecord, WireError, open_record,
 };
-use samples::Sample;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

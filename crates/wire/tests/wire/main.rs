@@ -1,0 +1,9 @@
+//! The wire format from outside: golden bytes, round trips, hostile bytes, allocations.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod allocation;
+mod chunks;
+mod golden;
+mod hostile;
+mod roundtrip;
+mod samples;
