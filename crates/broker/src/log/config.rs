@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::error::LogError;
@@ -106,15 +108,52 @@ impl StoreConfig {
     /// The defaults for a data directory: flush every 10 s, nothing kept free, Kafka's topic defaults.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        let _ = data_dir.into();
-        todo!()
+        Self {
+            data_dir: data_dir.into(),
+            defaults: LogConfig::default(),
+            flush_interval: Duration::from_secs(10),
+            keep_free: KeepFree::Off,
+            max_open_segments: 256,
+            max_producers_per_partition: 4096,
+            producer_expiry_ms: 24 * HOUR_MS,
+            compaction_map_bytes: 128 << 20,
+            compaction_batch_bytes: 64 << 20,
+        }
     }
 }
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// Positions in `.index` files are 32-bit signed (Kafka's limit as well).
+const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
 
 impl Default for LogConfig {
     /// Kafka 4's defaults.
     fn default() -> Self {
-        todo!()
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * DAY_MS,
+            segment_index_bytes: 10 << 20,
+            retention_ms: Some(7 * DAY_MS),
+            retention_bytes: None,
+            max_message_bytes: (1 << 20) + 12,
+            cleanup_policy: CleanupPolicy {
+                delete: true,
+                compact: false,
+            },
+            message_timestamp_type: TimestampType::CreateTime,
+            message_timestamp_before_max_ms: i64::MAX,
+            message_timestamp_after_max_ms: HOUR_MS,
+            index_interval_bytes: 4096,
+            delete_retention_ms: DAY_MS,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
+            min_insync_replicas: 1,
+            unclean_leader_election_enable: false,
+        }
     }
 }
 
@@ -124,13 +163,264 @@ impl LogConfig {
     /// # Errors
     /// [`LogError::InvalidConfig`] for an unknown key, a value that does not parse or is out of bounds.
     pub fn with_overrides(&self, overrides: &Overrides) -> Result<Self, LogError> {
-        let _ = overrides;
-        todo!()
+        let mut config = self.clone();
+        for (key, value) in overrides {
+            config
+                .set(key, value.trim())
+                .map_err(|reason| LogError::InvalidConfig {
+                    key: key.clone(),
+                    value: value.clone(),
+                    reason,
+                })?;
+        }
+        Ok(config)
+    }
+
+    /// `segment.ms`, or less where `max.compaction.lag.ms` needs records out of the growing segment earlier.
+    #[must_use]
+    pub fn effective_segment_ms(&self) -> i64 {
+        if self.cleanup_policy.compact {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
+        match key {
+            "segment.bytes" => self.segment_bytes = within(value, 1024, MAX_SEGMENT_BYTES)?,
+            "segment.ms" => self.segment_ms = within(value, 1, i64::MAX)?,
+            "segment.index.bytes" => self.segment_index_bytes = within(value, 32, 1 << 30)?,
+            "retention.ms" => self.retention_ms = unlimited(value)?,
+            "retention.bytes" => {
+                self.retention_bytes =
+                    unlimited(value)?.map(|bytes| u64::try_from(bytes).unwrap_or(0));
+            }
+            "max.message.bytes" => self.max_message_bytes = within(value, 0, i32::MAX as usize)?,
+            "cleanup.policy" => self.cleanup_policy = cleanup_policy(value)?,
+            "message.timestamp.type" => self.message_timestamp_type = timestamp_type(value)?,
+            "message.timestamp.before.max.ms" => {
+                self.message_timestamp_before_max_ms = within(value, 0, i64::MAX)?
+            }
+            "message.timestamp.after.max.ms" => {
+                self.message_timestamp_after_max_ms = within(value, 0, i64::MAX)?
+            }
+            "index.interval.bytes" => {
+                self.index_interval_bytes = within(value, 0, MAX_SEGMENT_BYTES)?
+            }
+            "delete.retention.ms" => self.delete_retention_ms = within(value, 0, i64::MAX)?,
+            "min.cleanable.dirty.ratio" => {
+                self.min_cleanable_dirty_ratio = within(value, 0.0, 1.0)?
+            }
+            "min.compaction.lag.ms" => self.min_compaction_lag_ms = within(value, 0, i64::MAX)?,
+            "max.compaction.lag.ms" => self.max_compaction_lag_ms = within(value, 1, i64::MAX)?,
+            "flush.messages" => self.flush_messages = within(value, 1, i64::MAX)?,
+            "flush.ms" => self.flush_ms = within(value, 0, i64::MAX)?,
+            "min.insync.replicas" => self.min_insync_replicas = single_replica(value)?,
+            "unclean.leader.election.enable" => {
+                self.unclean_leader_election_enable = boolean(value)?
+            }
+            "compression.type" => producer_compression(value)?,
+            "preallocate" => not_preallocated(value)?,
+            _ => return Err("unknown setting, or one this broker does not support"),
+        }
+        Ok(())
     }
 
     /// Every setting under Kafka's name, in name order.
     #[must_use]
     pub fn entries(&self) -> Vec<(&'static str, String)> {
-        todo!()
+        let unlimited = |limit: Option<String>| limit.unwrap_or_else(|| "-1".to_owned());
+        vec![
+            ("cleanup.policy", self.cleanup_policy.to_string()),
+            ("compression.type", "producer".to_owned()),
+            ("delete.retention.ms", self.delete_retention_ms.to_string()),
+            ("flush.messages", self.flush_messages.to_string()),
+            ("flush.ms", self.flush_ms.to_string()),
+            (
+                "index.interval.bytes",
+                self.index_interval_bytes.to_string(),
+            ),
+            (
+                "max.compaction.lag.ms",
+                self.max_compaction_lag_ms.to_string(),
+            ),
+            ("max.message.bytes", self.max_message_bytes.to_string()),
+            (
+                "message.timestamp.after.max.ms",
+                self.message_timestamp_after_max_ms.to_string(),
+            ),
+            (
+                "message.timestamp.before.max.ms",
+                self.message_timestamp_before_max_ms.to_string(),
+            ),
+            (
+                "message.timestamp.type",
+                self.message_timestamp_type.to_string(),
+            ),
+            (
+                "min.cleanable.dirty.ratio",
+                self.min_cleanable_dirty_ratio.to_string(),
+            ),
+            (
+                "min.compaction.lag.ms",
+                self.min_compaction_lag_ms.to_string(),
+            ),
+            ("min.insync.replicas", self.min_insync_replicas.to_string()),
+            ("preallocate", "false".to_owned()),
+            (
+                "retention.bytes",
+                unlimited(self.retention_bytes.map(|bytes| bytes.to_string())),
+            ),
+            (
+                "retention.ms",
+                unlimited(self.retention_ms.map(|ms| ms.to_string())),
+            ),
+            ("segment.bytes", self.segment_bytes.to_string()),
+            ("segment.index.bytes", self.segment_index_bytes.to_string()),
+            ("segment.ms", self.segment_ms.to_string()),
+            (
+                "unclean.leader.election.enable",
+                self.unclean_leader_election_enable.to_string(),
+            ),
+        ]
+    }
+}
+
+impl fmt::Display for CleanupPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.compact, self.delete) {
+            (true, true) => "compact,delete",
+            (true, false) => "compact",
+            (false, _) => "delete",
+        })
+    }
+}
+
+impl fmt::Display for TimestampType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CreateTime => "CreateTime",
+            Self::LogAppendTime => "LogAppendTime",
+        })
+    }
+}
+
+fn within<T: FromStr + PartialOrd>(value: &str, low: T, high: T) -> Result<T, &'static str> {
+    let number: T = value
+        .parse()
+        .map_err(|_| "not a number of this setting's kind")?;
+    if number >= low && number <= high {
+        Ok(number)
+    } else {
+        Err("out of the range Kafka allows")
+    }
+}
+
+fn unlimited(value: &str) -> Result<Option<i64>, &'static str> {
+    let number = within(value, -1, i64::MAX)?;
+    Ok((number >= 0).then_some(number))
+}
+
+fn cleanup_policy(value: &str) -> Result<CleanupPolicy, &'static str> {
+    let mut policy = CleanupPolicy {
+        delete: false,
+        compact: false,
+    };
+    for part in value.split(',') {
+        match part.trim() {
+            "delete" => policy.delete = true,
+            "compact" => policy.compact = true,
+            _ => return Err("expected delete, compact, or both with a comma"),
+        }
+    }
+    Ok(policy)
+}
+
+fn timestamp_type(value: &str) -> Result<TimestampType, &'static str> {
+    match value {
+        "CreateTime" => Ok(TimestampType::CreateTime),
+        "LogAppendTime" => Ok(TimestampType::LogAppendTime),
+        _ => Err("expected CreateTime or LogAppendTime"),
+    }
+}
+
+fn single_replica(value: &str) -> Result<i32, &'static str> {
+    match value {
+        "1" => Ok(1),
+        _ => Err("a single node keeps one replica; only 1 can be met"),
+    }
+}
+
+fn producer_compression(value: &str) -> Result<(), &'static str> {
+    match value {
+        "producer" => Ok(()),
+        _ => {
+            Err("this broker stores batches as producers compress them; only producer is supported")
+        }
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, &'static str> {
+    value.parse().map_err(|_| "expected true or false")
+}
+
+fn not_preallocated(value: &str) -> Result<(), &'static str> {
+    match value {
+        "false" => Ok(()),
+        _ => Err("segments are not preallocated; only false is supported"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(key: &str, value: &str) -> Result<LogConfig, LogError> {
+        LogConfig::default().with_overrides(&Overrides::from([(key.to_owned(), value.to_owned())]))
+    }
+
+    #[test]
+    fn entries_parse_back_to_the_same_settings() {
+        let config = LogConfig {
+            retention_bytes: Some(77),
+            retention_ms: None,
+            cleanup_policy: CleanupPolicy {
+                delete: true,
+                compact: true,
+            },
+            message_timestamp_type: TimestampType::LogAppendTime,
+            min_cleanable_dirty_ratio: 0.25,
+            ..LogConfig::default()
+        };
+        let overrides = config
+            .entries()
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        assert_eq!(
+            LogConfig::default().with_overrides(&overrides).unwrap(),
+            config
+        );
+        assert!(config.entries().is_sorted());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (key, value) in [
+            ("retention.mss", "1"),
+            ("retention.ms", "-2"),
+            ("retention.ms", "ten"),
+            ("segment.bytes", "2147483648"),
+            ("cleanup.policy", "shred"),
+            ("cleanup.policy", ""),
+            ("compression.type", "zstd"),
+            ("min.insync.replicas", "2"),
+            ("min.cleanable.dirty.ratio", "NaN"),
+        ] {
+            let error = one(key, value).unwrap_err();
+            assert_eq!(error.kafka_code(), 40, "{key}={value}");
+            assert!(error.to_string().contains(key), "{error}");
+        }
     }
 }

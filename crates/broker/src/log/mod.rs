@@ -1,13 +1,70 @@
 //! The storage half of the broker: segmented logs in Apache Kafka's own on-disk layout.
+//!
+//! ```text
+//! <data>/meta.properties                        cluster id
+//!        <topic>.topic                          topic id, partition count, the topic's own settings (ours)
+//!        recovery-point-offset-checkpoint       synced up to here; a crash costs a scan of what follows
+//!        log-start-offset-checkpoint, cleaner-offset-checkpoint, .kafka_cleanshutdown, .lock
+//!        <topic>-<partition>/00000000000000000000.log, .index, .timeindex, .snapshot
+//!                            leader-epoch-checkpoint, partition.metadata
+//! ```
+//!
+//! Batches are format v2 and are never decompressed on append or read. Index entries of the growing segment live in
+//! memory and reach their files at checkpoints, rolls and stops; recovery rebuilds what a crash lost of them.
+//!
+//! ```
+//! use lumenbus_broker::log::{FirstBatch, LogStore, Overrides, StoreConfig};
+//!
+//! # fn main() -> Result<(), lumenbus_broker::log::LogError> {
+//! # let data_dir = std::env::temp_dir().join(format!("log-example-{}", std::process::id()));
+//! let (store, report) = LogStore::open(StoreConfig::new(&data_dir), 0)?;
+//! assert!(report.notes.is_empty());
+//! let topic = store.create_topic("frames", 1, &Overrides::new())?;
+//! let log = &topic.partitions()[0];
+//! assert!(log.read(0, 1024, FirstBatch::Whole)?.records.is_empty());
+//! store.close()?;
+//! # std::fs::remove_dir_all(data_dir).ok();
+//! # Ok(())
+//! # }
+//! ```
 
+mod batch;
+mod checkpoint;
+mod compression;
 mod config;
+mod crc;
+mod data_dir;
+mod disk;
 mod error;
+mod handles;
+mod housekeeping;
+mod index;
 mod partition;
+mod producer;
+mod record;
+mod segment;
 mod store;
+#[cfg(test)]
+mod store_tests;
+mod topic;
+mod validate;
 mod waiter;
+mod walk;
 
 pub use config::{CleanupPolicy, KeepFree, LogConfig, Overrides, StoreConfig, TimestampType};
 pub use error::LogError;
+pub use housekeeping::HousekeepingReport;
 pub use partition::{AppendOrigin, Appended, FirstBatch, Partition, ReadSlice, TimestampOffset};
-pub use store::{HousekeepingReport, LogStore, RecoveryReport, Topic};
+pub use store::{LogStore, RecoveryReport};
+pub use topic::Topic;
 pub use waiter::{Waiter, Watch};
+
+/// Recovers one segment of arbitrary bytes in an empty `directory`; answers the log's end and the bytes kept.
+///
+/// Entry point for fuzzing: whatever the bytes are, recovery must end, keep only whole valid batches and say so.
+///
+/// # Errors
+/// A disk failure; never one about the bytes themselves.
+pub fn recover_segment(directory: &std::path::Path, bytes: &[u8]) -> Result<(i64, u64), LogError> {
+    partition::recover_bytes(directory, bytes)
+}

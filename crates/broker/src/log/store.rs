@@ -1,9 +1,21 @@
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
+use super::checkpoint::{self, CLEANER_OFFSETS, LOG_STARTS, Offsets, RECOVERY_POINTS};
 use super::config::{LogConfig, Overrides, StoreConfig};
+use super::data_dir;
 use super::error::LogError;
-use super::partition::Partition;
+use super::housekeeping::Rounds;
+use super::partition::{OpenPartition, Partition};
+use super::segment::Shared;
+use super::topic::{self, Topic, TopicRecord, TopicState};
+
+/// More partitions than one topic may have.
+const MAX_PARTITIONS: i32 = 10_000;
 
 /// What opening the store found and mended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,62 +38,29 @@ pub struct RecoveryReport {
     pub notes: Vec<String>,
 }
 
-/// What one housekeeping round did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HousekeepingReport {
-    /// Segments closed by age.
-    pub rolled: usize,
-    /// Partitions flushed.
-    pub flushed: usize,
-    /// Segments deleted by retention or deletion of records.
-    pub expired_segments: usize,
-    /// Segments deleted to keep space free.
-    pub space_segments: usize,
-    /// Partitions compacted.
-    pub compacted: usize,
-    /// What failed; the rest went on.
-    pub errors: Vec<String>,
-}
-
-/// A topic: its identity, settings and partitions.
-#[derive(Debug)]
-pub struct Topic {}
-
-impl Topic {
-    /// Name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        todo!()
-    }
-
-    /// Topic id, the UUID's 16 bytes in network order.
-    #[must_use]
-    pub fn id(&self) -> [u8; 16] {
-        todo!()
-    }
-
-    /// The settings in force.
-    #[must_use]
-    pub fn config(&self) -> Arc<LogConfig> {
-        todo!()
-    }
-
-    /// The settings set on the topic itself.
-    #[must_use]
-    pub fn overrides(&self) -> Overrides {
-        todo!()
-    }
-
-    /// The partitions, in order.
-    #[must_use]
-    pub fn partitions(&self) -> Vec<Arc<Partition>> {
-        todo!()
-    }
-}
-
 /// All logs of one data directory.
 #[derive(Debug)]
-pub struct LogStore {}
+pub struct LogStore {
+    pub(super) config: StoreConfig,
+    pub(super) shared: Arc<Shared>,
+    cluster_id: String,
+    topics: RwLock<BTreeMap<String, Arc<Topic>>>,
+    /// One topic is created, changed or deleted at a time.
+    admin: Mutex<()>,
+    /// One checkpoint file is written at a time.
+    checkpoints: Mutex<()>,
+    pub(super) rounds: Mutex<Rounds>,
+    closed: AtomicBool,
+    /// Held open for its lock.
+    _lock: File,
+}
+
+/// The data directory's checkpoints as a start finds them.
+struct Checkpoints {
+    recovery_points: Offsets,
+    log_starts: Offsets,
+    cleaner_offsets: Offsets,
+}
 
 impl LogStore {
     /// Opens (or creates) the data directory, locks it and recovers what the last stop left.
@@ -89,32 +68,218 @@ impl LogStore {
     /// # Errors
     /// [`LogError::DirectoryInUse`], [`LogError::BadFile`] or a disk failure.
     pub fn open(config: StoreConfig, now_ms: i64) -> Result<(Self, RecoveryReport), LogError> {
-        let _ = (config, now_ms);
-        todo!()
+        let shared = Arc::new(Shared::new(&config));
+        Self::open_with(config, shared, now_ms)
+    }
+
+    pub(super) fn open_with(
+        config: StoreConfig,
+        shared: Arc<Shared>,
+        now_ms: i64,
+    ) -> Result<(Self, RecoveryReport), LogError> {
+        let started = Instant::now();
+        let lock = data_dir::lock(&config.data_dir)?;
+        let store = Self {
+            cluster_id: data_dir::cluster_id(&config.data_dir)?,
+            shared,
+            topics: RwLock::default(),
+            admin: Mutex::default(),
+            checkpoints: Mutex::default(),
+            rounds: Mutex::new(Rounds::starting(now_ms)),
+            closed: AtomicBool::new(false),
+            _lock: lock,
+            config,
+        };
+        let mut report = RecoveryReport {
+            clean: data_dir::take_clean_marker(&store.config.data_dir)?,
+            ..RecoveryReport::default()
+        };
+        store.load(&mut report, now_ms)?;
+        report.elapsed = started.elapsed();
+        Ok((store, report))
+    }
+
+    fn load(&self, report: &mut RecoveryReport, now_ms: i64) -> Result<(), LogError> {
+        let data_dir = &self.config.data_dir;
+        let checkpoints = Checkpoints {
+            recovery_points: lenient(&data_dir.join(RECOVERY_POINTS), report)?,
+            log_starts: lenient(&data_dir.join(LOG_STARTS), report)?,
+            cleaner_offsets: lenient(&data_dir.join(CLEANER_OFFSETS), report)?,
+        };
+        let (records, mut directories) = self.list()?;
+        for record in records {
+            let own = directories.remove(&record.name).unwrap_or_default();
+            if record.state == TopicState::Deleting {
+                self.finish_deletion(&record, own.into_values())?;
+            } else {
+                self.load_topic(&record, &checkpoints, report, now_ms)?;
+            }
+        }
+        for (name, own) in directories {
+            let record = adopt(name, &own);
+            report.notes.push(format!(
+                "{}: no topic file; taken over with default settings",
+                record.name
+            ));
+            record.save(data_dir)?;
+            self.load_topic(&record, &checkpoints, report, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Topic files, and partition directories by topic. Directories that Kafka was deleting are deleted.
+    #[expect(clippy::type_complexity, reason = "two listings of one directory")]
+    fn list(
+        &self,
+    ) -> Result<(Vec<TopicRecord>, BTreeMap<String, BTreeMap<i32, PathBuf>>), LogError> {
+        let storage = |error| LogError::storage("list", &self.config.data_dir)(error);
+        let mut records = Vec::new();
+        let mut directories: BTreeMap<String, BTreeMap<i32, PathBuf>> = BTreeMap::new();
+        for entry in fs::read_dir(&self.config.data_dir).map_err(storage)? {
+            let entry = entry.map_err(storage)?;
+            let (path, name) = (entry.path(), entry.file_name());
+            let Some(name) = name.to_str() else { continue };
+            if !entry.file_type().map_err(storage)?.is_dir() {
+                records.extend(TopicRecord::load(&path)?);
+            } else if name.ends_with("-delete") {
+                fs::remove_dir_all(&path).map_err(LogError::storage("delete", path))?;
+            } else if let Some((topic, index)) = topic::parse_directory_name(name) {
+                directories
+                    .entry(topic.to_owned())
+                    .or_default()
+                    .insert(index, path);
+            }
+        }
+        records.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok((records, directories))
+    }
+
+    fn load_topic(
+        &self,
+        record: &TopicRecord,
+        checkpoints: &Checkpoints,
+        report: &mut RecoveryReport,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        let config = Arc::new(self.config.defaults.with_overrides(&record.overrides)?);
+        let mut partitions = Vec::new();
+        for index in 0..record.partitions {
+            partitions.push(self.open_partition(
+                record,
+                index,
+                &config,
+                Some(checkpoints),
+                (&mut *report, now_ms),
+            )?);
+        }
+        report.partitions += partitions.len();
+        self.insert(Topic::new(record, config, partitions));
+        Ok(())
+    }
+
+    fn open_partition(
+        &self,
+        record: &TopicRecord,
+        index: i32,
+        config: &Arc<LogConfig>,
+        checkpoints: Option<&Checkpoints>,
+        (report, now_ms): (&mut RecoveryReport, i64),
+    ) -> Result<Arc<Partition>, LogError> {
+        let key = (record.name.clone(), index);
+        let directory: Arc<Path> = Arc::from(
+            self.config
+                .data_dir
+                .join(format!("{}-{index}", record.name)),
+        );
+        let open = OpenPartition {
+            topic: Arc::from(record.name.as_str()),
+            index,
+            directory: Arc::clone(&directory),
+            shared: Arc::clone(&self.shared),
+            config: Arc::clone(config),
+            recovery_point: checkpoints.and_then(|all| all.recovery_points.get(&key).copied()),
+            log_start: checkpoints.and_then(|all| all.log_starts.get(&key).copied()),
+            clean_offset: checkpoints
+                .and_then(|all| all.cleaner_offsets.get(&key).copied())
+                .unwrap_or(0),
+            now_ms,
+            report,
+        };
+        let partition = open.open()?;
+        topic::write_partition_metadata(&directory, record.id)?;
+        Ok(Arc::new(partition))
     }
 
     /// The cluster id, made when the directory was created (`meta.properties`).
     #[must_use]
     pub fn cluster_id(&self) -> &str {
-        todo!()
+        &self.cluster_id
     }
 
     /// Creates a topic.
     ///
     /// # Errors
     /// Invalid name, count or settings, [`LogError::TopicExists`], or a disk failure.
-    pub fn create_topic(&self, name: &str, partitions: i32, overrides: &Overrides) -> Result<Arc<Topic>, LogError> {
-        let _ = (name, partitions, overrides);
-        todo!()
+    pub fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        overrides: &Overrides,
+    ) -> Result<Arc<Topic>, LogError> {
+        let _admin = self.lock_admin();
+        let config = Arc::new(self.check_topic(name, partitions, overrides)?);
+        let record = TopicRecord {
+            name: name.to_owned(),
+            id: data_dir::random_id(),
+            partitions,
+            overrides: overrides.clone(),
+            state: TopicState::Live,
+        };
+        record.save(&self.config.data_dir)?;
+        match self.new_partitions(&record, 0..partitions, &config) {
+            Ok(opened) => Ok(self.insert(Topic::new(&record, config, opened))),
+            Err(error) => {
+                let directories = (0..partitions)
+                    .map(|index| self.config.data_dir.join(format!("{name}-{index}")));
+                if let Err(second) = self.finish_deletion(&record, directories) {
+                    tracing::error!(topic = name, %second, "a topic whose creation failed could not be removed");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn new_partitions(
+        &self,
+        record: &TopicRecord,
+        indexes: std::ops::Range<i32>,
+        config: &Arc<LogConfig>,
+    ) -> Result<Vec<Arc<Partition>>, LogError> {
+        let mut report = RecoveryReport::default();
+        indexes
+            .map(|index| self.open_partition(record, index, config, None, (&mut report, 0)))
+            .collect()
     }
 
     /// Checks what [`LogStore::create_topic`] would check, and creates nothing.
     ///
     /// # Errors
     /// As for [`LogStore::create_topic`].
-    pub fn check_topic(&self, name: &str, partitions: i32, overrides: &Overrides) -> Result<LogConfig, LogError> {
-        let _ = (name, partitions, overrides);
-        todo!()
+    pub fn check_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        overrides: &Overrides,
+    ) -> Result<LogConfig, LogError> {
+        self.check_open()?;
+        topic::check_name(name)?;
+        check_count(name, partitions)?;
+        if self.topic(name).is_some() {
+            return Err(LogError::TopicExists {
+                topic: name.to_owned(),
+            });
+        }
+        self.config.defaults.with_overrides(overrides)
     }
 
     /// Raises a topic's partition count to `total`.
@@ -122,8 +287,24 @@ impl LogStore {
     /// # Errors
     /// [`LogError::UnknownTopic`], [`LogError::InvalidPartitions`] or a disk failure.
     pub fn create_partitions(&self, name: &str, total: i32) -> Result<Arc<Topic>, LogError> {
-        let _ = (name, total);
-        todo!()
+        let _admin = self.lock_admin();
+        self.check_open()?;
+        let topic = self.existing(name)?;
+        check_count(name, total)?;
+        let mut record = topic.record();
+        let present = std::mem::replace(&mut record.partitions, total);
+        if total <= present {
+            let reason = "a topic's partitions can only become more";
+            return Err(LogError::InvalidPartitions {
+                topic: name.to_owned(),
+                partitions: total,
+                reason,
+            });
+        }
+        let more = self.new_partitions(&record, present..total, &topic.config())?;
+        record.save(&self.config.data_dir)?;
+        topic.add_partitions(more);
+        Ok(topic)
     }
 
     /// Deletes a topic and its files.
@@ -131,8 +312,39 @@ impl LogStore {
     /// # Errors
     /// [`LogError::UnknownTopic`] or a disk failure.
     pub fn delete_topic(&self, name: &str) -> Result<(), LogError> {
-        let _ = name;
-        todo!()
+        let _admin = self.lock_admin();
+        self.check_open()?;
+        let topic = self.existing(name)?;
+        TopicRecord {
+            state: TopicState::Deleting,
+            ..topic.record()
+        }
+        .save(&self.config.data_dir)?;
+        self.topics
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        for partition in topic.partitions() {
+            partition.mark_deleted();
+            partition.remove_directory()?;
+        }
+        self.finish_deletion(&topic.record(), std::iter::empty())?;
+        // A later topic of this name must not inherit the offsets.
+        self.save_recovery_points()?;
+        self.save_log_starts()?;
+        self.save_cleaner_offsets()
+    }
+
+    fn finish_deletion(
+        &self,
+        record: &TopicRecord,
+        directories: impl Iterator<Item = PathBuf>,
+    ) -> Result<(), LogError> {
+        for directory in directories.filter(|directory| directory.exists()) {
+            fs::remove_dir_all(&directory).map_err(LogError::storage("delete", directory))?;
+        }
+        let path = record.path(&self.config.data_dir);
+        fs::remove_file(&path).map_err(LogError::storage("delete", path))
     }
 
     /// Replaces a topic's own settings.
@@ -140,44 +352,62 @@ impl LogStore {
     /// # Errors
     /// [`LogError::UnknownTopic`], [`LogError::InvalidConfig`] or a disk failure.
     pub fn set_config(&self, name: &str, overrides: &Overrides) -> Result<(), LogError> {
-        let _ = (name, overrides);
-        todo!()
+        let _admin = self.lock_admin();
+        self.check_open()?;
+        let topic = self.existing(name)?;
+        let config = Arc::new(self.config.defaults.with_overrides(overrides)?);
+        TopicRecord {
+            overrides: overrides.clone(),
+            ..topic.record()
+        }
+        .save(&self.config.data_dir)?;
+        topic.set_settings(&config, overrides.clone());
+        Ok(())
     }
 
     /// All topics, in name order.
     #[must_use]
     pub fn topics(&self) -> Vec<Arc<Topic>> {
-        todo!()
+        self.topics
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// One topic.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        let _ = name;
-        todo!()
+        self.topics
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     /// One partition.
     #[must_use]
     pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
-        let _ = (topic, index);
-        todo!()
+        self.topic(topic)?.partition(index)
     }
 
     /// Moves a partition's start to `offset` (-1: its end) durably; answers the new start.
     ///
+    /// Files go in the next housekeeping round.
+    ///
     /// # Errors
     /// [`LogError::OffsetOutOfRange`], an unknown partition, or a disk failure.
     pub fn delete_records(&self, topic: &str, index: i32, offset: i64) -> Result<i64, LogError> {
-        let _ = (topic, index, offset);
-        todo!()
-    }
-
-    /// Rolls by age, flushes and checkpoints, applies retention, keeps space free, compacts. Call about once a
-    /// second from a thread that may block; it never holds a partition's write lock during disk work.
-    pub fn run_housekeeping(&self, now_ms: i64) -> HousekeepingReport {
-        let _ = now_ms;
-        todo!()
+        self.check_open()?;
+        let unknown = || LogError::UnknownPartition {
+            topic: topic.to_owned(),
+            partition: index,
+        };
+        let partition = self.existing(topic)?.partition(index).ok_or_else(unknown)?;
+        let start = partition.move_log_start(offset)?;
+        self.save_log_starts()?;
+        Ok(start)
     }
 
     /// Clean stop: flushes, snapshots, checkpoints, marks the directory clean. Later appends answer
@@ -186,6 +416,127 @@ impl LogStore {
     /// # Errors
     /// A disk failure; the next open then recovers as after a crash.
     pub fn close(&self) -> Result<(), LogError> {
-        todo!()
+        let _admin = self.lock_admin();
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let _rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failure = None;
+        for partition in self.all_partitions() {
+            partition.shut();
+            failure = partition.finish().err().or(failure);
+        }
+        self.save_recovery_points()?;
+        self.save_log_starts()?;
+        self.save_cleaner_offsets()?;
+        match failure {
+            Some(failure) => Err(failure),
+            None => data_dir::put_clean_marker(&self.config.data_dir),
+        }
     }
+
+    pub(super) fn all_partitions(&self) -> Vec<Arc<Partition>> {
+        self.topics()
+            .iter()
+            .flat_map(|topic| topic.partitions())
+            .collect()
+    }
+
+    pub(super) fn save_recovery_points(&self) -> Result<(), LogError> {
+        self.save(RECOVERY_POINTS, |partition| {
+            Some(partition.recovery_point())
+        })
+    }
+
+    pub(super) fn save_log_starts(&self) -> Result<(), LogError> {
+        self.save(LOG_STARTS, Partition::explicit_log_start)
+    }
+
+    pub(super) fn save_cleaner_offsets(&self) -> Result<(), LogError> {
+        self.save(CLEANER_OFFSETS, |partition| {
+            Some(partition.clean_offset()).filter(|offset| *offset > 0)
+        })
+    }
+
+    fn save(&self, file: &str, offset: impl Fn(&Partition) -> Option<i64>) -> Result<(), LogError> {
+        let _checkpoints = self
+            .checkpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let offsets: Offsets = self
+            .all_partitions()
+            .iter()
+            .filter_map(|partition| {
+                Some((
+                    (partition.topic().to_owned(), partition.index()),
+                    offset(partition)?,
+                ))
+            })
+            .collect();
+        checkpoint::write_offsets(&self.config.data_dir.join(file), &offsets)
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), LogError> {
+        if self.closed.load(Ordering::SeqCst) {
+            Err(LogError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn existing(&self, name: &str) -> Result<Arc<Topic>, LogError> {
+        self.topic(name).ok_or_else(|| LogError::UnknownTopic {
+            topic: name.to_owned(),
+        })
+    }
+
+    fn insert(&self, topic: Topic) -> Arc<Topic> {
+        let topic = Arc::new(topic);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        topics.insert(topic.name().to_owned(), Arc::clone(&topic));
+        topic
+    }
+
+    fn lock_admin(&self) -> MutexGuard<'_, ()> {
+        self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A damaged checkpoint costs a longer recovery, not the start.
+fn lenient(path: &Path, report: &mut RecoveryReport) -> Result<Offsets, LogError> {
+    match checkpoint::read_offsets(path) {
+        Err(damaged @ LogError::BadFile { .. }) => {
+            tracing::warn!(%damaged, "checkpoint ignored");
+            report.notes.push(damaged.to_string());
+            Ok(Offsets::new())
+        }
+        read => read,
+    }
+}
+
+/// The record of a topic of which only partition directories are left (or that Kafka wrote).
+fn adopt(name: String, directories: &BTreeMap<i32, PathBuf>) -> TopicRecord {
+    let id = directories
+        .values()
+        .find_map(|directory| topic::read_partition_metadata(directory));
+    TopicRecord {
+        name,
+        id: id.unwrap_or_else(data_dir::random_id),
+        partitions: directories.keys().last().map_or(1, |last| last + 1),
+        overrides: Overrides::new(),
+        state: TopicState::Live,
+    }
+}
+
+fn check_count(topic: &str, partitions: i32) -> Result<(), LogError> {
+    let reason = match partitions {
+        ..=0 => "a topic has at least one",
+        1..=MAX_PARTITIONS => return Ok(()),
+        _ => "a topic has at most 10000",
+    };
+    Err(LogError::InvalidPartitions {
+        topic: topic.to_owned(),
+        partitions,
+        reason,
+    })
 }

@@ -1,0 +1,102 @@
+//! The data directory itself: its lock, its identity and the clean-stop marker.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::Path;
+
+use super::checkpoint::{CLEAN_SHUTDOWN, replace_file, sync_directory};
+use super::error::LogError;
+use super::segment::remove_if_present;
+use super::topic::{decode_id, encode_id};
+
+/// Free and total bytes of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DiskSpace {
+    pub(crate) free_bytes: u64,
+    pub(crate) total_bytes: u64,
+}
+
+/// Creates the directory and takes its lock; the lock lasts as long as the file is open, also through a kill.
+pub(crate) fn lock(data_dir: &Path) -> Result<File, LogError> {
+    fs::create_dir_all(data_dir).map_err(LogError::storage("create", data_dir))?;
+    let path = data_dir.join(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(LogError::storage("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LogError::DirectoryInUse {
+            path: data_dir.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(LogError::storage("lock", path)(error)),
+    }
+}
+
+/// The cluster id in `meta.properties`, in Kafka's form; made up in a new directory.
+pub(crate) fn cluster_id(data_dir: &Path) -> Result<String, LogError> {
+    let path = data_dir.join("meta.properties");
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let id = text
+                .lines()
+                .find_map(|line| line.strip_prefix("cluster.id="));
+            let id = id.map(str::trim).filter(|id| !id.is_empty());
+            id.map(str::to_owned).ok_or(LogError::BadFile {
+                path,
+                reason: "it names no cluster.id".to_owned(),
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let (cluster, directory) = (encode_id(random_id()), encode_id(random_id()));
+            let text =
+                format!("version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id={directory}\n");
+            replace_file(&path, text.as_bytes()).map(|()| cluster)
+        }
+        Err(error) => Err(LogError::storage("read", path)(error)),
+    }
+}
+
+/// A version 4 UUID.
+pub(crate) fn random_id() -> [u8; 16] {
+    let mut id: [u8; 16] = rand::random();
+    id[6] = id[6] & 0x0f | 0x40;
+    id[8] = id[8] & 0x3f | 0x80;
+    // Kafka keeps text forms that begin with a dash out of the way of command lines.
+    if encode_id(id).starts_with('-') {
+        id[0] ^= 0x80;
+    }
+    debug_assert_eq!(decode_id(&encode_id(id)), Some(id));
+    id
+}
+
+/// Whether the last stop was clean. The marker is gone for good before anything is appended.
+pub(crate) fn take_clean_marker(data_dir: &Path) -> Result<bool, LogError> {
+    let path = data_dir.join(CLEAN_SHUTDOWN);
+    let clean = path.exists();
+    remove_if_present(&path).map_err(LogError::storage("delete", path))?;
+    if clean {
+        sync_directory(data_dir).map_err(LogError::storage("sync", data_dir))?;
+    }
+    Ok(clean)
+}
+
+/// Says that everything is on the disk.
+pub(crate) fn put_clean_marker(data_dir: &Path) -> Result<(), LogError> {
+    replace_file(
+        &data_dir.join(CLEAN_SHUTDOWN),
+        b"{\"version\":0,\"brokerEpoch\":-1}",
+    )
+}
+
+/// What is left for unprivileged users on the directory's file system.
+pub(crate) fn disk_space(data_dir: &Path) -> Result<DiskSpace, LogError> {
+    let stat = rustix::fs::statvfs(data_dir)
+        .map_err(|error| LogError::storage("inspect", data_dir)(error.into()))?;
+    Ok(DiskSpace {
+        free_bytes: stat.f_bavail * stat.f_frsize,
+        total_bytes: stat.f_blocks * stat.f_frsize,
+    })
+}
