@@ -16,11 +16,11 @@
 //! let id = FrameId { epoch: Epoch(1 << 16), seq: Seq(3) };
 //! let mut header = Header::new(id, CaptureTime::arrival(1_700_000_000_000_000_000));
 //! let payload = Bytes::from_static(b"\xff\xd8 a picture \xff\xd9");
-//! let sealed = Envelope::Native.wrap(&mut header, Codec::Jpeg, &payload);
+//! let wrapped = Envelope::Native.wrap(&mut header, Codec::Jpeg, &payload);
 //! let record = RawRecord {
-//!     content_type: Some(sealed.content_type.as_bytes()),
+//!     content_type: Some(wrapped.content_type.as_bytes()),
 //!     header: Some(header.to_bytes()),
-//!     value: Some(sealed.value),
+//!     value: Some(wrapped.value),
 //! };
 //! let Opened::Frame(frame) = open_record(record)? else { panic!("a frame went in") };
 //! assert_eq!(frame.header.id, id);
