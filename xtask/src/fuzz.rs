@@ -58,31 +58,20 @@ pub fn run(root: &Path, plan: &FuzzPlan) -> Result<Vec<String>> {
             });
         }
     });
-    let results = results
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (lines, findings): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-    let findings: Vec<String> = findings
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|error| format!("{error:#}"))
-        .collect();
+    let findings: Vec<String> =
+        findings.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     ensure!(findings.is_empty(), "{}", findings.join("\n"));
     Ok(lines.into_iter().filter_map(Result::ok).collect())
 }
 
 fn take(queue: &Mutex<VecDeque<String>>) -> Option<String> {
-    queue
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .pop_front()
+    queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front()
 }
 
 fn report(results: &Mutex<Vec<Result<String>>>, result: Result<String>) {
-    results
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .push(result);
+    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(result);
 }
 
 /// The targets are the files of `fuzz/fuzz_targets`.
@@ -92,10 +81,7 @@ fn targets(root: &Path) -> Result<Vec<String>> {
     for entry in std::fs::read_dir(&folder).with_context(|| format!("listing {folder:?}"))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "rs") {
-            names.extend(
-                path.file_stem()
-                    .map(|stem| stem.to_string_lossy().into_owned()),
-            );
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
         }
     }
     names.sort();
@@ -104,16 +90,9 @@ fn targets(root: &Path) -> Result<Vec<String>> {
 
 fn choose(known: &[String], wanted: &[String]) -> Result<Vec<String>> {
     if let Some(unknown) = wanted.iter().find(|name| !known.contains(name)) {
-        bail!(
-            "no fuzz target `{unknown}`; there are: {}",
-            known.join(", ")
-        );
+        bail!("no fuzz target `{unknown}`; there are: {}", known.join(", "));
     }
-    Ok(if wanted.is_empty() {
-        known.to_vec()
-    } else {
-        wanted.to_vec()
-    })
+    Ok(if wanted.is_empty() { known.to_vec() } else { wanted.to_vec() })
 }
 
 /// Builds all targets; returns the folder of their binaries.
@@ -126,14 +105,7 @@ fn build(root: &Path) -> Result<PathBuf> {
     };
     // With an explicit target, build scripts and macros are built without the sanitizer.
     let status = Command::new("cargo")
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--target",
-            &triple,
-        ])
+        .args(["build", "--quiet", "--release", "--target", &triple])
         .arg("--target-dir")
         .arg(&target_dir)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -148,8 +120,7 @@ fn build(root: &Path) -> Result<PathBuf> {
 
 fn run_target(root: &Path, binaries: &Path, target: &str, each: Duration) -> Result<String> {
     let fuzz = root.join("fuzz");
-    let [found, seeds, artifacts] =
-        ["corpus-run", "corpus", "artifacts"].map(|folder| fuzz.join(folder).join(target));
+    let [found, seeds, artifacts] = ["corpus-run", "corpus", "artifacts"].map(|folder| fuzz.join(folder).join(target));
     for folder in [&found, &seeds, &artifacts] {
         std::fs::create_dir_all(folder).with_context(|| format!("creating {folder:?}"))?;
     }
@@ -168,42 +139,25 @@ fn run_target(root: &Path, binaries: &Path, target: &str, each: Duration) -> Res
     if output.status.success() {
         return Ok(format!("{target}: {}", summary(&log)));
     }
-    bail!(
-        "{target} found something:\n{}\n{}",
-        excerpt(&log),
-        reproducer(&log)
-    )
+    bail!("{target} found something:\n{}\n{}", excerpt(&log), reproducer(&log))
 }
 
 /// libFuzzer's last line of statistics, such as `#603116 DONE cov: 2971 …`.
 fn summary(log: &str) -> String {
     let line = log.lines().rev().find(|line| line.contains("DONE"));
-    line.unwrap_or("ran")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    line.unwrap_or("ran").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// From the panic or the sanitizer's report on.
 fn excerpt(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let starts = |line: &&str| line.contains("panicked at") || line.contains("ERROR:");
-    let start = lines
-        .iter()
-        .position(starts)
-        .unwrap_or(lines.len().saturating_sub(20));
-    lines[start..]
-        .iter()
-        .take(20)
-        .copied()
-        .collect::<Vec<_>>()
-        .join("\n")
+    let start = lines.iter().position(starts).unwrap_or(lines.len().saturating_sub(20));
+    lines[start..].iter().take(20).copied().collect::<Vec<_>>().join("\n")
 }
 
 fn reproducer(log: &str) -> String {
-    let path = log
-        .lines()
-        .find_map(|line| line.split_once("Test unit written to "));
+    let path = log.lines().find_map(|line| line.split_once("Test unit written to "));
     path.map_or_else(String::new, |(_, path)| format!("reproducer: {path}"))
 }
 
@@ -225,10 +179,7 @@ mod tests {
         let root = crate::workspace::root();
         let manifest = std::fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap();
         for target in targets(&root).unwrap() {
-            assert!(
-                manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")),
-                "{target}"
-            );
+            assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
             let seeds = std::fs::read_dir(root.join("fuzz/corpus").join(&target)).unwrap();
             assert!(seeds.count() > 0, "{target} has no seeds");
         }
@@ -240,9 +191,6 @@ mod tests {
                    artifact_prefix='x/'; Test unit written to x/crash-1\n";
         assert!(excerpt(log).starts_with("thread"), "{}", excerpt(log));
         assert_eq!(reproducer(log), "reproducer: x/crash-1");
-        assert_eq!(
-            summary("#1\tINITED\n#9\tDONE   cov: 3\nbye"),
-            "#9 DONE cov: 3"
-        );
+        assert_eq!(summary("#1\tINITED\n#9\tDONE   cov: 3\nbye"), "#9 DONE cov: 3");
     }
 }

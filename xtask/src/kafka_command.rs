@@ -112,11 +112,7 @@ pub(crate) fn run(task: KafkaTask) -> Result<()> {
 
 fn up(arguments: UpArguments) -> Result<()> {
     let started = Instant::now();
-    eprintln!(
-        "starting {} node(s) in {}",
-        arguments.nodes,
-        arguments.place.dir.display()
-    );
+    eprintln!("starting {} node(s) in {}", arguments.nodes, arguments.place.dir.display());
     let cluster = KafkaCluster::start(&KafkaOptions {
         nodes: arguments.nodes,
         release: arguments.version,
@@ -128,11 +124,7 @@ fn up(arguments: UpArguments) -> Result<()> {
     })?;
     let state = cluster.state().clone();
     cluster.detach();
-    eprintln!(
-        "Kafka {} ready after {:.1} s",
-        state.version,
-        started.elapsed().as_secs_f64()
-    );
+    eprintln!("Kafka {} ready after {:.1} s", state.version, started.elapsed().as_secs_f64());
     print_status(&state, &(1..=arguments.nodes).collect::<Vec<_>>());
     Ok(())
 }
@@ -170,18 +162,12 @@ fn print_status(state: &ClusterState, running: &[u16]) {
             (true, Some(pid)) => format!("running as process {pid}"),
             _ => "down".to_owned(),
         };
-        lines.push(format!(
-            "node {}: 127.0.0.1:{} {condition}",
-            node.id, node.client_port
-        ));
+        lines.push(format!("node {}: 127.0.0.1:{} {condition}", node.id, node.client_port));
     }
     if let Some(credentials) = &state.credentials {
         for user in [&credentials.admin, &credentials.alice, &credentials.mallory] {
-            let options: Vec<String> = user
-                .librdkafka()
-                .iter()
-                .map(|(name, value)| format!("-X {name}={value}"))
-                .collect();
+            let options: Vec<String> =
+                user.librdkafka().iter().map(|(name, value)| format!("-X {name}={value}")).collect();
             lines.push(format!("{}: {}", user.name, options.join(" ")));
         }
     }

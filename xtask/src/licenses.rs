@@ -20,36 +20,20 @@ use crate::workspace::host_triple;
 pub fn run(root: &Path) -> Result<String> {
     let deny = std::fs::read_to_string(root.join("deny.toml")).context("reading deny.toml")?;
     let allowed = allowed(&deny);
-    ensure!(
-        !allowed.is_empty(),
-        "deny.toml names no licence in `allow = [ … ]`"
-    );
+    ensure!(!allowed.is_empty(), "deny.toml names no licence in `allow = [ … ]`");
     let packages = packages(root)?;
     let bad: Vec<String> = packages
         .iter()
         .filter(|(_, license)| !is_allowed(license, &allowed))
         .map(|(name, license)| format!("{name}: {license}"))
         .collect();
-    ensure!(
-        bad.is_empty(),
-        "licences that deny.toml does not allow:\n{}",
-        bad.join("\n")
-    );
-    Ok(format!(
-        "{} crates, all under allowed licences",
-        packages.len()
-    ))
+    ensure!(bad.is_empty(), "licences that deny.toml does not allow:\n{}", bad.join("\n"));
+    Ok(format!("{} crates, all under allowed licences", packages.len()))
 }
 
 fn packages(root: &Path) -> Result<Vec<(String, String)>> {
     let output = Command::new("cargo")
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--locked",
-            "--filter-platform",
-        ])
+        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform"])
         .arg(host_triple()?)
         .current_dir(root)
         .output()
@@ -57,35 +41,21 @@ fn packages(root: &Path) -> Result<Vec<(String, String)>> {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "cargo metadata failed: {message}");
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"]
-        .as_array()
-        .context("no packages in the metadata")?;
+    let packages = metadata["packages"].as_array().context("no packages in the metadata")?;
     let text = |package: &Value, key: &str| package[key].as_str().unwrap_or("none").to_owned();
-    Ok(packages
-        .iter()
-        .map(|package| (text(package, "name"), text(package, "license")))
-        .collect())
+    Ok(packages.iter().map(|package| (text(package, "name"), text(package, "license"))).collect())
 }
 
 /// The strings of the first `allow = [ … ]`.
 fn allowed(deny: &str) -> BTreeSet<String> {
-    let list = deny
-        .split_once("allow = [")
-        .and_then(|(_, rest)| rest.split_once(']'));
-    let items = list
-        .map_or("", |(list, _)| list)
-        .split('"')
-        .skip(1)
-        .step_by(2);
+    let list = deny.split_once("allow = [").and_then(|(_, rest)| rest.split_once(']'));
+    let items = list.map_or("", |(list, _)| list).split('"').skip(1).step_by(2);
     items.map(str::to_owned).collect()
 }
 
 /// Evaluates an SPDX expression: some alternative of which every part is allowed.
 fn is_allowed(expression: &str, allowed: &BTreeSet<String>) -> bool {
-    let spaced = expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .replace('/', " OR ");
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let tokens: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = tokens.as_slice();
     any_of(&mut rest, allowed) && rest.is_empty()

@@ -1,8 +1,5 @@
 //! `cargo xtask`: the development tasks. See `cargo xtask help`.
-#![expect(
-    clippy::print_stdout,
-    reason = "a command line tool prints its results"
-)]
+#![expect(clippy::print_stdout, reason = "a command line tool prints its results")]
 
 mod kafka_command;
 
@@ -81,11 +78,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Kafka(task) => kafka_command::run(task),
         Task::Proto { check } => {
-            let mode = if check {
-                proto::Mode::Check
-            } else {
-                proto::Mode::Write
-            };
+            let mode = if check { proto::Mode::Check } else { proto::Mode::Write };
             println!("{}", proto::run(&workspace::root(), mode)?);
             Ok(())
         }
@@ -94,27 +87,12 @@ fn run(task: Task) -> Result<()> {
             println!("{}", licenses::run(&workspace::root())?);
             Ok(())
         }
-        Task::Fuzz {
-            seconds,
-            jobs,
-            targets,
-        } => {
+        Task::Fuzz { seconds, jobs, targets } => {
             let each = Duration::from_secs(seconds);
-            print_lines(&fuzz::run(
-                &workspace::root(),
-                &FuzzPlan {
-                    targets,
-                    each,
-                    jobs,
-                },
-            )?);
+            print_lines(&fuzz::run(&workspace::root(), &FuzzPlan { targets, each, jobs })?);
             Ok(())
         }
-        Task::Soak {
-            minutes,
-            kills,
-            kind,
-        } => run_soak(minutes, kills, kind),
+        Task::Soak { minutes, kills, kind } => run_soak(minutes, kills, kind),
     }
 }
 
@@ -140,10 +118,7 @@ fn tidy() -> Result<()> {
     for problem in &problems {
         println!("{problem}");
     }
-    let errors = problems
-        .iter()
-        .filter(|problem| problem.severity == Severity::Error)
-        .count();
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     ensure!(errors == 0, "tidy found {errors} error(s)");
     Ok(())
 }

@@ -48,19 +48,13 @@ pub fn run(root: &Path, mode: Mode) -> Result<String> {
     let target = root.join(GENERATED);
     let protos = proto_files(&proto_dir)?;
     if protos.is_empty() {
-        ensure!(
-            !target.exists(),
-            "{GENERATED} exists, but {PROTO_DIR} holds no .proto file"
-        );
+        ensure!(!target.exists(), "{GENERATED} exists, but {PROTO_DIR} holds no .proto file");
         return Ok(format!("no .proto files below {PROTO_DIR}"));
     }
-    let wanted = generate(&proto_dir, &protos)?;
+    let wanted = generate(root, &proto_dir, &protos)?;
     let present = std::fs::read_to_string(&target).unwrap_or_default();
     if present == wanted {
-        return Ok(format!(
-            "{GENERATED} is up to date ({} .proto files)",
-            protos.len()
-        ));
+        return Ok(format!("{GENERATED} is up to date ({} .proto files)", protos.len()));
     }
     if mode == Mode::Check {
         let line = first_difference(&present, &wanted);
@@ -70,10 +64,7 @@ pub fn run(root: &Path, mode: Mode) -> Result<String> {
         std::fs::create_dir_all(folder).with_context(|| format!("creating {folder:?}"))?;
     }
     std::fs::write(&target, wanted).with_context(|| format!("writing {target:?}"))?;
-    Ok(format!(
-        "wrote {GENERATED} from {} .proto files",
-        protos.len()
-    ))
+    Ok(format!("wrote {GENERATED} from {} .proto files", protos.len()))
 }
 
 fn proto_files(proto_dir: &Path) -> Result<Vec<PathBuf>> {
@@ -82,38 +73,26 @@ fn proto_files(proto_dir: &Path) -> Result<Vec<PathBuf>> {
     }
     let mut found: Vec<PathBuf> = files_below(proto_dir)?
         .into_iter()
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "proto")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "proto"))
         .collect();
     found.sort();
     Ok(found)
 }
 
-fn generate(proto_dir: &Path, protos: &[PathBuf]) -> Result<String> {
+fn generate(root: &Path, proto_dir: &Path, protos: &[PathBuf]) -> Result<String> {
     let descriptors = protox::compile(protos, [proto_dir])
         .map_err(|error| anyhow::anyhow!("compiling the .proto files: {error:?}"))?;
     let requests: Vec<_> = descriptors
         .file
         .into_iter()
-        .map(|file| {
-            (
-                prost_build::Module::from_protobuf_package_name(file.package()),
-                file,
-            )
-        })
+        .map(|file| (prost_build::Module::from_protobuf_package_name(file.package()), file))
         .collect();
     let mut config = prost_build::Config::new();
     config.bytes(["."]);
-    let generated = config
-        .generate(requests)
-        .context("generating Rust from the descriptors")?;
-    let packages: BTreeMap<Vec<String>, String> = generated
-        .into_iter()
-        .map(|(module, code)| (module.parts().map(str::to_owned).collect(), code))
-        .collect();
-    rustfmt(&format!("{HEADER}{}", assemble(&packages)))
+    let generated = config.generate(requests).context("generating Rust from the descriptors")?;
+    let packages: BTreeMap<Vec<String>, String> =
+        generated.into_iter().map(|(module, code)| (module.parts().map(str::to_owned).collect(), code)).collect();
+    rustfmt(root, &format!("{HEADER}{}", assemble(&packages)))
 }
 
 /// One package flat, several as nested modules.
@@ -123,12 +102,7 @@ fn assemble(packages: &BTreeMap<Vec<String>, String>) -> String {
     }
     let mut tree = ModuleTree::default();
     for (path, code) in packages {
-        path.iter()
-            .fold(&mut tree, |node, part| {
-                node.children.entry(part.clone()).or_default()
-            })
-            .code
-            .push_str(code);
+        path.iter().fold(&mut tree, |node, part| node.children.entry(part.clone()).or_default()).code.push_str(code);
     }
     tree.render()
 }
@@ -150,14 +124,14 @@ impl ModuleTree {
 }
 
 /// The committed file must pass `cargo fmt --check`, so rustfmt has the last word on it.
-fn rustfmt(source: &str) -> Result<String> {
-    let mut child = Command::new("rustfmt")
-        .args([
-            "--edition",
-            "2024",
-            "--config",
-            "max_width=100,use_field_init_shorthand=true",
-        ])
+fn rustfmt(root: &Path, source: &str) -> Result<String> {
+    let mut command = Command::new("rustfmt");
+    command.args(["--edition", "2024"]);
+    let settings = root.join("rustfmt.toml");
+    if settings.exists() {
+        command.arg("--config-path").arg(settings);
+    }
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -166,22 +140,13 @@ fn rustfmt(source: &str) -> Result<String> {
     let source = source.to_owned();
     let feeder = std::thread::spawn(move || stdin.write_all(source.as_bytes()));
     let output = child.wait_with_output().context("waiting for rustfmt")?;
-    feeder
-        .join()
-        .map_err(|_| anyhow::anyhow!("feeding rustfmt panicked"))??;
-    ensure!(
-        output.status.success(),
-        "rustfmt refused the generated code"
-    );
+    feeder.join().map_err(|_| anyhow::anyhow!("feeding rustfmt panicked"))??;
+    ensure!(output.status.success(), "rustfmt refused the generated code");
     String::from_utf8(output.stdout).context("rustfmt's output is not UTF-8")
 }
 
 fn first_difference(left: &str, right: &str) -> usize {
-    left.lines()
-        .zip(right.lines())
-        .take_while(|(left, right)| left == right)
-        .count()
-        + 1
+    left.lines().zip(right.lines()).take_while(|(left, right)| left == right).count() + 1
 }
 
 #[cfg(test)]
@@ -208,11 +173,7 @@ mod tests {
     #[test]
     fn nothing_to_generate_is_fine() {
         let root = workspace_with(&[]);
-        assert!(
-            run(root.path(), Mode::Check)
-                .unwrap()
-                .contains("no .proto files")
-        );
+        assert!(run(root.path(), Mode::Check).unwrap().contains("no .proto files"));
     }
 
     #[test]
@@ -240,10 +201,7 @@ mod tests {
         let root = workspace_with(&[("demo/v1/thing.proto", FRAME), ("demo/v2/box.proto", user)]);
         run(root.path(), Mode::Write).unwrap();
         let text = std::fs::read_to_string(root.path().join(GENERATED)).unwrap();
-        assert!(
-            text.contains("pub mod v1") && text.contains("super::v1::Thing"),
-            "{text}"
-        );
+        assert!(text.contains("pub mod v1") && text.contains("super::v1::Thing"), "{text}");
     }
 
     #[test]

@@ -24,14 +24,7 @@ pub const MINUTES_VARIABLE: &str = "LUMENBUS_SOAK_MINUTES";
 /// As [`fuzz::run`].
 pub fn fuzz(root: &Path, minutes: u32) -> Result<Vec<String>> {
     let each = Duration::from_secs(u64::from(minutes) * 60);
-    fuzz::run(
-        root,
-        &FuzzPlan {
-            targets: Vec::new(),
-            each,
-            jobs: 2,
-        },
-    )
+    fuzz::run(root, &FuzzPlan { targets: Vec::new(), each, jobs: 2 })
 }
 
 /// Runs the kill loops; the sentence returned says how many tests passed.
@@ -57,18 +50,14 @@ pub fn kill(root: &Path, minutes: u32, kills: u32) -> Result<String> {
         tests += tests_announced(&line);
     }
     ensure!(cargo.wait()?.success(), "a soak test failed");
-    ensure!(
-        tests > 0,
-        "there is no test with `soak` in its name in lumenbus-tests"
-    );
+    ensure!(tests > 0, "there is no test with `soak` in its name in lumenbus-tests");
     Ok(format!("{tests} soak test(s) passed with {kills} kills"))
 }
 
 /// The number in `running 3 tests`.
 fn tests_announced(line: &str) -> u32 {
     let rest = line.strip_prefix("running ");
-    rest.and_then(|rest| rest.split(' ').next()?.parse().ok())
-        .unwrap_or(0)
+    rest.and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

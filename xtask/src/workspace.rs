@@ -23,10 +23,7 @@ pub fn relative(root: &Path, path: &Path) -> PathBuf {
 /// # Errors
 /// rustc cannot be run.
 pub fn host_triple() -> Result<String> {
-    let output = Command::new("rustc")
-        .arg("-vV")
-        .output()
-        .context("starting rustc")?;
+    let output = Command::new("rustc").arg("-vV").output().context("starting rustc")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().find_map(|line| line.strip_prefix("host: "));
     line.map(str::to_owned).context("rustc -vV names no host")

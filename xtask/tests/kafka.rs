@@ -29,10 +29,7 @@ fn runs(pid: u32) -> bool {
 fn eventually(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "{what} did not happen"
-        );
+        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not happen");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -49,14 +46,7 @@ fn a_topic_survives_kill_and_restart_and_drop_leaves_nothing() {
     cluster.restart(1).unwrap();
     let topics = cluster.tool(TOPIC_COMMAND, &["--list"]).unwrap();
     assert_eq!(topics.trim(), "raw_video");
-    assert!(matches!(
-        cluster.kill(2),
-        Err(KafkaError::UnknownNode {
-            node: 2,
-            nodes: 1,
-            ..
-        })
-    ));
+    assert!(matches!(cluster.kill(2), Err(KafkaError::UnknownNode { node: 2, nodes: 1, .. })));
 
     let node = cluster.state().nodes[0].clone();
     let pid = node.pid.unwrap();
@@ -68,10 +58,7 @@ fn a_topic_survives_kill_and_restart_and_drop_leaves_nothing() {
 
 #[test]
 fn a_secured_cluster_lets_alice_in_and_keeps_mallory_out() {
-    let options = KafkaOptions {
-        secure: true,
-        ..KafkaOptions::default()
-    };
+    let options = KafkaOptions { secure: true, ..KafkaOptions::default() };
     let Some(cluster) = start(&options) else {
         return;
     };
@@ -82,13 +69,9 @@ fn a_secured_cluster_lets_alice_in_and_keeps_mallory_out() {
         cluster.tool(TOPIC_COMMAND, &command).map(drop)
     };
     create(&credentials.alice, "raw_images").unwrap();
-    let outside = create(&credentials.alice, "payroll")
-        .unwrap_err()
-        .to_string();
+    let outside = create(&credentials.alice, "payroll").unwrap_err().to_string();
     assert!(outside.contains("Authorization"), "{outside}");
-    let denied = create(&credentials.mallory, "raw_video")
-        .unwrap_err()
-        .to_string();
+    let denied = create(&credentials.mallory, "raw_video").unwrap_err().to_string();
     assert!(denied.contains("Authorization"), "{denied}");
 }
 
@@ -109,9 +92,7 @@ fn brokers_die_with_their_owner() {
     let reported = wait_for_report(&mut owner, report.path());
     let node_dir = reported.as_deref().map(Path::new);
     let pid = node_dir.map(|dir| {
-        let pid = ClusterState::read(dir.parent().unwrap()).unwrap().nodes[0]
-            .pid
-            .unwrap();
+        let pid = ClusterState::read(dir.parent().unwrap()).unwrap().nodes[0].pid.unwrap();
         assert!(runs(pid));
         pid
     });
@@ -128,8 +109,7 @@ fn own_a_cluster(report: &Path) {
     let Some(cluster) = cluster else {
         return;
     };
-    std::fs::write(report, cluster.state().nodes[0].dir.display().to_string())
-        .expect("the report is written");
+    std::fs::write(report, cluster.state().nodes[0].dir.display().to_string()).expect("the report is written");
     loop {
         // Comes back without reason now and then.
         std::thread::park();
@@ -148,10 +128,7 @@ fn wait_for_report(owner: &mut Child, report: &Path) -> Option<String> {
             assert!(status.success(), "the owner failed");
             return None;
         }
-        assert!(
-            started.elapsed() < Duration::from_secs(240),
-            "the owner started no cluster"
-        );
+        assert!(started.elapsed() < Duration::from_secs(240), "the owner started no cluster");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -33,10 +33,7 @@ pub struct KafkaCluster {
 #[derive(Debug)]
 enum Ownership {
     /// Drop stops the nodes; the folder goes too when it was made for this cluster.
-    Owned {
-        watchdog: Watchdog,
-        remove_dir: bool,
-    },
+    Owned { watchdog: Watchdog, remove_dir: bool },
     /// The nodes live on.
     Lent,
 }
@@ -75,20 +72,10 @@ impl KafkaCluster {
             state.credentials = Some(Credentials::create(&dir)?);
         }
         let watchdog = Watchdog::start(&dir)?;
-        let ownership = Ownership::Owned {
-            watchdog,
-            remove_dir: options.dir.is_none(),
-        };
+        let ownership = Ownership::Owned { watchdog, remove_dir: options.dir.is_none() };
         let ready_timeout = options.ready_timeout;
         let children = BTreeMap::new();
-        let mut cluster = Self {
-            dir,
-            state,
-            installation,
-            ready_timeout,
-            children,
-            ownership,
-        };
+        let mut cluster = Self { dir, state, installation, ready_timeout, children, ownership };
         cluster.format(&options.properties)?;
         let everyone: Vec<u16> = (1..=options.nodes).collect();
         cluster.launch_and_wait(&everyone)?;
@@ -106,14 +93,7 @@ impl KafkaCluster {
         let installation = Installation::open(&state.version);
         let ready_timeout = KafkaOptions::default().ready_timeout;
         let (children, ownership) = (BTreeMap::new(), Ownership::Lent);
-        Ok(Self {
-            dir,
-            state,
-            installation,
-            ready_timeout,
-            children,
-            ownership,
-        })
+        Ok(Self { dir, state, installation, ready_timeout, children, ownership })
     }
 
     /// Lets the processes outlive this value and this process.
@@ -143,12 +123,7 @@ impl KafkaCluster {
     /// The node ids whose processes run.
     #[must_use]
     pub fn running(&self) -> Vec<u16> {
-        self.state
-            .nodes
-            .iter()
-            .filter(|node| is_alive(node))
-            .map(|node| node.id)
-            .collect()
+        self.state.nodes.iter().filter(|node| is_alive(node)).map(|node| node.id).collect()
     }
 
     /// The log of a node.
@@ -240,16 +215,8 @@ impl KafkaCluster {
 
     fn node(&self, id: u16) -> Result<&NodeState, KafkaError> {
         let nodes = u16::try_from(self.state.nodes.len()).unwrap_or(u16::MAX);
-        let unknown = || KafkaError::UnknownNode {
-            node: id,
-            nodes,
-            dir: self.dir.clone(),
-        };
-        self.state
-            .nodes
-            .iter()
-            .find(|node| node.id == id)
-            .ok_or_else(unknown)
+        let unknown = || KafkaError::UnknownNode { node: id, nodes, dir: self.dir.clone() };
+        self.state.nodes.iter().find(|node| node.id == id).ok_or_else(unknown)
     }
 
     /// Writes the properties and formats the data folders, all nodes at the same time.
@@ -258,37 +225,22 @@ impl KafkaCluster {
             .state
             .nodes
             .iter()
-            .map(|node| {
-                format!(
-                    "{}@127.0.0.1:{}:{}",
-                    node.id, node.controller_port, node.directory_id
-                )
-            })
+            .map(|node| format!("{}@127.0.0.1:{}:{}", node.id, node.controller_port, node.directory_id))
             .collect();
         let quorum = quorum.join(",");
         std::thread::scope(|scope| {
             let nodes = self.state.nodes.iter();
-            let workers: Vec<_> = nodes
-                .map(|node| scope.spawn(|| self.format_node(node, &quorum, extra)))
-                .collect();
-            workers.into_iter().try_for_each(|worker| {
-                worker
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            let workers: Vec<_> = nodes.map(|node| scope.spawn(|| self.format_node(node, &quorum, extra))).collect();
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         })
     }
 
-    fn format_node(
-        &self,
-        node: &NodeState,
-        quorum: &str,
-        extra: &[(String, String)],
-    ) -> Result<(), KafkaError> {
+    fn format_node(&self, node: &NodeState, quorum: &str, extra: &[(String, String)]) -> Result<(), KafkaError> {
         std::fs::create_dir_all(&node.dir).map_err(KafkaError::io("creating", &node.dir))?;
         let path = node.properties();
-        std::fs::write(&path, server_properties(&self.state, node, extra))
-            .map_err(KafkaError::io("writing", &path))?;
+        std::fs::write(&path, server_properties(&self.state, node, extra)).map_err(KafkaError::io("writing", &path))?;
         let properties = path.display().to_string();
         let mut arguments: Vec<String> = [
             "format",
@@ -331,11 +283,7 @@ impl KafkaCluster {
             };
             let waited = started.elapsed();
             if waited > self.ready_timeout {
-                return Err(KafkaError::NotReady {
-                    waited,
-                    missing,
-                    dir: self.dir.clone(),
-                });
+                return Err(KafkaError::NotReady { waited, missing, dir: self.dir.clone() });
             }
             std::thread::sleep(POLL_INTERVAL);
         }
@@ -347,11 +295,7 @@ impl KafkaCluster {
             if child.is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some())) {
                 let log = self.log(node)?;
                 let text = std::fs::read_to_string(&log).unwrap_or_default();
-                return Err(KafkaError::NodeEnded {
-                    node,
-                    log,
-                    tail: tail(&text, 15),
-                });
+                return Err(KafkaError::NodeEnded { node, log, tail: tail(&text, 15) });
             }
         }
         Ok(())
@@ -371,13 +315,11 @@ impl KafkaCluster {
         }
         let running = self.running();
         let expected: BTreeSet<i32> = running.iter().copied().map(i32::from).collect();
-        running.iter().find_map(
-            |&id| match probe::known_brokers(self.node(id).ok()?.client_port) {
-                Ok(known) if known.is_superset(&expected) => None,
-                Ok(known) => Some(format!("node {id} knows the brokers {known:?} only")),
-                Err(error) => Some(format!("node {id} does not answer: {error}")),
-            },
-        )
+        running.iter().find_map(|&id| match probe::known_brokers(self.node(id).ok()?.client_port) {
+            Ok(known) if known.is_superset(&expected) => None,
+            Ok(known) => Some(format!("node {id} knows the brokers {known:?} only")),
+            Err(error) => Some(format!("node {id} does not answer: {error}")),
+        })
     }
 
     /// Gives alice her rights; the login this takes also proves that the secured path works.
@@ -390,15 +332,12 @@ impl KafkaCluster {
             let workers = lists.map(|list| {
                 scope.spawn(move || {
                     let list: Vec<&str> = list.iter().map(String::as_str).collect();
-                    self.tool(tool::acl_command(&self.state.version), &list)
-                        .map(drop)
+                    self.tool(tool::acl_command(&self.state.version), &list).map(drop)
                 })
             });
-            workers.into_iter().try_for_each(|worker| {
-                worker
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         })
     }
 
@@ -419,11 +358,7 @@ impl KafkaCluster {
             let waited = started.elapsed();
             if waited > STOP_TIMEOUT {
                 let missing = format!("node {id} still runs");
-                return Err(KafkaError::NotReady {
-                    waited,
-                    missing,
-                    dir: self.dir.clone(),
-                });
+                return Err(KafkaError::NotReady { waited, missing, dir: self.dir.clone() });
             }
             std::thread::sleep(POLL_INTERVAL / 5);
         }
@@ -469,8 +404,7 @@ impl Drop for KafkaCluster {
 }
 
 fn is_alive(node: &NodeState) -> bool {
-    node.pid
-        .is_some_and(|pid| process::is_running(pid, &node.properties()))
+    node.pid.is_some_and(|pid| process::is_running(pid, &node.properties()))
 }
 
 fn log_says_started(node: &NodeState, from_byte: u64) -> bool {
@@ -485,12 +419,8 @@ fn prepare_dir(wanted: Option<&Path>) -> Result<PathBuf, KafkaError> {
     let harness = workspace::root().join(".harness");
     let Some(wanted) = wanted else {
         std::fs::create_dir_all(&harness).map_err(KafkaError::io("creating", &harness))?;
-        let temporary = tempfile::Builder::new()
-            .prefix("kafka-")
-            .tempdir_in(&harness);
-        return temporary
-            .map(tempfile::TempDir::keep)
-            .map_err(KafkaError::io("creating", harness));
+        let temporary = tempfile::Builder::new().prefix("kafka-").tempdir_in(&harness);
+        return temporary.map(tempfile::TempDir::keep).map_err(KafkaError::io("creating", harness));
     };
     let dir = std::path::absolute(wanted).map_err(KafkaError::io("resolving", wanted))?;
     match KafkaCluster::attach(&dir) {

@@ -8,9 +8,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum KafkaError {
     /// A program the harness needs is not on this machine, or too old.
-    #[error(
-        "Apache Kafka needs `{program}`, which this machine lacks: {detail}; install {install}"
-    )]
+    #[error("Apache Kafka needs `{program}`, which this machine lacks: {detail}; install {install}")]
     MissingProgram {
         /// The program as typed in a shell.
         program: &'static str,
@@ -113,16 +111,9 @@ impl KafkaError {
         matches!(self, Self::MissingProgram { .. } | Self::Unresolved { .. })
     }
 
-    pub(crate) fn io<P: Into<PathBuf>>(
-        action: &'static str,
-        path: P,
-    ) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io<P: Into<PathBuf>>(action: &'static str, path: P) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 }
 

@@ -28,19 +28,12 @@ impl Installation {
     /// the broker's jars, which are of the same release there.
     pub(crate) fn tools_class_path(&self) -> String {
         let tools = format!("{}/*", self.dir.join("tools").display());
-        if self.version.starts_with("3.") {
-            format!("{tools}:{}", self.broker_class_path())
-        } else {
-            tools
-        }
+        if self.version.starts_with("3.") { format!("{tools}:{}", self.broker_class_path()) } else { tools }
     }
 
     /// Finds an installation that [`install`] made earlier.
     pub(crate) fn open(version: &str) -> Self {
-        Self {
-            version: version.to_owned(),
-            dir: cache_root().join(format!("kafka-{version}")),
-        }
+        Self { version: version.to_owned(), dir: cache_root().join(format!("kafka-{version}")) }
     }
 }
 
@@ -75,12 +68,7 @@ fn resolve_into(release: &KafkaRelease, version: &str, dir: &Path) -> Result<(),
     std::fs::rename(&staging, dir).map_err(KafkaError::io("renaming", &staging))
 }
 
-fn copy_dependencies(
-    release: &KafkaRelease,
-    version: &str,
-    part: &str,
-    target: &Path,
-) -> Result<(), KafkaError> {
+fn copy_dependencies(release: &KafkaRelease, version: &str, part: &str, target: &Path) -> Result<(), KafkaError> {
     let mut maven = Command::new("mvn");
     maven.args(["-q", "-B", "-ntp", "-f"]).arg(pom_path());
     maven.arg(format!("-P{},{part}", release.maven_profile()));
@@ -90,24 +78,13 @@ fn copy_dependencies(
     }
     maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
     maven.arg(format!("-DoutputDirectory={}", target.display()));
-    let output = maven
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| missing_maven(&error))?;
+    let output = maven.stdin(Stdio::null()).output().map_err(|error| missing_maven(&error))?;
     if output.status.success() && target.exists() {
         return Ok(());
     }
     let printed = String::from_utf8_lossy(&output.stdout);
-    let useful: String = printed
-        .lines()
-        .filter(|line| line.contains("ERROR"))
-        .take(3)
-        .collect::<Vec<_>>()
-        .join("\n");
-    Err(KafkaError::Unresolved {
-        version: version.to_owned(),
-        output: useful,
-    })
+    let useful: String = printed.lines().filter(|line| line.contains("ERROR")).take(3).collect::<Vec<_>>().join("\n");
+    Err(KafkaError::Unresolved { version: version.to_owned(), output: useful })
 }
 
 fn missing_maven(error: &std::io::Error) -> KafkaError {
@@ -140,11 +117,7 @@ fn check_java() -> Result<(), KafkaError> {
 /// The major version in `java -version`'s first line: `17.0.15` is 17 and `1.8.0_402` is 1.
 fn java_major(text: &str) -> Option<u32> {
     let quoted = text.split('"').nth(1)?;
-    quoted
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    quoted.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The version a release line stands for is written in the POM and nowhere else.
@@ -154,9 +127,7 @@ fn exact_version(release: &KafkaRelease) -> Result<String, KafkaError> {
     let section = match release {
         KafkaRelease::Exact(version) => return Ok(version.clone()),
         KafkaRelease::Newest4 => pom.as_str(),
-        KafkaRelease::Line39 => pom
-            .split_once("<id>kafka-3.9</id>")
-            .map_or("", |(_, rest)| rest),
+        KafkaRelease::Line39 => pom.split_once("<id>kafka-3.9</id>").map_or("", |(_, rest)| rest),
     };
     let version = section
         .split_once("<kafka.version>")
@@ -208,15 +179,7 @@ mod tests {
 
     #[test]
     fn the_pom_names_a_version_for_each_line() {
-        assert!(
-            exact_version(&KafkaRelease::Newest4)
-                .unwrap()
-                .starts_with("4.")
-        );
-        assert!(
-            exact_version(&KafkaRelease::Line39)
-                .unwrap()
-                .starts_with("3.9.")
-        );
+        assert!(exact_version(&KafkaRelease::Newest4).unwrap().starts_with("4."));
+        assert!(exact_version(&KafkaRelease::Line39).unwrap().starts_with("3.9."));
     }
 }

@@ -109,10 +109,7 @@ mod tests {
     #[test]
     fn node_numbers_are_limited() {
         for (nodes, fine) in [(0, false), (1, true), (9, true), (10, false)] {
-            let options = KafkaOptions {
-                nodes,
-                ..KafkaOptions::default()
-            };
+            let options = KafkaOptions { nodes, ..KafkaOptions::default() };
             assert_eq!(options.check().is_ok(), fine, "{nodes}");
         }
     }

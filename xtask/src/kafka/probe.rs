@@ -22,10 +22,7 @@ pub(crate) fn known_brokers(port: u16) -> Result<BTreeSet<i32>> {
     stream.set_nodelay(true)?;
     let versions = call(&mut stream, API_VERSIONS, 0, &[])?;
     if versions.get(..2) != Some(&[0, 0]) {
-        return Err(Error::new(
-            ErrorKind::InvalidData,
-            "ApiVersions was refused",
-        ));
+        return Err(Error::new(ErrorKind::InvalidData, "ApiVersions was refused"));
     }
     // An empty array asks for no topic, only for the brokers.
     let metadata = call(&mut stream, API_METADATA, 1, &0i32.to_be_bytes())?;
@@ -53,10 +50,7 @@ fn call(stream: &mut TcpStream, api: i16, version: i16, body: &[u8]) -> Result<V
     stream.read_exact(&mut size)?;
     let size = usize::try_from(u32::from_be_bytes(size)).map_err(Error::other)?;
     if !(4..=MAX_RESPONSE_BYTES).contains(&size) {
-        return Err(Error::new(
-            ErrorKind::InvalidData,
-            format!("{size} bytes: not Kafka"),
-        ));
+        return Err(Error::new(ErrorKind::InvalidData, format!("{size} bytes: not Kafka")));
     }
     let mut response = vec![0; size];
     stream.read_exact(&mut response)?;
@@ -123,9 +117,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            stream
-                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         });
         assert!(known_brokers(port).is_err());
         server.join().unwrap();

@@ -11,39 +11,22 @@ use super::state::NodeState;
 use crate::workspace;
 
 /// Small and quick to start: the harness shares two cores with the tests.
-pub(crate) const JAVA_FLAGS: [&str; 4] = [
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    "-Xshare:auto",
-    "-Djava.net.preferIPv4Stack=true",
-];
+pub(crate) const JAVA_FLAGS: [&str; 4] =
+    ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.net.preferIPv4Stack=true"];
 
 /// The arguments that point both logging back ends (of 4.x and of 3.9) to our files.
 pub(crate) fn logging_flags(prefix: &str) -> [String; 2] {
     let folder = workspace::root().join("deploy/kafka");
     [
-        format!(
-            "-Dlog4j2.configurationFile={}",
-            folder.join(format!("{prefix}log4j2.properties")).display()
-        ),
-        format!(
-            "-Dlog4j.configuration=file:{}",
-            folder.join(format!("{prefix}log4j.properties")).display()
-        ),
+        format!("-Dlog4j2.configurationFile={}", folder.join(format!("{prefix}log4j2.properties")).display()),
+        format!("-Dlog4j.configuration=file:{}", folder.join(format!("{prefix}log4j.properties")).display()),
     ]
 }
 
 /// Starts the node in a process group of its own, so that Ctrl-C in a terminal does not reach it.
-pub(crate) fn spawn_node(
-    installation: &Installation,
-    node: &NodeState,
-) -> Result<Child, KafkaError> {
+pub(crate) fn spawn_node(installation: &Installation, node: &NodeState) -> Result<Child, KafkaError> {
     let path = node.log();
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map_err(KafkaError::io("opening", &path))?;
+    let log = OpenOptions::new().create(true).append(true).open(&path).map_err(KafkaError::io("opening", &path))?;
     let errors = log.try_clone().map_err(KafkaError::io("opening", &path))?;
     Command::new("java")
         .args(["-Xms128m", "-Xmx384m"])
@@ -86,14 +69,9 @@ pub(crate) fn signal(node: &NodeState, signal: Signal) -> Result<(), KafkaError>
         return Ok(());
     };
     let script = format!("kill -{} {pid}", signal.name());
-    let status = Command::new("sh")
-        .args(["-c", &script])
-        .stderr(Stdio::null())
-        .status();
+    let status = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
     // The process may have ended by itself in between, which is as good.
-    status
-        .map(drop)
-        .map_err(KafkaError::io("signalling the node in", &node.dir))
+    status.map(drop).map_err(KafkaError::io("signalling the node in", &node.dir))
 }
 
 /// Whether `pid` runs and names `properties` on its command line; a process number may have been
@@ -105,9 +83,7 @@ pub(crate) fn is_running(pid: u32, properties: &Path) -> bool {
     };
     // A zombie has an empty command line.
     let wanted = properties.to_string_lossy();
-    String::from_utf8_lossy(&command_line)
-        .split('\0')
-        .any(|argument| argument == wanted)
+    String::from_utf8_lossy(&command_line).split('\0').any(|argument| argument == wanted)
 }
 
 /// Kills the nodes when the owner disappears without saying goodbye: it waits for the end of its
@@ -137,11 +113,7 @@ impl Watchdog {
 
     /// Replaces the list of processes to kill.
     pub(crate) fn watch(&self, nodes: &[NodeState]) -> Result<(), KafkaError> {
-        let text: String = nodes
-            .iter()
-            .filter_map(|node| node.pid)
-            .map(|pid| format!("{pid}\n"))
-            .collect();
+        let text: String = nodes.iter().filter_map(|node| node.pid).map(|pid| format!("{pid}\n")).collect();
         std::fs::write(&self.pids, text).map_err(KafkaError::io("writing", &self.pids))
     }
 }

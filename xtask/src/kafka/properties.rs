@@ -9,11 +9,7 @@ use super::secure::broker_properties;
 use super::state::{ClusterState, NodeState};
 
 /// The text of the node's `server.properties`; `extra` wins.
-pub(crate) fn server_properties(
-    cluster: &ClusterState,
-    node: &NodeState,
-    extra: &[(String, String)],
-) -> String {
+pub(crate) fn server_properties(cluster: &ClusterState, node: &NodeState, extra: &[(String, String)]) -> String {
     let mut all = common(cluster, node);
     match &cluster.credentials {
         None => all.extend(plain_listeners(node)),
@@ -30,13 +26,7 @@ pub(crate) fn server_properties(
 
 fn common(cluster: &ClusterState, node: &NodeState) -> Vec<(String, String)> {
     let replicas = cluster.nodes.len().min(3).to_string();
-    let in_sync = cluster
-        .nodes
-        .len()
-        .min(3)
-        .saturating_sub(1)
-        .max(1)
-        .to_string();
+    let in_sync = cluster.nodes.len().min(3).saturating_sub(1).max(1).to_string();
     let fixed = [
         ("process.roles", "broker,controller"),
         ("controller.listener.names", "CONTROLLER"),
@@ -66,26 +56,17 @@ fn common(cluster: &ClusterState, node: &NodeState) -> Vec<(String, String)> {
         ("min.insync.replicas", in_sync),
     ];
     let fixed = fixed.map(|(name, value)| (name, value.to_owned()));
-    fixed
-        .into_iter()
-        .chain(chosen)
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+    fixed.into_iter().chain(chosen).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn plain_listeners(node: &NodeState) -> Vec<(String, String)> {
-    let listeners = format!(
-        "PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}",
-        node.client_port, node.controller_port
-    );
+    let listeners =
+        format!("PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}", node.client_port, node.controller_port);
     [
         ("listeners", listeners.clone()),
         ("advertised.listeners", listeners),
         ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
-        (
-            "listener.security.protocol.map",
-            "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned(),
-        ),
+        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
@@ -97,10 +78,7 @@ mod tests {
     use super::*;
 
     fn text(nodes: u16, extra: &[(String, String)]) -> String {
-        let options = KafkaOptions {
-            nodes,
-            ..KafkaOptions::default()
-        };
+        let options = KafkaOptions { nodes, ..KafkaOptions::default() };
         let cluster = ClusterState::plan("4.4.0", &options, std::path::Path::new("k")).unwrap();
         server_properties(&cluster, &cluster.nodes[0], extra)
     }
@@ -109,14 +87,8 @@ mod tests {
     fn replication_follows_the_number_of_nodes() {
         let check = |nodes, replicas: &str, in_sync: &str| {
             let text = text(nodes, &[]);
-            assert!(
-                text.contains(&format!("\ndefault.replication.factor={replicas}\n")),
-                "{text}"
-            );
-            assert!(
-                text.contains(&format!("\nmin.insync.replicas={in_sync}\n")),
-                "{text}"
-            );
+            assert!(text.contains(&format!("\ndefault.replication.factor={replicas}\n")), "{text}");
+            assert!(text.contains(&format!("\nmin.insync.replicas={in_sync}\n")), "{text}");
         };
         check(1, "1", "1");
         check(2, "2", "1");
@@ -128,20 +100,13 @@ mod tests {
     fn an_extra_property_replaces_ours() {
         let extra = [("auto.create.topics.enable".to_owned(), "true".to_owned())];
         let text = text(1, &extra);
-        assert_eq!(
-            text.matches("auto.create.topics.enable").count(),
-            1,
-            "{text}"
-        );
+        assert_eq!(text.matches("auto.create.topics.enable").count(), 1, "{text}");
         assert!(text.contains("auto.create.topics.enable=true"), "{text}");
     }
 
     #[test]
     fn record_limits_stay_at_the_default() {
         let text = text(3, &[]);
-        assert!(
-            !text.contains("message.max.bytes") && !text.contains("fetch"),
-            "{text}"
-        );
+        assert!(!text.contains("message.max.bytes") && !text.contains("fetch"), "{text}");
     }
 }

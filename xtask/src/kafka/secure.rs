@@ -97,13 +97,7 @@ impl Credentials {
             Ok(user)
         };
         let (admin, alice, mallory) = (user("admin")?, user("alice")?, user("mallory")?);
-        Ok(Self {
-            ca_pem,
-            broker_store,
-            admin,
-            alice,
-            mallory,
-        })
+        Ok(Self { ca_pem, broker_store, admin, alice, mallory })
     }
 
     /// The arguments that make the users known when a node is formatted.
@@ -123,14 +117,7 @@ impl Credentials {
     /// transactional ids. They are separate because an operation must fit every resource named.
     pub(crate) fn acl_arguments(&self) -> [Vec<String>; 2] {
         let mut topics = acl_start(&self.alice.name);
-        for operation in [
-            "Read",
-            "Write",
-            "Describe",
-            "DescribeConfigs",
-            "Create",
-            "AlterConfigs",
-        ] {
+        for operation in ["Read", "Write", "Describe", "DescribeConfigs", "Create", "AlterConfigs"] {
             topics.extend(["--operation".to_owned(), operation.to_owned()]);
         }
         for prefix in TOPIC_PREFIXES {
@@ -138,15 +125,7 @@ impl Credentials {
         }
         let mut groups = acl_start(&self.alice.name);
         groups.extend(
-            [
-                "--operation",
-                "All",
-                "--group",
-                GROUP_PREFIX,
-                "--transactional-id",
-                GROUP_PREFIX,
-            ]
-            .map(str::to_owned),
+            ["--operation", "All", "--group", GROUP_PREFIX, "--transactional-id", GROUP_PREFIX].map(str::to_owned),
         );
         [topics, groups]
     }
@@ -154,22 +133,11 @@ impl Credentials {
 
 fn acl_start(user: &str) -> Vec<String> {
     let principal = format!("User:{user}");
-    [
-        "--add",
-        "--allow-principal",
-        &principal,
-        "--resource-pattern-type",
-        "prefixed",
-    ]
-    .map(str::to_owned)
-    .into()
+    ["--add", "--allow-principal", &principal, "--resource-pattern-type", "prefixed"].map(str::to_owned).into()
 }
 
 /// The broker's side.
-pub(crate) fn broker_properties(
-    credentials: &Credentials,
-    node: &NodeState,
-) -> Vec<(String, String)> {
+pub(crate) fn broker_properties(credentials: &Credentials, node: &NodeState) -> Vec<(String, String)> {
     let listeners = format!(
         "CLIENT://127.0.0.1:{},BROKER://127.0.0.1:{},CONTROLLER://127.0.0.1:{}",
         node.client_port, node.broker_port, node.controller_port
@@ -179,35 +147,20 @@ pub(crate) fn broker_properties(
         ("listeners", listeners.as_str()),
         ("advertised.listeners", &listeners),
         ("inter.broker.listener.name", "BROKER"),
-        (
-            "listener.security.protocol.map",
-            "CLIENT:SASL_SSL,BROKER:SSL,CONTROLLER:SSL",
-        ),
+        ("listener.security.protocol.map", "CLIENT:SASL_SSL,BROKER:SSL,CONTROLLER:SSL"),
         ("sasl.enabled.mechanisms", "SCRAM-SHA-256,SCRAM-SHA-512"),
         ("listener.name.client.scram-sha-256.sasl.jaas.config", scram),
         ("listener.name.client.scram-sha-512.sasl.jaas.config", scram),
         ("ssl.keystore.type", "PKCS12"),
-        (
-            "ssl.keystore.location",
-            &credentials.broker_store.to_string_lossy(),
-        ),
+        ("ssl.keystore.location", &credentials.broker_store.to_string_lossy()),
         ("ssl.keystore.password", STORE_PASSWORD),
         ("ssl.key.password", STORE_PASSWORD),
         ("ssl.truststore.type", "PEM"),
-        (
-            "ssl.truststore.location",
-            &credentials.ca_pem.to_string_lossy(),
-        ),
+        ("ssl.truststore.location", &credentials.ca_pem.to_string_lossy()),
         ("listener.name.broker.ssl.client.auth", "required"),
         ("listener.name.controller.ssl.client.auth", "required"),
-        (
-            "ssl.principal.mapping.rules",
-            "RULE:^CN=([^,]+).*$/$1/,DEFAULT",
-        ),
-        (
-            "authorizer.class.name",
-            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        ),
+        ("ssl.principal.mapping.rules", "RULE:^CN=([^,]+).*$/$1/,DEFAULT"),
+        ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
         ("super.users", "User:broker;User:admin"),
         ("allow.everyone.if.no.acl.found", "false"),
     ]
@@ -217,37 +170,11 @@ pub(crate) fn broker_properties(
 
 /// An authority and a broker certificate signed by it, with keytool, because it comes with Java.
 fn make_certificates(store: &Path, ca_pem: &Path) -> Result<(), KafkaError> {
-    let pair = [
-        "-genkeypair",
-        "-keyalg",
-        "EC",
-        "-groupname",
-        "secp256r1",
-        "-validity",
-        "3650",
-    ];
-    let authority = [
-        "-alias",
-        "ca",
-        "-dname",
-        "CN=lumenbus test CA",
-        "-ext",
-        "bc:c=ca:true",
-    ];
-    keytool(
-        store,
-        &[
-            &pair[..],
-            &authority[..],
-            &["-ext", "ku:c=keyCertSign,cRLSign"],
-        ]
-        .concat(),
-    )?;
+    let pair = ["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-validity", "3650"];
+    let authority = ["-alias", "ca", "-dname", "CN=lumenbus test CA", "-ext", "bc:c=ca:true"];
+    keytool(store, &[&pair[..], &authority[..], &["-ext", "ku:c=keyCertSign,cRLSign"]].concat())?;
     let pem = ca_pem.to_string_lossy();
-    keytool(
-        store,
-        &["-exportcert", "-rfc", "-alias", "ca", "-file", &pem],
-    )?;
+    keytool(store, &["-exportcert", "-rfc", "-alias", "ca", "-file", &pem])?;
     let broker = ["-alias", "broker", "-dname", "CN=broker", "-signer", "ca"];
     let names = ["-ext", "san=ip:127.0.0.1,dns:localhost"];
     keytool(store, &[&pair[..], &broker[..], &names[..]].concat())?;
@@ -259,13 +186,7 @@ fn keytool(store: &Path, arguments: &[&str]) -> Result<(), KafkaError> {
     let output = Command::new("keytool")
         .arg("-J-XX:TieredStopAtLevel=1")
         .args(arguments)
-        .args([
-            "-storetype",
-            "PKCS12",
-            "-storepass",
-            STORE_PASSWORD,
-            "-keystore",
-        ])
+        .args(["-storetype", "PKCS12", "-storepass", STORE_PASSWORD, "-keystore"])
         .arg(store)
         .stdin(Stdio::null())
         .output()
@@ -277,11 +198,7 @@ fn keytool(store: &Path, arguments: &[&str]) -> Result<(), KafkaError> {
     if output.status.success() {
         return Ok(());
     }
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let program = format!("keytool {}", arguments.first().copied().unwrap_or_default());
-    Err(KafkaError::Tool {
-        program,
-        output: tail(&printed, 5),
-    })
+    Err(KafkaError::Tool { program, output: tail(&printed, 5) })
 }

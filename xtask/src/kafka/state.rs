@@ -67,35 +67,23 @@ impl ClusterState {
     pub fn read(dir: &Path) -> Result<Self, KafkaError> {
         let path = dir.join(STATE_FILE);
         let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => KafkaError::NoCluster {
-                dir: dir.to_owned(),
-            },
-            _ => KafkaError::Io {
-                action: "reading",
-                path: path.clone(),
-                source,
-            },
+            std::io::ErrorKind::NotFound => KafkaError::NoCluster { dir: dir.to_owned() },
+            _ => KafkaError::Io { action: "reading", path: path.clone(), source },
         })?;
         serde_json::from_str(&text).map_err(|source| KafkaError::BadState { path, source })
     }
 
     pub(crate) fn write(&self, dir: &Path) -> Result<(), KafkaError> {
         let path = dir.join(STATE_FILE);
-        let text = serde_json::to_string_pretty(self).map_err(|source| KafkaError::BadState {
-            path: path.clone(),
-            source,
-        })?;
+        let text =
+            serde_json::to_string_pretty(self).map_err(|source| KafkaError::BadState { path: path.clone(), source })?;
         // Readers never see half a file.
         let staging = dir.join("state.json.new");
         std::fs::write(&staging, text).map_err(KafkaError::io("writing", &staging))?;
         std::fs::rename(&staging, &path).map_err(KafkaError::io("renaming", &staging))
     }
 
-    pub(crate) fn plan(
-        version: &str,
-        options: &KafkaOptions,
-        dir: &Path,
-    ) -> Result<Self, KafkaError> {
+    pub(crate) fn plan(version: &str, options: &KafkaOptions, dir: &Path) -> Result<Self, KafkaError> {
         let ports = choose_ports(options)?;
         let count = usize::from(options.nodes);
         let nodes: Vec<NodeState> = (1..=options.nodes)
@@ -114,13 +102,7 @@ impl ClusterState {
             .collect();
         let bootstrap = addresses(&nodes, |node| node.client_port);
         let (version, cluster_id) = (version.to_owned(), random_id());
-        Ok(Self {
-            version,
-            cluster_id,
-            bootstrap,
-            credentials: None,
-            nodes,
-        })
+        Ok(Self { version, cluster_id, bootstrap, credentials: None, nodes })
     }
 
     /// The value of `controller.quorum.bootstrap.servers`.
@@ -130,22 +112,16 @@ impl ClusterState {
 }
 
 fn addresses(nodes: &[NodeState], port: impl Fn(&NodeState) -> u16) -> String {
-    nodes
-        .iter()
-        .map(|node| format!("127.0.0.1:{}", port(node)))
-        .collect::<Vec<_>>()
-        .join(",")
+    nodes.iter().map(|node| format!("127.0.0.1:{}", port(node))).collect::<Vec<_>>().join(",")
 }
 
 /// Client, broker and controller ports, each for all nodes.
 fn choose_ports(options: &KafkaOptions) -> Result<Vec<u16>, KafkaError> {
     let count = options.nodes * 3;
     if let Some(base) = options.base_port {
-        let last = base
-            .checked_add(count)
-            .ok_or_else(|| KafkaError::BadOptions {
-                reason: format!("--base-port {base} leaves no room for {count} ports below 65536"),
-            })?;
+        let last = base.checked_add(count).ok_or_else(|| KafkaError::BadOptions {
+            reason: format!("--base-port {base} leaves no room for {count} ports below 65536"),
+        })?;
         return Ok((base + 1..=last).collect());
     }
     // Held until all are found, so that no port is handed out twice.
@@ -174,9 +150,7 @@ fn random_id() -> String {
     let digit = |bits: u128| char::from(ALPHABET[usize::try_from(bits & 63).unwrap_or_default()]);
     // Two cleared top bits make the first digit one of A to P.
     let value = ((u128::from(random_u64()) << 64) | u128::from(random_u64())) >> 2;
-    let mut text: String = (0..21)
-        .map(|index| digit(value >> (122 - 6 * index)))
-        .collect();
+    let mut text: String = (0..21).map(|index| digit(value >> (122 - 6 * index))).collect();
     text.push(digit(value << 4));
     text
 }
@@ -205,15 +179,9 @@ mod tests {
 
     #[test]
     fn free_ports_are_distinct_and_below_the_ephemeral_range() {
-        let options = KafkaOptions {
-            nodes: 3,
-            ..KafkaOptions::default()
-        };
+        let options = KafkaOptions { nodes: 3, ..KafkaOptions::default() };
         let mut ports = choose_ports(&options).unwrap();
-        assert!(
-            ports.iter().all(|port| FREE_PORTS.contains(port)),
-            "{ports:?}"
-        );
+        assert!(ports.iter().all(|port| FREE_PORTS.contains(port)), "{ports:?}");
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 9);
@@ -221,14 +189,8 @@ mod tests {
 
     #[test]
     fn a_base_port_is_obeyed_and_checked() {
-        let with = |base| KafkaOptions {
-            base_port: Some(base),
-            ..KafkaOptions::default()
-        };
-        assert_eq!(
-            choose_ports(&with(19_090)).unwrap(),
-            [19_091, 19_092, 19_093]
-        );
+        let with = |base| KafkaOptions { base_port: Some(base), ..KafkaOptions::default() };
+        assert_eq!(choose_ports(&with(19_090)).unwrap(), [19_091, 19_092, 19_093]);
         assert!(choose_ports(&with(65_534)).is_err());
     }
 
@@ -237,19 +199,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let missing = ClusterState::read(dir.path()).unwrap_err();
         assert!(matches!(missing, KafkaError::NoCluster { .. }), "{missing}");
-        let options = KafkaOptions {
-            nodes: 3,
-            ..KafkaOptions::default()
-        };
+        let options = KafkaOptions { nodes: 3, ..KafkaOptions::default() };
         let state = ClusterState::plan("4.4.0", &options, dir.path()).unwrap();
         state.write(dir.path()).unwrap();
         let read = ClusterState::read(dir.path()).unwrap();
         assert_eq!(format!("{read:?}"), format!("{state:?}"));
         assert_eq!(read.bootstrap.split(',').count(), 3);
         std::fs::write(dir.path().join(STATE_FILE), "{").unwrap();
-        assert!(matches!(
-            ClusterState::read(dir.path()),
-            Err(KafkaError::BadState { .. })
-        ));
+        assert!(matches!(ClusterState::read(dir.path()), Err(KafkaError::BadState { .. })));
     }
 }

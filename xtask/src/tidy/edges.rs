@@ -43,33 +43,21 @@ struct Allowed {
 /// Reads the workspace members and the edges between them from `cargo metadata`.
 pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--no-deps",
-            "--offline",
-        ])
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(root)
         .output()
         .context("running cargo metadata")?;
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "cargo metadata failed: {message}");
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let members = metadata["packages"]
-        .as_array()
-        .context("no packages in the metadata")?;
+    let members = metadata["packages"].as_array().context("no packages in the metadata")?;
     Ok(members.iter().map(|member| package(root, member)).collect())
 }
 
 fn package(root: &Path, member: &Value) -> Package {
     let manifest = Path::new(member["manifest_path"].as_str().unwrap_or_default());
     let folder = manifest.parent().map(folder_name).unwrap_or_default();
-    let mut package = Package {
-        folder,
-        normal: BTreeSet::new(),
-        dev: BTreeSet::new(),
-    };
+    let mut package = Package { folder, normal: BTreeSet::new(), dev: BTreeSet::new() };
     for dependency in member["dependencies"].as_array().into_iter().flatten() {
         // Only a member of this workspace has a path below the root.
         let path = dependency["path"].as_str().map(Path::new);
@@ -77,21 +65,14 @@ fn package(root: &Path, member: &Value) -> Package {
             continue;
         };
         let is_dev = dependency["kind"].as_str() == Some("dev");
-        let edges = if is_dev {
-            &mut package.dev
-        } else {
-            &mut package.normal
-        };
+        let edges = if is_dev { &mut package.dev } else { &mut package.normal };
         edges.insert(folder_name(path));
     }
     package
 }
 
 fn folder_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Compares the edges with the document at `root`.
@@ -136,8 +117,7 @@ fn excess(package: &Package, row: &Row, allowed: &Allowed) -> Vec<Problem> {
     }
     for edge in package.dev.iter().filter(|&edge| edge != folder) {
         if !allowed.always.contains(edge) && !allowed.in_tests.contains(edge) {
-            let message =
-                format!("the tests of `{folder}` use `{edge}`; add it as `(tests: {edge})`");
+            let message = format!("the tests of `{folder}` use `{edge}`; add it as `(tests: {edge})`");
             problems.push(Problem::error(Path::new(DOCUMENT), row.line, message));
         }
     }
@@ -146,49 +126,27 @@ fn excess(package: &Package, row: &Row, allowed: &Allowed) -> Vec<Problem> {
 
 /// The table's rows by the name of the crate's folder.
 fn rows(document: &str) -> BTreeMap<String, Row> {
-    let lines = document
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, cells(line)));
+    let lines = document.lines().enumerate().map(|(index, line)| (index + 1, cells(line)));
     let is_heading = |cells: &[&str]| cells == ["Crate", "For", "May depend on"];
     let table = lines.skip_while(|(_, cells)| !is_heading(cells)).skip(2);
     let mut rank = None;
     let mut rows = BTreeMap::new();
     for (line, cells) in table.take_while(|(_, cells)| cells.len() == 3) {
         if cells[1].is_empty() {
-            rank = cells[0]
-                .split_once("rank ")
-                .and_then(|(_, rest)| number(rest));
+            rank = cells[0].split_once("rank ").and_then(|(_, rest)| number(rest));
             continue;
         }
         for folder in cells[0].split(',') {
-            let name = folder
-                .trim()
-                .trim_matches(['`', '/'])
-                .rsplit('/')
-                .next()
-                .unwrap_or_default();
-            rows.insert(
-                name.to_owned(),
-                Row {
-                    rank,
-                    line,
-                    cell: cells[2].to_owned(),
-                },
-            );
+            let name = folder.trim().trim_matches(['`', '/']).rsplit('/').next().unwrap_or_default();
+            rows.insert(name.to_owned(), Row { rank, line, cell: cells[2].to_owned() });
         }
     }
     rows
 }
 
 fn cells(line: &str) -> Vec<&str> {
-    let inner = line
-        .trim()
-        .strip_prefix('|')
-        .and_then(|line| line.strip_suffix('|'));
-    inner
-        .map(|inner| inner.split('|').map(str::trim).collect())
-        .unwrap_or_default()
+    let inner = line.trim().strip_prefix('|').and_then(|line| line.strip_suffix('|'));
+    inner.map(|inner| inner.split('|').map(str::trim).collect()).unwrap_or_default()
 }
 
 fn number(text: &str) -> Option<u32> {
@@ -200,16 +158,9 @@ fn allowed(row: &Row, rows: &BTreeMap<String, Row>) -> Result<Allowed, String> {
     let (cell, in_tests) = cut(&row.cell, "(tests:", ")");
     let (cell, not) = cut(&cell, "(not ", ")");
     let (cell, except) = cut(&cell, "except ", ",");
-    let mut allowed = Allowed {
-        always: BTreeSet::new(),
-        in_tests: names(&in_tests, rows)?,
-    };
+    let mut allowed = Allowed { always: BTreeSet::new(), in_tests: names(&in_tests, rows)? };
     for item in cell.split([',', ';']).flat_map(|item| item.split(" and ")) {
-        let item = item
-            .trim()
-            .trim_start_matches("and ")
-            .trim_matches('`')
-            .trim();
+        let item = item.trim().trim_start_matches("and ").trim_matches('`').trim();
         allowed.always.extend(expand(row, item, rows)?);
     }
     for name in names(&not, rows)?.iter().chain(&names(&except, rows)?) {
@@ -229,44 +180,27 @@ fn cut(text: &str, start: &str, end: &str) -> (String, String) {
 
 fn expand(row: &Row, item: &str, rows: &BTreeMap<String, Row>) -> Result<BTreeSet<String>, String> {
     let with_rank = |fits: &dyn Fn(Option<u32>) -> bool| {
-        rows.iter()
-            .filter(|(_, row)| fits(row.rank))
-            .map(|(name, _)| name.clone())
-            .collect()
+        rows.iter().filter(|(_, row)| fits(row.rank)).map(|(name, _)| name.clone()).collect()
     };
-    if let Some(range) = item
-        .strip_prefix("ranks ")
-        .or_else(|| item.strip_prefix("rank "))
-    {
+    if let Some(range) = item.strip_prefix("ranks ").or_else(|| item.strip_prefix("rank ")) {
         let mut ends = range.split(['–', '-']).filter_map(|end| number(end.trim()));
-        let first = ends
-            .next()
-            .ok_or_else(|| format!("`{item}` is no range of ranks"))?;
+        let first = ends.next().ok_or_else(|| format!("`{item}` is no range of ranks"))?;
         let last = ends.next().unwrap_or(first);
-        return Ok(with_rank(&|rank| {
-            rank.is_some_and(|rank| (first..=last).contains(&rank))
-        }));
+        return Ok(with_rank(&|rank| rank.is_some_and(|rank| (first..=last).contains(&rank))));
     }
     match (item, row.rank) {
-        ("any", _) | ("–" | "-" | "", None) => {
-            Ok(with_rank(&|rank| rank.is_some() || row.rank.is_none()))
-        }
+        ("any", _) | ("–" | "-" | "", None) => Ok(with_rank(&|rank| rank.is_some() || row.rank.is_none())),
         ("–" | "-" | "", Some(_)) => Ok(BTreeSet::new()),
         _ => names(item, rows),
     }
 }
 
 fn names(list: &str, rows: &BTreeMap<String, Row>) -> Result<BTreeSet<String>, String> {
-    let named = list
-        .split(',')
-        .map(|name| name.trim().trim_matches('`'))
-        .filter(|name| !name.is_empty());
+    let named = list.split(',').map(|name| name.trim().trim_matches('`')).filter(|name| !name.is_empty());
     named
         .map(|name| {
             let known = rows.contains_key(name);
-            known
-                .then(|| name.to_owned())
-                .ok_or_else(|| format!("`{name}` is no crate of the table"))
+            known.then(|| name.to_owned()).ok_or_else(|| format!("`{name}` is no crate of the table"))
         })
         .collect()
 }
@@ -298,20 +232,12 @@ Text after.
 
     fn package(folder: &str, normal: &[&str], dev: &[&str]) -> Package {
         let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        Package {
-            folder: folder.to_owned(),
-            normal: set(normal),
-            dev: set(dev),
-        }
+        Package { folder: folder.to_owned(), normal: set(normal), dev: set(dev) }
     }
 
     fn check(folder: &str, normal: &[&str], dev: &[&str], expected: usize) {
         let problems = compare(TABLE, &[package(folder, normal, dev)]);
-        assert_eq!(
-            problems.len(),
-            expected,
-            "{folder} {normal:?} {dev:?}: {problems:?}"
-        );
+        assert_eq!(problems.len(), expected, "{folder} {normal:?} {dev:?}: {problems:?}");
     }
 
     #[test]
@@ -344,10 +270,7 @@ Text after.
     #[test]
     fn this_workspace_has_members_with_edges() {
         let packages = packages(&crate::workspace::root()).unwrap();
-        let wire = packages
-            .iter()
-            .find(|package| package.folder == "wire")
-            .unwrap();
+        let wire = packages.iter().find(|package| package.folder == "wire").unwrap();
         assert!(wire.normal.contains("frame"), "{wire:?}");
     }
 }

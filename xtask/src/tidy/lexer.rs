@@ -77,19 +77,14 @@ fn quoted_length(rest: &str, quote: char) -> usize {
 
 fn raw_string_length(rest: &str) -> Option<usize> {
     let start = rest.find('r')? + 1;
-    let hashes = rest[start..]
-        .bytes()
-        .take_while(|&byte| byte == b'#')
-        .count();
+    let hashes = rest[start..].bytes().take_while(|&byte| byte == b'#').count();
     let body = start + hashes;
     // `r#name` is a raw identifier, `br` may begin a word.
     if !rest[body..].starts_with('"') {
         return None;
     }
     let end = format!("\"{}", "#".repeat(hashes));
-    let length = rest[body + 1..]
-        .find(&end)
-        .map(|at| body + 1 + at + end.len());
+    let length = rest[body + 1..].find(&end).map(|at| body + 1 + at + end.len());
     Some(length.unwrap_or(rest.len()))
 }
 
@@ -111,16 +106,9 @@ mod tests {
     fn only_code_is_left() {
         let check = |source: &str, expected: &str| {
             let blanked = blank_literals(source);
-            assert_eq!(
-                blanked.len() - blanked.trim_end().len(),
-                source.len() - expected.len()
-            );
+            assert_eq!(blanked.len() - blanked.trim_end().len(), source.len() - expected.len());
             let squeezed: String = blanked.split_whitespace().collect();
-            assert_eq!(
-                squeezed,
-                expected.split_whitespace().collect::<String>(),
-                "{source}"
-            );
+            assert_eq!(squeezed, expected.split_whitespace().collect::<String>(), "{source}");
         };
         check("f(){ } // }", "f(){ }");
         check("/* { /* { */ */", "");

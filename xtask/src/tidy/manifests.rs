@@ -30,9 +30,7 @@ fn names_version(section: &str, line: &str) -> bool {
     let (key, value) = (key.trim(), value.trim());
     let in_list = section.ends_with("dependencies");
     let in_one = section.contains("dependencies.") || section == "package";
-    let in_table = value
-        .split(['{', ','])
-        .any(|item| item.trim_start().starts_with("version"));
+    let in_table = value.split(['{', ',']).any(|item| item.trim_start().starts_with("version"));
     match (in_list, in_one) {
         (true, _) => value.starts_with('"') || in_table,
         (_, true) => key == "version",
@@ -45,34 +43,20 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> usize {
-        check(&SourceFile {
-            path: path.into(),
-            text: text.to_owned(),
-        })
-        .len()
+        check(&SourceFile { path: path.into(), text: text.to_owned() }).len()
     }
 
     #[test]
     fn versions_are_found_in_every_form() {
-        let check =
-            |text, expected| assert_eq!(found("crates/x/Cargo.toml", text), expected, "{text}");
+        let check = |text, expected| assert_eq!(found("crates/x/Cargo.toml", text), expected, "{text}");
         check("[dependencies]\nbytes.workspace = true\n", 0);
-        check(
-            "[dependencies]\nbytes = { workspace = true, features = [\"a\"] }\n",
-            0,
-        );
+        check("[dependencies]\nbytes = { workspace = true, features = [\"a\"] }\n", 0);
         check("[dependencies]\nbytes = \"1\"\n", 1);
         check("[dev-dependencies]\nbytes = { version = \"1\" }\n", 1);
-        check(
-            "[target.'cfg(unix)'.dependencies]\nbytes = { default-features = false, version = \"1\" }\n",
-            1,
-        );
+        check("[target.'cfg(unix)'.dependencies]\nbytes = { default-features = false, version = \"1\" }\n", 1);
         check("[dependencies.bytes]\nversion = \"1\"\n", 1);
         check("[package]\nversion = \"1.0.0\"\n", 1);
-        check(
-            "[package]\nversion.workspace = true\nrust-version.workspace = true\n",
-            0,
-        );
+        check("[package]\nversion.workspace = true\nrust-version.workspace = true\n", 0);
         check("[features]\ndefault = []\n", 0);
     }
 

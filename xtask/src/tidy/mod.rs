@@ -16,16 +16,8 @@ use anyhow::Result;
 use crate::workspace::{files_below_except, relative};
 
 /// Build output, downloads and fuzzer findings are nobody's text.
-const SKIPPED_FOLDERS: [&str; 8] = [
-    ".git",
-    ".harness",
-    "artifacts",
-    "corpus",
-    "corpus-run",
-    "node_modules",
-    "__pycache__",
-    ".venv",
-];
+const SKIPPED_FOLDERS: [&str; 8] =
+    [".git", ".harness", "artifacts", "corpus", "corpus-run", "node_modules", "__pycache__", ".venv"];
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,19 +58,11 @@ impl fmt::Display for Problem {
 impl Problem {
     fn error(path: &Path, line: usize, message: impl Into<String>) -> Self {
         let (severity, path) = (Severity::Error, path.to_owned());
-        Self {
-            severity,
-            path,
-            line,
-            message: message.into(),
-        }
+        Self { severity, path, line, message: message.into() }
     }
 
     fn warning(path: &Path, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(path, line, message)
-        }
+        Self { severity: Severity::Warning, ..Self::error(path, line, message) }
     }
 }
 
@@ -102,12 +86,8 @@ pub fn run(root: &Path) -> Result<Vec<Problem>> {
 }
 
 fn check_files(files: &[SourceFile]) -> Vec<Problem> {
-    let checks: [fn(&SourceFile) -> Vec<Problem>; 3] =
-        [text::check, sizes::check, manifests::check];
-    files
-        .iter()
-        .flat_map(|file| checks.iter().flat_map(|check| check(file)))
-        .collect()
+    let checks: [fn(&SourceFile) -> Vec<Problem>; 3] = [text::check, sizes::check, manifests::check];
+    files.iter().flat_map(|file| checks.iter().flat_map(|check| check(file))).collect()
 }
 
 fn text_files(root: &Path) -> Result<Vec<SourceFile>> {
@@ -115,21 +95,12 @@ fn text_files(root: &Path) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     for path in files_below_except(root, skip)? {
         // A file may vanish while others work in the tree, and a binary one is not text.
-        let Some(text) = std::fs::read(&path)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-        else {
+        let Some(text) = std::fs::read(&path).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
             continue;
         };
-        let generated = text
-            .lines()
-            .next()
-            .is_some_and(|line| line.contains("@generated"));
+        let generated = text.lines().next().is_some_and(|line| line.contains("@generated"));
         if !text.contains('\0') && !generated {
-            files.push(SourceFile {
-                path: relative(root, &path),
-                text,
-            });
+            files.push(SourceFile { path: relative(root, &path), text });
         }
     }
     Ok(files)
@@ -148,10 +119,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         };
         write("crates/good/src/lib.rs", "//! Purpose.\n\nfn short() {}\n");
-        write(
-            "crates/good/Cargo.toml",
-            "[dependencies]\nbytes.workspace = true\n",
-        );
+        write("crates/good/Cargo.toml", "[dependencies]\nbytes.workspace = true\n");
         write("target-x/debug/out.rs", "bad   \n");
         write("fixtures/frame.bin", "\0   \n");
         let good = check_files(&text_files(root.path()).unwrap());

@@ -9,14 +9,8 @@ const FUNCTION_WARNING: usize = 60;
 const FUNCTION_ERROR: usize = 100;
 
 pub(super) fn check(file: &SourceFile) -> Vec<Problem> {
-    let is_rust = file
-        .path
-        .extension()
-        .is_some_and(|extension| extension == "rs");
-    let is_test = file
-        .path
-        .components()
-        .any(|part| part.as_os_str() == "tests")
+    let is_rust = file.path.extension().is_some_and(|extension| extension == "rs");
+    let is_test = file.path.components().any(|part| part.as_os_str() == "tests")
         || file.path.file_stem().is_some_and(|stem| stem == "tests");
     if !is_rust || is_test {
         return Vec::new();
@@ -39,8 +33,7 @@ fn count<'a>(lines: impl Iterator<Item = &'a str>) -> usize {
 
 /// Everything before the unit tests at the end.
 fn without_tests(text: &str) -> &str {
-    text.find("\n#[cfg(test)]\nmod ")
-        .map_or(text, |position| &text[..position])
+    text.find("\n#[cfg(test)]\nmod ").map_or(text, |position| &text[..position])
 }
 
 fn functions(code: &str, file: &SourceFile) -> Vec<Problem> {
@@ -64,21 +57,9 @@ fn functions(code: &str, file: &SourceFile) -> Vec<Problem> {
 /// The name of the function that the line declares.
 fn function_name(line: &str) -> Option<&str> {
     let (before, after) = line.split_once("fn ")?;
-    let modifiers = [
-        "pub",
-        "pub(crate)",
-        "pub(super)",
-        "async",
-        "const",
-        "unsafe",
-        "extern",
-    ];
-    let declares = before
-        .split_whitespace()
-        .all(|word| modifiers.contains(&word));
-    let name = after
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .next()?;
+    let modifiers = ["pub", "pub(crate)", "pub(super)", "async", "const", "unsafe", "extern"];
+    let declares = before.split_whitespace().all(|word| modifiers.contains(&word));
+    let name = after.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
     (declares && !name.is_empty()).then_some(name)
 }
 
@@ -102,9 +83,7 @@ fn body<'a>(lines: &'a [&'a str]) -> &'a [&'a str] {
 /// Whether the attributes right above carry clippy's own exception, which must give a reason.
 fn is_excused(before: &[&str]) -> bool {
     let attributes = before.iter().rev().take(6);
-    attributes
-        .take_while(|line| !line.starts_with('}'))
-        .any(|line| line.contains("too_many_lines"))
+    attributes.take_while(|line| !line.starts_with('}')).any(|line| line.contains("too_many_lines"))
 }
 
 #[cfg(test)]
@@ -113,21 +92,12 @@ mod tests {
     use super::*;
 
     fn found(text: String) -> Vec<(Severity, usize)> {
-        let file = SourceFile {
-            path: "crates/x/src/a.rs".into(),
-            text,
-        };
-        check(&file)
-            .into_iter()
-            .map(|problem| (problem.severity, problem.line))
-            .collect()
+        let file = SourceFile { path: "crates/x/src/a.rs".into(), text };
+        check(&file).into_iter().map(|problem| (problem.severity, problem.line)).collect()
     }
 
     fn function(lines: usize) -> String {
-        format!(
-            "//! Doc.\nfn long(\n    x: [u8; 2],\n) {{\n{}}}\n",
-            "    f(\"{\");\n".repeat(lines)
-        )
+        format!("//! Doc.\nfn long(\n    x: [u8; 2],\n) {{\n{}}}\n", "    f(\"{\");\n".repeat(lines))
     }
 
     #[test]
@@ -151,24 +121,15 @@ mod tests {
     fn files_are_measured_without_tests_comments_and_blank_lines() {
         let code = "const X: u8 = 1;\n".repeat(499);
         let tests = format!("\n#[cfg(test)]\nmod tests {{\n{}}}\n", "f();\n".repeat(900));
-        assert_eq!(
-            found(format!("{code}{}{tests}", "\n// why\n".repeat(300))),
-            []
-        );
+        assert_eq!(found(format!("{code}{}{tests}", "\n// why\n".repeat(300))), []);
         let more = "const X: u8 = 1;\n".repeat(100);
-        assert_eq!(
-            found(format!("{code}{more}{tests}")),
-            [(Severity::Warning, 0)]
-        );
+        assert_eq!(found(format!("{code}{more}{tests}")), [(Severity::Warning, 0)]);
         assert_eq!(found(format!("{code}{code}")), [(Severity::Error, 0)]);
     }
 
     #[test]
     fn a_declaration_without_body_has_no_length() {
-        let text = format!(
-            "trait T {{\n    fn f(&self);\n{}}}\n",
-            "    const X: u8;\n".repeat(120)
-        );
+        let text = format!("trait T {{\n    fn f(&self);\n{}}}\n", "    const X: u8;\n".repeat(120));
         assert_eq!(found(text), []);
     }
 }

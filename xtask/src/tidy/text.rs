@@ -11,21 +11,14 @@ const FORBIDDEN: [(&str, &str); 7] = [
     (concat!("TO", "DO"), "unfinished work belongs in an issue"),
     (concat!("FIX", "ME"), "unfinished work belongs in an issue"),
     (concat!("todo", "!"), "unfinished work belongs in an issue"),
-    (
-        concat!("unimpl", "emented!"),
-        "unfinished work belongs in an issue",
-    ),
+    (concat!("unimpl", "emented!"), "unfinished work belongs in an issue"),
     (concat!("#[ig", "nore"), "a test runs or is deleted"),
 ];
 const VAGUE_MODULES: [&str; 6] = ["utils", "util", "helpers", "helper", "common", "manager"];
 
 pub(super) fn check(file: &SourceFile) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let name = file
-        .path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+    let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if name.starts_with("LICENSE") || name == "Cargo.lock" {
         return problems;
     }
@@ -44,11 +37,7 @@ fn lines(file: &SourceFile) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, line) in file.text.lines().enumerate() {
         if line.trim_end() != line {
-            problems.push(Problem::error(
-                &file.path,
-                index + 1,
-                "white space at the line's end",
-            ));
+            problems.push(Problem::error(&file.path, index + 1, "white space at the line's end"));
         }
         for (word, why) in FORBIDDEN {
             if contains_word(line, word) {
@@ -90,21 +79,13 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> usize {
-        check(&SourceFile {
-            path: path.into(),
-            text: text.to_owned(),
-        })
-        .len()
+        check(&SourceFile { path: path.into(), text: text.to_owned() }).len()
     }
 
     #[test]
     fn forbidden_words_are_found_as_words() {
         for (word, _) in FORBIDDEN {
-            assert_eq!(
-                found("docs/a.md", &format!("see {word} here\n")),
-                1,
-                "{word}"
-            );
+            assert_eq!(found("docs/a.md", &format!("see {word} here\n")), 1, "{word}");
         }
         assert_eq!(found("docs/a.md", "MASTODONTS and net/workers\n"), 0);
         assert_eq!(found("LICENSE-MIT", concat!("TO", "DO")), 0);
