@@ -1,1 +1,25 @@
-//! Publisher and subscriber: frames through Kafka, in order, each once
+//! Frames through Kafka: the publisher, the subscriber, the topics and the camera directory.
+//!
+//! Data flow: encode → envelope → **publish → Kafka → subscribe** → decode.
+//! A [`Publisher`] numbers frames, keeps them in a byte-bounded lane per stream and sends them with explicit
+//! partitions from the directory `lumenbus.cameras`. A [`Subscriber`] gives each stream's frames in order and each
+//! once, with every hole explained.
+
+mod clock;
+mod config;
+mod diagnosis;
+mod directory;
+mod error;
+mod kafka_properties;
+pub mod publisher;
+pub mod subscriber;
+pub mod topics;
+
+pub use clock::SystemClock;
+pub use config::{BusConfig, Profile, Role, TopicPrefix};
+pub use diagnosis::{BrokerAddress, BrokerProblem, ClusterFacts, probe};
+pub use directory::{Directory, DirectoryEvent, DirectoryWatch, MAX_CAMERAS, first_partition};
+pub use error::BusError;
+pub use kafka_properties::{JavaProperties, PropertyNote};
+pub use publisher::{Publisher, PublisherConfig, StreamHandle, StreamOptions};
+pub use subscriber::{Event, Policy, Start, Subscriber, SubscriberConfig};

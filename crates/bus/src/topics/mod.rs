@@ -1,0 +1,20 @@
+//! The topics: what there should be, what there is, and the difference.
+//!
+//! [`plan`] and [`check`] are pure; [`Cluster`] asks and changes a real cluster. An existing topic is never changed by
+//! creating; [`Cluster::apply`] alters settings on Apache Kafka only, and adds partitions only when asked to.
+
+mod apply;
+mod block_on;
+mod check;
+mod cluster;
+mod plan;
+mod print;
+
+pub use apply::{Applied, Growth, apply, ensure_topics};
+pub use check::{ActualTopic, Drift, DriftKind, check};
+pub use cluster::Cluster;
+pub use plan::{PlanOptions, TopicGroup, TopicPlan, TopicSpec, plan};
+pub use print::{Format, print_drift, print_plan};
+
+/// Base name of the directory's topic.
+pub const CAMERAS: &str = "lumenbus.cameras";
