@@ -33,13 +33,7 @@ pub(super) struct BitReader<'a> {
 
 impl<'a> BitReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            next: 0,
-            zeros: 0,
-            current: 0,
-            left: 0,
-        }
+        Self { bytes, next: 0, zeros: 0, current: 0, left: 0 }
     }
 
     fn load_byte(&mut self) -> BitResult<()> {
@@ -50,11 +44,7 @@ impl<'a> BitReader<'a> {
             byte = *self.bytes.get(self.next).ok_or(BitError::EndOfData)?;
             self.next += 1;
         }
-        self.zeros = if byte == 0 {
-            self.zeros.saturating_add(1)
-        } else {
-            0
-        };
+        self.zeros = if byte == 0 { self.zeros.saturating_add(1) } else { 0 };
         self.current = byte;
         self.left = 8;
         Ok(())
@@ -104,11 +94,7 @@ impl<'a> BitReader<'a> {
     /// `ue(v)` that must not exceed `max`.
     pub(super) fn ue_max(&mut self, field: &'static str, max: u32) -> BitResult<u32> {
         let value = self.ue()?;
-        if value > max {
-            Err(BitError::OutOfRange { field, value })
-        } else {
-            Ok(value)
-        }
+        if value > max { Err(BitError::OutOfRange { field, value }) } else { Ok(value) }
     }
 
     /// `ue(v)` of an id or count that fits a byte.
@@ -166,9 +152,6 @@ mod tests {
         (0..5).for_each(|code| writer.ue(code));
         let bytes = writer.finish_escaped();
         let mut reader = BitReader::new(&bytes);
-        assert_eq!(
-            (0..5).map(|_| reader.se().unwrap()).collect::<Vec<_>>(),
-            [0, 1, -1, 2, -2]
-        );
+        assert_eq!((0..5).map(|_| reader.se().unwrap()).collect::<Vec<_>>(), [0, 1, -1, 2, -2]);
     }
 }

@@ -61,8 +61,7 @@ impl BoundaryDetector {
     fn on_slice(&mut self, at: usize, nal: &[u8]) -> Option<usize> {
         let place = self.place(nal);
         let candidate = self.candidate.take();
-        let begins =
-            self.has_picture && (place.begins_picture || (candidate.is_some() && place.is_at_top));
+        let begins = self.has_picture && (place.begins_picture || (candidate.is_some() && place.is_at_top));
         self.previous = place.header;
         if begins && self.has_lone_field && place.completes_frame {
             self.has_lone_field = false;
@@ -88,26 +87,16 @@ impl BoundaryDetector {
         }
         match self.sets.slice(nal) {
             Some(Slice::H264(slice, _)) => Place {
-                begins_picture: self
-                    .previous
-                    .is_none_or(|previous| slice.begins_picture_after(&previous)),
+                begins_picture: self.previous.is_none_or(|previous| slice.begins_picture_after(&previous)),
                 is_at_top: slice.first_mb == 0,
-                completes_frame: self
-                    .previous
-                    .is_some_and(|previous| slice.completes_frame_of(&previous)),
+                completes_frame: self.previous.is_some_and(|previous| slice.completes_frame_of(&previous)),
                 is_field: slice.structure != Structure::Frame,
                 header: Some(slice),
             },
             // Without its parameter sets: `first_mb_in_slice` is the first code, and 0 is a single one bit.
             _ => {
                 let first = nal.get(1).is_some_and(|&byte| byte & 0x80 != 0);
-                Place {
-                    begins_picture: first,
-                    is_at_top: first,
-                    completes_frame: false,
-                    is_field: false,
-                    header: None,
-                }
+                Place { begins_picture: first, is_at_top: first, completes_frame: false, is_field: false, header: None }
             }
         }
     }

@@ -30,10 +30,7 @@ impl LengthSize {
             0 => Ok(Self::One),
             1 => Ok(Self::Two),
             3 => Ok(Self::Four),
-            other => Err(BitError::OutOfRange {
-                field: "lengthSizeMinusOne",
-                value: u32::from(other),
-            }),
+            other => Err(BitError::OutOfRange { field: "lengthSizeMinusOne", value: u32::from(other) }),
         }
     }
 }
@@ -64,8 +61,7 @@ impl<'a> Fields<'a> {
     }
 
     fn short(&mut self) -> Result<usize, BitError> {
-        self.take(2)
-            .map(|bytes| usize::from(u16::from_be_bytes([bytes[0], bytes[1]])))
+        self.take(2).map(|bytes| usize::from(u16::from_be_bytes([bytes[0], bytes[1]])))
     }
 
     fn nal_units(&mut self, count: usize, into: &mut Vec<Vec<u8>>) -> Result<(), BitError> {
@@ -80,18 +76,12 @@ impl<'a> Fields<'a> {
 impl DecoderConfiguration {
     /// Reads the content of an `avcC` box.
     pub fn from_avcc(record: &[u8]) -> Result<Self, BitstreamError> {
-        read_avcc(record).map_err(|source| BitstreamError::Malformed {
-            what: "avcC record",
-            source,
-        })
+        read_avcc(record).map_err(|source| BitstreamError::Malformed { what: "avcC record", source })
     }
 
     /// Reads the content of an `hvcC` box.
     pub fn from_hvcc(record: &[u8]) -> Result<Self, BitstreamError> {
-        read_hvcc(record).map_err(|source| BitstreamError::Malformed {
-            what: "hvcC record",
-            source,
-        })
+        read_hvcc(record).map_err(|source| BitstreamError::Malformed { what: "hvcC record", source })
     }
 }
 
@@ -99,10 +89,7 @@ fn read_avcc(record: &[u8]) -> Result<DecoderConfiguration, BitError> {
     let mut fields = Fields(record);
     let fixed = fields.take(5)?;
     if fixed[0] != 1 {
-        return Err(BitError::OutOfRange {
-            field: "configurationVersion",
-            value: u32::from(fixed[0]),
-        });
+        return Err(BitError::OutOfRange { field: "configurationVersion", value: u32::from(fixed[0]) });
     }
     let length_size = LengthSize::from_minus_one(fixed[4])?;
     let mut nal_units = Vec::new();
@@ -110,11 +97,7 @@ fn read_avcc(record: &[u8]) -> Result<DecoderConfiguration, BitError> {
     fields.nal_units(sequence_sets, &mut nal_units)?;
     let picture_sets = usize::from(fields.byte()?);
     fields.nal_units(picture_sets, &mut nal_units)?;
-    Ok(DecoderConfiguration {
-        codec: NalCodec::H264,
-        length_size,
-        nal_units,
-    })
+    Ok(DecoderConfiguration { codec: NalCodec::H264, length_size, nal_units })
 }
 
 fn read_hvcc(record: &[u8]) -> Result<DecoderConfiguration, BitError> {
@@ -127,11 +110,7 @@ fn read_hvcc(record: &[u8]) -> Result<DecoderConfiguration, BitError> {
         let count = fields.short()?;
         fields.nal_units(count, &mut nal_units)?;
     }
-    Ok(DecoderConfiguration {
-        codec: NalCodec::H265,
-        length_size,
-        nal_units,
-    })
+    Ok(DecoderConfiguration { codec: NalCodec::H265, length_size, nal_units })
 }
 
 #[cfg(test)]
@@ -139,36 +118,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const AVCC: [u8; 19] = [
-        1, 66, 0xc0, 40, 0xff, 0xe1, 0, 4, 0x67, 66, 0, 40, 1, 0, 4, 0x68, 0xce, 0x3c, 0x80,
-    ];
+    const AVCC: [u8; 19] = [1, 66, 0xc0, 40, 0xff, 0xe1, 0, 4, 0x67, 66, 0, 40, 1, 0, 4, 0x68, 0xce, 0x3c, 0x80];
 
     #[test]
     fn an_avcc_record_gives_its_sets() {
         let record = DecoderConfiguration::from_avcc(&AVCC).unwrap();
         assert_eq!(record.length_size, LengthSize::Four);
-        assert_eq!(
-            record.nal_units,
-            [vec![0x67, 66, 0, 40], vec![0x68, 0xce, 0x3c, 0x80]]
-        );
+        assert_eq!(record.nal_units, [vec![0x67, 66, 0, 40], vec![0x68, 0xce, 0x3c, 0x80]]);
     }
 
     #[test]
     fn every_truncation_is_an_error() {
         for length in 0..AVCC.len() {
-            assert!(
-                DecoderConfiguration::from_avcc(&AVCC[..length]).is_err(),
-                "{length}"
-            );
+            assert!(DecoderConfiguration::from_avcc(&AVCC[..length]).is_err(), "{length}");
         }
         let mut three = AVCC;
         three[4] = 0xfe;
-        assert!(
-            DecoderConfiguration::from_avcc(&three)
-                .unwrap_err()
-                .to_string()
-                .contains("lengthSizeMinusOne")
-        );
+        assert!(DecoderConfiguration::from_avcc(&three).unwrap_err().to_string().contains("lengthSizeMinusOne"));
     }
 
     proptest! {

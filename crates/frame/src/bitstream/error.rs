@@ -26,9 +26,7 @@ pub enum BitstreamError {
         lost_units: u64,
     },
     /// A length prefix points past the end of its access unit.
-    #[error(
-        "a NAL unit at byte {offset} claims {claimed} bytes, the access unit has only {left} left"
-    )]
+    #[error("a NAL unit at byte {offset} claims {claimed} bytes, the access unit has only {left} left")]
     BadLength {
         /// Position of the length prefix in the access unit.
         offset: usize,
@@ -46,9 +44,7 @@ pub enum BitstreamError {
         limit_bytes: usize,
     },
     /// A keyframe whose parameter sets nobody sent.
-    #[error(
-        "a keyframe came without parameter sets, and none came before it; the stream cannot be decoded from here"
-    )]
+    #[error("a keyframe came without parameter sets, and none came before it; the stream cannot be decoded from here")]
     NoParameterSets,
     /// An access unit without a picture.
     #[error("an access unit of {bytes} bytes holds no picture")]

@@ -14,12 +14,7 @@ pub(super) enum OrderCoding {
     /// Type 0: the low bits are in each slice.
     LowBits { log2_max: u32 },
     /// Type 1: differences to an expected cycle.
-    Cycle {
-        always_zero: bool,
-        non_reference: i32,
-        top_to_bottom: i32,
-        reference: Vec<i32>,
-    },
+    Cycle { always_zero: bool, non_reference: i32, top_to_bottom: i32, reference: Vec<i32> },
     /// Type 2: output order is decode order.
     DecodeOrder,
 }
@@ -66,21 +61,12 @@ impl Sps {
         let width_mbs = r.ue_max("pic_width_in_mbs_minus1", MAX_SIDE_MBS - 1)? + 1;
         let map_units = r.ue_max("pic_height_in_map_units_minus1", MAX_SIDE_MBS - 1)? + 1;
         let frame_mbs_only = r.flag()?;
-        let height_mbs = if frame_mbs_only {
-            map_units
-        } else {
-            map_units * 2
-        };
+        let height_mbs = if frame_mbs_only { map_units } else { map_units * 2 };
         if !frame_mbs_only {
             r.flag()?; // mb_adaptive_frame_field_flag
         }
         r.flag()?; // direct_8x8_inference_flag
-        let dimensions = read_cropping(
-            r,
-            &chroma,
-            Dimensions::new(width_mbs * 16, height_mbs * 16),
-            frame_mbs_only,
-        )?;
+        let dimensions = read_cropping(r, &chroma, Dimensions::new(width_mbs * 16, height_mbs * 16), frame_mbs_only)?;
         let mut vui = Vui::default();
         if r.flag()? {
             // Some cameras cut the optional part short; what was read before the end still counts.
@@ -92,9 +78,7 @@ impl Sps {
             _ if constraints & 0x10 != 0 && matches!(profile, 44 | 86 | 100 | 110 | 122 | 244) => 0,
             _ => dpb,
         };
-        let max_reorder = vui.max_reorder.map_or(inferred, |n| {
-            usize::try_from(n.min(16)).expect("at most 16")
-        });
+        let max_reorder = vui.max_reorder.map_or(inferred, |n| usize::try_from(n.min(16)).expect("at most 16"));
         let separate_colour_planes = chroma.separate_planes;
         let frame_rate = vui.frame_rate;
         Ok(Self {
@@ -114,19 +98,13 @@ impl Sps {
 
     /// RFC 6381, section 3.3.
     pub(super) fn codec_string(&self) -> String {
-        format!(
-            "avc1.{:02X}{:02X}{:02X}",
-            self.profile, self.constraints, self.level
-        )
+        format!("avc1.{:02X}{:02X}{:02X}", self.profile, self.constraints, self.level)
     }
 }
 
 fn read_chroma(r: &mut BitReader<'_>, profile: u8) -> BitResult<Chroma> {
     if !HIGH_PROFILES.contains(&profile) {
-        return Ok(Chroma {
-            format: 1,
-            separate_planes: false,
-        });
+        return Ok(Chroma { format: 1, separate_planes: false });
     }
     let format = r.ue_max("chroma_format_idc", 3)?;
     let separate_planes = format == 3 && r.flag()?;
@@ -140,10 +118,7 @@ fn read_chroma(r: &mut BitReader<'_>, profile: u8) -> BitResult<Chroma> {
             }
         }
     }
-    Ok(Chroma {
-        format,
-        separate_planes,
-    })
+    Ok(Chroma { format, separate_planes })
 }
 
 /// 7.3.2.1.1.1.
@@ -161,20 +136,13 @@ fn skip_scaling_list(r: &mut BitReader<'_>, size: usize) -> BitResult<()> {
 
 fn read_order_coding(r: &mut BitReader<'_>) -> BitResult<OrderCoding> {
     match r.ue_max("pic_order_cnt_type", 2)? {
-        0 => Ok(OrderCoding::LowBits {
-            log2_max: r.ue_max("log2_max_pic_order_cnt_lsb_minus4", 12)? + 4,
-        }),
+        0 => Ok(OrderCoding::LowBits { log2_max: r.ue_max("log2_max_pic_order_cnt_lsb_minus4", 12)? + 4 }),
         1 => {
             let always_zero = r.flag()?;
             let (non_reference, top_to_bottom) = (r.se()?, r.se()?);
             let count = r.ue_max("num_ref_frames_in_pic_order_cnt_cycle", 255)?;
             let reference = (0..count).map(|_| r.se()).collect::<BitResult<_>>()?;
-            Ok(OrderCoding::Cycle {
-                always_zero,
-                non_reference,
-                top_to_bottom,
-                reference,
-            })
+            Ok(OrderCoding::Cycle { always_zero, non_reference, top_to_bottom, reference })
         }
         _ => Ok(OrderCoding::DecodeOrder),
     }
@@ -191,30 +159,16 @@ fn read_cropping(
         return Ok(coded);
     }
     let subsampled = !chroma.separate_planes;
-    let unit_x = if subsampled && matches!(chroma.format, 1 | 2) {
-        2
-    } else {
-        1
-    };
-    let unit_y = if subsampled && chroma.format == 1 {
-        2
-    } else {
-        1
-    } * if frame_mbs_only { 1 } else { 2 };
+    let unit_x = if subsampled && matches!(chroma.format, 1 | 2) { 2 } else { 1 };
+    let unit_y = if subsampled && chroma.format == 1 { 2 } else { 1 } * if frame_mbs_only { 1 } else { 2 };
     let (left, right, top, bottom) = (r.ue()?, r.ue()?, r.ue()?, r.ue()?);
     let crop = |side: u32, unit: u32, first: u32, second: u32| {
         let cut = first.saturating_add(second).saturating_mul(unit);
         side.checked_sub(cut)
             .filter(|&rest| rest > 0)
-            .ok_or(BitError::OutOfRange {
-                field: "frame_crop_offset",
-                value: cut,
-            })
+            .ok_or(BitError::OutOfRange { field: "frame_crop_offset", value: cut })
     };
-    Ok(Dimensions::new(
-        crop(coded.width, unit_x, left, right)?,
-        crop(coded.height, unit_y, top, bottom)?,
-    ))
+    Ok(Dimensions::new(crop(coded.width, unit_x, left, right)?, crop(coded.height, unit_y, top, bottom)?))
 }
 
 /// Annex E.1.1, up to `max_num_reorder_frames`.
@@ -331,11 +285,7 @@ impl Pps {
         let id = r.ue_byte("pic_parameter_set_id", 255)?;
         let sps_id = r.ue_byte("seq_parameter_set_id", 31)?;
         r.flag()?; // entropy_coding_mode_flag
-        Ok(Self {
-            id,
-            sps_id,
-            bottom_field_order_present: r.flag()?,
-        })
+        Ok(Self { id, sps_id, bottom_field_order_present: r.flag()? })
     }
 }
 
@@ -384,11 +334,7 @@ impl Slice {
         }
         let frame_num = r.bits(sps.log2_max_frame_num)?;
         let structure = read_structure(r, sps)?;
-        let idr = if header & 0x1f == 5 {
-            Some(r.ue()?)
-        } else {
-            None
-        };
+        let idr = if header & 0x1f == 5 { Some(r.ue()?) } else { None };
         let mut slice = Self {
             is_reference: header >> 5 & 3 != 0,
             first_mb,
@@ -414,9 +360,7 @@ impl Slice {
                     self.order_delta_bottom = r.se()?;
                 }
             }
-            OrderCoding::Cycle {
-                always_zero: false, ..
-            } => {
+            OrderCoding::Cycle { always_zero: false, .. } => {
                 self.order_deltas[0] = r.se()?;
                 if with_bottom {
                     self.order_deltas[1] = r.se()?;
@@ -443,8 +387,7 @@ impl Slice {
     pub(super) fn completes_frame_of(&self, first: &Self) -> bool {
         let opposite = matches!(
             (first.structure, self.structure),
-            (Structure::TopField, Structure::BottomField)
-                | (Structure::BottomField, Structure::TopField)
+            (Structure::TopField, Structure::BottomField) | (Structure::BottomField, Structure::TopField)
         );
         opposite
             && self.frame_num == first.frame_num
@@ -457,11 +400,7 @@ fn read_structure(r: &mut BitReader<'_>, sps: &Sps) -> BitResult<Structure> {
     if sps.frame_mbs_only || !r.flag()? {
         return Ok(Structure::Frame);
     }
-    Ok(if r.flag()? {
-        Structure::BottomField
-    } else {
-        Structure::TopField
-    })
+    Ok(if r.flag()? { Structure::BottomField } else { Structure::TopField })
 }
 
 /// Whether an SEI unit (with its header) holds a recovery point with `recovery_frame_cnt` 0 (annex D.1.8, D.2.8).
@@ -518,17 +457,8 @@ mod tests {
         w.bits(60_000, 32);
         let sps = Sps::parse(&w.finish_escaped()).unwrap();
         assert_eq!(sps.dimensions, Dimensions::new(1920, 1080));
-        assert_eq!(
-            sps.frame_rate,
-            Some(FrameRate {
-                frames: 30_000,
-                seconds: 1001
-            })
-        );
-        assert_eq!(
-            (sps.max_reorder, sps.codec_string().as_str()),
-            (0, "avc1.42C028")
-        );
+        assert_eq!(sps.frame_rate, Some(FrameRate { frames: 30_000, seconds: 1001 }));
+        assert_eq!((sps.max_reorder, sps.codec_string().as_str()), (0, "avc1.42C028"));
     }
 
     #[test]

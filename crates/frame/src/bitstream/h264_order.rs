@@ -22,12 +22,7 @@ impl OrderCounter {
         }
         match &sps.order {
             OrderCoding::LowBits { log2_max } => self.low_bits_count(1 << log2_max, slice),
-            OrderCoding::Cycle {
-                non_reference,
-                top_to_bottom,
-                reference,
-                ..
-            } => {
+            OrderCoding::Cycle { non_reference, top_to_bottom, reference, .. } => {
                 let frame = self.frame_number(sps, slice);
                 cycle_count(frame, slice, *non_reference, *top_to_bottom, reference)
             }
@@ -69,13 +64,7 @@ impl OrderCounter {
 }
 
 /// 8.2.1.2.
-fn cycle_count(
-    frame: i64,
-    slice: &Slice,
-    non_reference: i32,
-    top_to_bottom: i32,
-    reference: &[i32],
-) -> i64 {
+fn cycle_count(frame: i64, slice: &Slice, non_reference: i32, top_to_bottom: i32, reference: &[i32]) -> i64 {
     let length = i64::try_from(reference.len()).expect("at most 255");
     let mut number = if length == 0 { 0 } else { frame };
     if !slice.is_reference && number > 0 {
@@ -85,22 +74,17 @@ fn cycle_count(
     if number > 0 {
         let whole: i64 = reference.iter().map(|&offset| i64::from(offset)).sum();
         let (cycles, within) = ((number - 1) / length, (number - 1) % length);
-        let part = reference
-            .iter()
-            .take(usize::try_from(within).expect("below 255") + 1);
-        expected = cycles
-            .saturating_mul(whole)
-            .saturating_add(part.map(|&offset| i64::from(offset)).sum());
+        let part = reference.iter().take(usize::try_from(within).expect("below 255") + 1);
+        expected = cycles.saturating_mul(whole).saturating_add(part.map(|&offset| i64::from(offset)).sum());
     }
     if !slice.is_reference {
         expected = expected.saturating_add(i64::from(non_reference));
     }
     let top = expected.saturating_add(i64::from(slice.order_deltas[0]));
     match slice.structure {
-        Structure::Frame => top.min(
-            top.saturating_add(i64::from(top_to_bottom))
-                .saturating_add(i64::from(slice.order_deltas[1])),
-        ),
+        Structure::Frame => {
+            top.min(top.saturating_add(i64::from(top_to_bottom)).saturating_add(i64::from(slice.order_deltas[1])))
+        }
         Structure::TopField => top,
         Structure::BottomField => top.saturating_add(i64::from(top_to_bottom)),
     }

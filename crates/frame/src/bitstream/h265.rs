@@ -39,10 +39,7 @@ impl Sps {
         r.skip(4)?; // sps_video_parameter_set_id
         let max_temporal_id = r.bits(3)?.to_be_bytes()[3];
         if max_temporal_id > 6 {
-            return Err(BitError::OutOfRange {
-                field: "sps_max_sub_layers_minus1",
-                value: u32::from(max_temporal_id),
-            });
+            return Err(BitError::OutOfRange { field: "sps_max_sub_layers_minus1", value: u32::from(max_temporal_id) });
         }
         r.flag()?; // sps_temporal_id_nesting_flag
         let profile = read_profile(r, max_temporal_id)?;
@@ -53,15 +50,7 @@ impl Sps {
             r.ue_max("pic_width_in_luma_samples", MAX_SIDE)?,
             r.ue_max("pic_height_in_luma_samples", MAX_SIDE)?,
         );
-        let dimensions = read_window(
-            r,
-            if separate_colour_planes {
-                0
-            } else {
-                chroma_format
-            },
-            coded,
-        )?;
+        let dimensions = read_window(r, if separate_colour_planes { 0 } else { chroma_format }, coded)?;
         r.ue_max("bit_depth_luma_minus8", 8)?;
         r.ue_max("bit_depth_chroma_minus8", 8)?;
         let log2_max_order = r.ue_max("log2_max_pic_order_cnt_lsb_minus4", 12)? + 4;
@@ -85,17 +74,8 @@ impl Sps {
         let p = &self.profile;
         let space = ["", "A", "B", "C"][usize::from(p.space & 3)];
         let tier = if p.high_tier { 'H' } else { 'L' };
-        let mut text = format!(
-            "hev1.{space}{}.{:X}.{tier}{}",
-            p.profile,
-            p.compatibility.reverse_bits(),
-            p.level
-        );
-        let used = p
-            .constraints
-            .iter()
-            .rposition(|&byte| byte != 0)
-            .map_or(0, |last| last + 1);
+        let mut text = format!("hev1.{space}{}.{:X}.{tier}{}", p.profile, p.compatibility.reverse_bits(), p.level);
+        let used = p.constraints.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         for byte in &p.constraints[..used] {
             text.push_str(&format!(".{byte:X}"));
         }
@@ -123,39 +103,21 @@ fn read_profile(r: &mut BitReader<'_>, max_temporal_id: u8) -> BitResult<Profile
     for (with_profile, with_level) in present {
         r.skip(if with_profile { 88 } else { 0 } + if with_level { 8 } else { 0 })?;
     }
-    Ok(ProfileTierLevel {
-        space,
-        high_tier,
-        profile,
-        compatibility,
-        constraints,
-        level,
-    })
+    Ok(ProfileTierLevel { space, high_tier, profile, compatibility, constraints, level })
 }
 
-fn read_window(
-    r: &mut BitReader<'_>,
-    chroma_format: u32,
-    coded: Dimensions,
-) -> BitResult<Dimensions> {
+fn read_window(r: &mut BitReader<'_>, chroma_format: u32, coded: Dimensions) -> BitResult<Dimensions> {
     let (mut width, mut height) = (Some(coded.width), Some(coded.height));
     if r.flag()? {
         let unit_x = if matches!(chroma_format, 1 | 2) { 2 } else { 1 };
         let unit_y = if chroma_format == 1 { 2 } else { 1 };
         let (left, right, top, bottom) = (r.ue()?, r.ue()?, r.ue()?, r.ue()?);
-        width = coded
-            .width
-            .checked_sub(left.saturating_add(right).saturating_mul(unit_x));
-        height = coded
-            .height
-            .checked_sub(top.saturating_add(bottom).saturating_mul(unit_y));
+        width = coded.width.checked_sub(left.saturating_add(right).saturating_mul(unit_x));
+        height = coded.height.checked_sub(top.saturating_add(bottom).saturating_mul(unit_y));
     }
     match (width, height) {
         (Some(width @ 1..), Some(height @ 1..)) => Ok(Dimensions::new(width, height)),
-        _ => Err(BitError::OutOfRange {
-            field: "conformance window",
-            value: coded.width,
-        }),
+        _ => Err(BitError::OutOfRange { field: "conformance window", value: coded.width }),
     }
 }
 
@@ -208,10 +170,7 @@ fn read_rate(r: &mut BitReader<'_>, log2_max_order: u32) -> BitResult<Option<Fra
         return Ok(None);
     }
     let (units, scale) = (r.bits(32)?, r.bits(32)?);
-    Ok(frame_rate(
-        scale,
-        u64::from(units) * if fields { 2 } else { 1 },
-    ))
+    Ok(frame_rate(scale, u64::from(units) * if fields { 2 } else { 1 }))
 }
 
 /// 7.3.4.
@@ -274,12 +233,7 @@ impl Pps {
         let id = r.ue_byte("pps_pic_parameter_set_id", 63)?;
         let sps_id = r.ue_byte("pps_seq_parameter_set_id", 15)?;
         r.flag()?; // dependent_slice_segments_enabled_flag
-        Ok(Self {
-            id,
-            sps_id,
-            output_flag_present: r.flag()?,
-            extra_slice_header_bits: r.bits(3)?,
-        })
+        Ok(Self { id, sps_id, output_flag_present: r.flag()?, extra_slice_header_bits: r.bits(3)? })
     }
 }
 
@@ -320,12 +274,7 @@ impl Slice {
         let nal_type = header[0] >> 1 & 0x3f;
         let temporal_id = (header[1] & 7).saturating_sub(1);
         let is_first_in_picture = is_first_segment(nal);
-        let mut slice = Self {
-            nal_type,
-            temporal_id,
-            is_first_in_picture,
-            order_low_bits: 0,
-        };
+        let mut slice = Self { nal_type, temporal_id, is_first_in_picture, order_low_bits: 0 };
         if is_first_in_picture && !slice.is_idr() {
             slice.order_low_bits = read_order_low_bits(&nal[2..], nal_type, sps, pps)?;
         }
@@ -386,8 +335,7 @@ impl OrderCounter {
     pub(super) fn next(&mut self, sps: &Sps, slice: &Slice) -> (i64, bool) {
         let max = 1_i64 << sps.log2_max_order;
         let low = i64::from(slice.order_low_bits);
-        let restarts =
-            slice.is_idr() || slice.is_broken_link() || (slice.is_irap() && !self.has_begun);
+        let restarts = slice.is_idr() || slice.is_broken_link() || (slice.is_irap() && !self.has_begun);
         let mut count = low;
         if !restarts {
             let previous_low = self.previous.rem_euclid(max);

@@ -39,9 +39,7 @@ mod tests;
 pub use bits::BitError;
 pub use configuration::{DecoderConfiguration, LengthSize};
 pub use error::BitstreamError;
-pub use nal::{
-    NalCodec, NalKind, NalUnits, SharedNalUnits, content_nal_units, nal_units, shared_nal_units,
-};
+pub use nal::{NalCodec, NalKind, NalUnits, SharedNalUnits, content_nal_units, nal_units, shared_nal_units};
 pub use normalise::{AccessUnit, Framing, Normaliser};
 pub use order::{DisplayOrder, MAX_HELD_BYTES, MAX_HELD_UNITS, PictureOrder};
 pub use parameter_sets::{MAX_PARAMETER_SET_BYTES, ParameterSets, SequenceParameters};

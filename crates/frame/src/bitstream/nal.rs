@@ -51,10 +51,7 @@ impl NalKind {
     /// Whether it is a parameter set.
     #[must_use]
     pub fn is_parameter_set(self) -> bool {
-        matches!(
-            self,
-            Self::VideoParameters | Self::SequenceParameters | Self::PictureParameters
-        )
+        matches!(self, Self::VideoParameters | Self::SequenceParameters | Self::PictureParameters)
     }
 }
 
@@ -75,13 +72,7 @@ impl NalCodec {
             Self::H265 => {
                 let layer = (nal.first()? & 1) << 5 | nal.get(1)? >> 3;
                 // Higher layers (scalability, multiview) belong to the unit of their base layer.
-                nal.first().map(|&header| {
-                    if layer == 0 {
-                        h265_kind(header >> 1 & 0x3f)
-                    } else {
-                        NalKind::Other
-                    }
-                })
+                nal.first().map(|&header| if layer == 0 { h265_kind(header >> 1 & 0x3f) } else { NalKind::Other })
             }
         }
     }
@@ -154,10 +145,7 @@ impl<'a> Iterator for NalUnits<'a> {
 
 /// A NAL unit never ends in a zero byte (H.264 7.4.1); what does is padding or the next start code's beginning.
 pub(super) fn trim_zeros(nal: &[u8]) -> &[u8] {
-    let length = nal
-        .iter()
-        .rposition(|&byte| byte != 0)
-        .map_or(0, |last| last + 1);
+    let length = nal.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     &nal[..length]
 }
 
@@ -166,10 +154,7 @@ pub(super) fn trim_zeros(nal: &[u8]) -> &[u8] {
 /// Bytes before the first start code are left out.
 #[must_use]
 pub fn nal_units(stream: &[u8]) -> NalUnits<'_> {
-    NalUnits {
-        bytes: stream,
-        start: find_start_code(stream, 0).map(|at| at + 3),
-    }
+    NalUnits { bytes: stream, start: find_start_code(stream, 0).map(|at| at + 3) }
 }
 
 /// The NAL units of a stream as slices of the same allocation; see [`shared_nal_units`].
@@ -190,21 +175,15 @@ impl Iterator for SharedNalUnits<'_> {
 /// Like [`nal_units`], but each unit shares the stream's allocation.
 #[must_use]
 pub fn shared_nal_units(stream: &Bytes) -> SharedNalUnits<'_> {
-    SharedNalUnits {
-        stream,
-        units: nal_units(stream),
-    }
+    SharedNalUnits { stream, units: nal_units(stream) }
 }
 
 /// The NAL units that a repackaging must keep: all but delimiters and parameter sets.
 ///
 /// Two access units with equal content units decode to the same picture, given the same parameter sets.
 pub fn content_nal_units(codec: NalCodec, unit: &[u8]) -> impl Iterator<Item = &[u8]> {
-    nal_units(unit).filter(move |nal| {
-        codec
-            .kind(nal)
-            .is_some_and(|kind| kind != NalKind::Delimiter && !kind.is_parameter_set())
-    })
+    nal_units(unit)
+        .filter(move |nal| codec.kind(nal).is_some_and(|kind| kind != NalKind::Delimiter && !kind.is_parameter_set()))
 }
 
 #[cfg(test)]
@@ -256,10 +235,7 @@ mod tests {
     #[test]
     fn layers_above_the_base_are_not_slices() {
         assert_eq!(NalCodec::H265.kind(&[1 << 1, 1]), Some(NalKind::Slice));
-        assert_eq!(
-            NalCodec::H265.kind(&[1 << 1, 1 << 3 | 1]),
-            Some(NalKind::Other)
-        );
+        assert_eq!(NalCodec::H265.kind(&[1 << 1, 1 << 3 | 1]), Some(NalKind::Other));
         assert_eq!(NalCodec::H265.kind(&[0x40]), None);
     }
 }

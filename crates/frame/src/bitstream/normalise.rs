@@ -3,8 +3,8 @@
 use super::nal::find_start_code;
 use super::parameter_sets::Slice;
 use super::{
-    BitstreamError, DecoderConfiguration, LengthSize, NalCodec, NalKind, NalUnits, ParameterSets,
-    PictureOrder, SequenceParameters, h264, h264_order, h265, nal_units,
+    BitstreamError, DecoderConfiguration, LengthSize, NalCodec, NalKind, NalUnits, ParameterSets, PictureOrder,
+    SequenceParameters, h264, h264_order, h265, nal_units,
 };
 use bytes::Bytes;
 
@@ -46,8 +46,7 @@ struct Facts {
 impl Facts {
     /// Whether the unit may be joined at, given that its parameter sets are known.
     fn is_keyframe(&self) -> bool {
-        self.is_random_access
-            || (self.has_recovery_point && self.pictures > 0 && !self.has_inter_slice)
+        self.is_random_access || (self.has_recovery_point && self.pictures > 0 && !self.has_inter_slice)
     }
 
     fn observe(&mut self, codec: NalCodec, nal: &[u8], sets: &ParameterSets) {
@@ -102,22 +101,14 @@ pub(super) fn is_keyframe(codec: NalCodec, unit: &[u8], sets: &ParameterSets) ->
 /// The NAL units of one access unit, whatever its framing.
 enum Units<'a> {
     AnnexB(NalUnits<'a>),
-    Prefixed {
-        rest: &'a [u8],
-        size: LengthSize,
-        total: usize,
-    },
+    Prefixed { rest: &'a [u8], size: LengthSize, total: usize },
 }
 
 impl<'a> Units<'a> {
     fn new(framing: Framing, unit: &'a [u8]) -> Self {
         match framing {
             Framing::AnnexB => Self::AnnexB(nal_units(unit)),
-            Framing::LengthPrefixed(size) => Self::Prefixed {
-                rest: unit,
-                size,
-                total: unit.len(),
-            },
+            Framing::LengthPrefixed(size) => Self::Prefixed { rest: unit, size, total: unit.len() },
         }
     }
 }
@@ -134,28 +125,14 @@ impl<'a> Iterator for Units<'a> {
 }
 
 /// The next unit that is not empty.
-fn next_prefixed<'a>(
-    rest: &mut &'a [u8],
-    size: LengthSize,
-    total: usize,
-) -> Result<Option<&'a [u8]>, BitstreamError> {
+fn next_prefixed<'a>(rest: &mut &'a [u8], size: LengthSize, total: usize) -> Result<Option<&'a [u8]>, BitstreamError> {
     while !rest.is_empty() {
         let offset = total - rest.len();
-        let bad = |claimed: u64, left: usize| BitstreamError::BadLength {
-            offset,
-            claimed,
-            left,
-        };
-        let (prefix, after) = rest
-            .split_at_checked(size.bytes())
-            .ok_or_else(|| bad(0, rest.len()))?;
-        let claimed = prefix
-            .iter()
-            .fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
+        let bad = |claimed: u64, left: usize| BitstreamError::BadLength { offset, claimed, left };
+        let (prefix, after) = rest.split_at_checked(size.bytes()).ok_or_else(|| bad(0, rest.len()))?;
+        let claimed = prefix.iter().fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
         let length = usize::try_from(claimed).unwrap_or(usize::MAX);
-        let (nal, after) = after
-            .split_at_checked(length)
-            .ok_or_else(|| bad(claimed, after.len()))?;
+        let (nal, after) = after.split_at_checked(length).ok_or_else(|| bad(claimed, after.len()))?;
         *rest = after;
         if !nal.is_empty() {
             return Ok(Some(nal));
@@ -172,10 +149,9 @@ enum OrderCounter {
 impl OrderCounter {
     fn next(&mut self, slice: &Slice<'_>) -> Option<PictureOrder> {
         match (self, slice) {
-            (Self::H264(counter), Slice::H264(slice, sps)) => Some(PictureOrder {
-                count: counter.next(sps, slice),
-                restarts: slice.idr.is_some(),
-            }),
+            (Self::H264(counter), Slice::H264(slice, sps)) => {
+                Some(PictureOrder { count: counter.next(sps, slice), restarts: slice.idr.is_some() })
+            }
             (Self::H265(counter), Slice::H265(slice, sps)) => {
                 let (count, restarts) = counter.next(sps, slice);
                 Some(PictureOrder { count, restarts })
@@ -206,13 +182,7 @@ impl Normaliser {
             NalCodec::H264 => OrderCounter::H264(h264_order::OrderCounter::default()),
             NalCodec::H265 => OrderCounter::H265(h265::OrderCounter::default()),
         };
-        Self {
-            codec,
-            framing: Framing::AnnexB,
-            sets: ParameterSets::new(codec),
-            counter,
-            sequence: None,
-        }
+        Self { codec, framing: Framing::AnnexB, sets: ParameterSets::new(codec), counter, sequence: None }
     }
 
     /// For a stream whose units come with lengths, as the record says.
@@ -249,6 +219,12 @@ impl Normaliser {
         self.sequence.clone().or_else(|| self.sets.first_sequence())
     }
 
+    /// How many pictures may be reordered, by the sequence of the newest keyframe; 0 while nothing is known.
+    #[must_use]
+    pub fn sequence_reorder(&self) -> usize {
+        self.sequence.as_ref().map_or(0, |sequence| sequence.max_reorder)
+    }
+
     /// The next access unit.
     ///
     /// Errors concern this unit only; the next one may be good.
@@ -262,10 +238,7 @@ impl Normaliser {
             let is_first_slice = facts.pictures == 0;
             facts.observe(self.codec, nal, &self.sets);
             if is_first_slice && facts.pictures > 0 {
-                order = self
-                    .sets
-                    .slice(nal)
-                    .and_then(|slice| self.counter.next(&slice));
+                order = self.sets.slice(nal).and_then(|slice| self.counter.next(&slice));
                 self.describe_keyframe(&facts, nal);
             }
         }
@@ -277,31 +250,17 @@ impl Normaliser {
             return Err(BitstreamError::NoParameterSets);
         }
         let payload = self.payload(unit, is_keyframe)?;
-        Ok(AccessUnit {
-            payload,
-            is_keyframe,
-            is_discardable: !facts.is_referred_to,
-            parameters_changed,
-            order,
-        })
+        Ok(AccessUnit { payload, is_keyframe, is_discardable: !facts.is_referred_to, parameters_changed, order })
     }
 
     fn describe_keyframe(&mut self, facts: &Facts, nal: &[u8]) {
         if facts.is_keyframe() || self.sequence.is_none() {
-            self.sequence = self
-                .sets
-                .slice(nal)
-                .map(|slice| slice.describe())
-                .or_else(|| self.sequence.take());
+            self.sequence = self.sets.slice(nal).map(|slice| slice.describe()).or_else(|| self.sequence.take());
         }
     }
 
     fn payload(&self, unit: &Bytes, is_keyframe: bool) -> Result<Bytes, BitstreamError> {
-        let missing = if is_keyframe {
-            self.missing(unit)?
-        } else {
-            Vec::new()
-        };
+        let missing = if is_keyframe { self.missing(unit)? } else { Vec::new() };
         match self.framing {
             Framing::AnnexB if missing.is_empty() => {
                 let code = find_start_code(unit, 0).unwrap_or(0);
@@ -314,30 +273,21 @@ impl Normaliser {
     /// The sets that the unit does not hold itself.
     fn missing(&self, unit: &Bytes) -> Result<Vec<(&Bytes, bool)>, BitstreamError> {
         let units = Units::new(self.framing, unit).collect::<Result<Vec<_>, _>>()?;
-        Ok(self
-            .sets
-            .in_order()
-            .filter(|(set, _)| !units.iter().any(|nal| nal == set))
-            .collect())
+        Ok(self.sets.in_order().filter(|(set, _)| !units.iter().any(|nal| nal == set)).collect())
     }
 
     /// Order: delimiter, missing video and sequence sets, the unit's own sets, missing picture sets, the rest.
     fn write(&self, unit: &Bytes, missing: &[(&Bytes, bool)]) -> Result<Bytes, BitstreamError> {
         let added: usize = missing.iter().map(|(set, _)| set.len() + 4).sum();
         let mut out = Vec::with_capacity(unit.len() + added + 64);
-        let mut pending =
-            [false, true].map(|picture| missing.iter().filter(move |set| set.1 == picture));
+        let mut pending = [false, true].map(|picture| missing.iter().filter(move |set| set.1 == picture));
         for nal in Units::new(self.framing, unit) {
             let nal = nal?;
             let kind = self.codec.kind(nal);
             if kind != Some(NalKind::Delimiter) {
-                pending[0]
-                    .by_ref()
-                    .for_each(|(set, _)| append(&mut out, set));
+                pending[0].by_ref().for_each(|(set, _)| append(&mut out, set));
                 if !kind.is_some_and(NalKind::is_parameter_set) {
-                    pending[1]
-                        .by_ref()
-                        .for_each(|(set, _)| append(&mut out, set));
+                    pending[1].by_ref().for_each(|(set, _)| append(&mut out, set));
                 }
             }
             append(&mut out, nal);

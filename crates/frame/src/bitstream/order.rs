@@ -38,12 +38,7 @@ pub struct DisplayOrder<T> {
 
 impl<T> Default for DisplayOrder<T> {
     fn default() -> Self {
-        Self {
-            queue: VecDeque::new(),
-            waiting: 0,
-            held_bytes: 0,
-            next_index: 0,
-        }
+        Self { queue: VecDeque::new(), waiting: 0, held_bytes: 0, next_index: 0 }
     }
 }
 
@@ -57,12 +52,7 @@ impl<T> DisplayOrder<T> {
             self.finish();
         }
         let count = order.map_or(i64::MIN, |order| order.count);
-        self.queue.push_back(Entry {
-            item,
-            bytes,
-            count,
-            index: None,
-        });
+        self.queue.push_back(Entry { item, bytes, count, index: None });
         self.waiting += 1;
         self.held_bytes += bytes;
         let limit = if order.is_some() { max_reorder } else { 0 };
@@ -97,11 +87,7 @@ impl<T> DisplayOrder<T> {
     }
 
     fn number_lowest(&mut self) {
-        let waiting = self
-            .queue
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| entry.index.is_none());
+        let waiting = self.queue.iter().enumerate().filter(|(_, entry)| entry.index.is_none());
         if let Some((at, _)) = waiting.min_by_key(|(_, entry)| entry.count) {
             self.number(at);
         }
@@ -133,16 +119,7 @@ mod tests {
 
     #[test]
     fn b_frames_come_before_the_picture_they_refer_to() {
-        let counts = [
-            (0, true),
-            (8, false),
-            (4, false),
-            (2, false),
-            (6, false),
-            (16, false),
-            (0, true),
-            (2, false),
-        ];
+        let counts = [(0, true), (8, false), (4, false), (2, false), (6, false), (16, false), (0, true), (2, false)];
         assert_eq!(numbers(&counts, 2), [0, 4, 2, 1, 3, 5, 6, 7]);
     }
 

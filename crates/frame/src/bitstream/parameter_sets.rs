@@ -78,10 +78,7 @@ impl ParameterSets {
     /// An empty cache.
     #[must_use]
     pub fn new(codec: NalCodec) -> Self {
-        Self {
-            codec,
-            sets: BTreeMap::new(),
-        }
+        Self { codec, sets: BTreeMap::new() }
     }
 
     /// The codec.
@@ -100,11 +97,7 @@ impl ParameterSets {
             Some(NalKind::PictureParameters) => Level::Picture,
             _ => return Ok(false),
         };
-        if self
-            .sets
-            .iter()
-            .any(|(key, stored)| key.0 == level && stored.nal == nal)
-        {
+        if self.sets.iter().any(|(key, stored)| key.0 == level && stored.nal == nal) {
             return Ok(false);
         }
         if nal.len() > MAX_PARAMETER_SET_BYTES {
@@ -113,20 +106,10 @@ impl ParameterSets {
                 limit_bytes: MAX_PARAMETER_SET_BYTES,
             });
         }
-        let (id, parsed) = self
-            .parse(level, nal)
-            .map_err(|source| BitstreamError::Malformed {
-                what: self.name_of(level),
-                source,
-            })?;
+        let (id, parsed) =
+            self.parse(level, nal).map_err(|source| BitstreamError::Malformed { what: self.name_of(level), source })?;
         // A copy, so that one small set does not keep a whole access unit alive.
-        self.sets.insert(
-            (level, id),
-            Stored {
-                nal: Bytes::copy_from_slice(nal),
-                parsed,
-            },
-        );
+        self.sets.insert((level, id), Stored { nal: Bytes::copy_from_slice(nal), parsed });
         Ok(true)
     }
 
@@ -141,9 +124,7 @@ impl ParameterSets {
     }
 
     fn parse(&self, level: Level, nal: &[u8]) -> BitResult<(u8, Parsed)> {
-        let payload = nal
-            .get(self.codec.header_bytes()..)
-            .ok_or(BitError::EndOfData)?;
+        let payload = nal.get(self.codec.header_bytes()..).ok_or(BitError::EndOfData)?;
         Ok(match (self.codec, level) {
             (NalCodec::H264, Level::Picture) => {
                 let pps = h264::Pps::parse(payload)?;
@@ -161,18 +142,13 @@ impl ParameterSets {
                 let sps = h265::Sps::parse(payload)?;
                 (sps.id, Parsed::H265Sequence(Box::new(sps)))
             }
-            (NalCodec::H265, Level::Video) => (
-                payload.first().ok_or(BitError::EndOfData)? >> 4,
-                Parsed::Video,
-            ),
+            (NalCodec::H265, Level::Video) => (payload.first().ok_or(BitError::EndOfData)? >> 4, Parsed::Video),
         })
     }
 
     /// The sets as NAL units, each after those it refers to; the second value says whether it is a picture parameter set.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (&Bytes, bool)> {
-        self.sets
-            .iter()
-            .map(|((level, _), stored)| (&stored.nal, *level == Level::Picture))
+        self.sets.iter().map(|((level, _), stored)| (&stored.nal, *level == Level::Picture))
     }
 
     /// The sets as NAL units without start codes, each after those it refers to.
@@ -198,32 +174,22 @@ impl ParameterSets {
     pub(super) fn slice(&self, nal: &[u8]) -> Option<Slice<'_>> {
         match self.codec {
             NalCodec::H264 => {
-                let Some(Parsed::H264Picture(pps)) =
-                    self.parsed(Level::Picture, h264::slice_pps_id(nal).ok()?)
-                else {
+                let Some(Parsed::H264Picture(pps)) = self.parsed(Level::Picture, h264::slice_pps_id(nal).ok()?) else {
                     return None;
                 };
-                let Some(Parsed::H264Sequence(sps)) = self.parsed(Level::Sequence, pps.sps_id)
-                else {
+                let Some(Parsed::H264Sequence(sps)) = self.parsed(Level::Sequence, pps.sps_id) else {
                     return None;
                 };
-                h264::Slice::parse(nal, sps, *pps)
-                    .ok()
-                    .map(|slice| Slice::H264(slice, sps))
+                h264::Slice::parse(nal, sps, *pps).ok().map(|slice| Slice::H264(slice, sps))
             }
             NalCodec::H265 => {
-                let Some(Parsed::H265Picture(pps)) =
-                    self.parsed(Level::Picture, h265::slice_pps_id(nal).ok()?)
-                else {
+                let Some(Parsed::H265Picture(pps)) = self.parsed(Level::Picture, h265::slice_pps_id(nal).ok()?) else {
                     return None;
                 };
-                let Some(Parsed::H265Sequence(sps)) = self.parsed(Level::Sequence, pps.sps_id)
-                else {
+                let Some(Parsed::H265Sequence(sps)) = self.parsed(Level::Sequence, pps.sps_id) else {
                     return None;
                 };
-                h265::Slice::parse(nal, sps, *pps)
-                    .ok()
-                    .map(|slice| Slice::H265(slice, sps))
+                h265::Slice::parse(nal, sps, *pps).ok().map(|slice| Slice::H265(slice, sps))
             }
         }
     }

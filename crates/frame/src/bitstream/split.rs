@@ -26,27 +26,16 @@ struct Scanner {
 
 impl Scanner {
     fn new(codec: NalCodec) -> Self {
-        Self {
-            detector: BoundaryDetector::new(codec),
-            open: None,
-            scanned: 0,
-        }
+        Self { detector: BoundaryDetector::new(codec), open: None, scanned: 0 }
     }
 
     /// The next place to cut, as far as `bytes` show it.
     fn find_cut(&mut self, bytes: &[u8]) -> Option<usize> {
         while let Some(at) = find_start_code(bytes, self.scanned) {
             let floor = self.open.map_or(0, |open| open.payload);
-            let code = if at > floor && bytes[at - 1] == 0 {
-                at - 1
-            } else {
-                at
-            };
+            let code = if at > floor && bytes[at - 1] == 0 { at - 1 } else { at };
             let cut = self.close_nal(bytes, code);
-            self.open = Some(OpenNal {
-                code,
-                payload: at + 3,
-            });
+            self.open = Some(OpenNal { code, payload: at + 3 });
             self.scanned = at + 3;
             if cut.is_some() {
                 return cut;
@@ -59,8 +48,7 @@ impl Scanner {
     /// The open NAL unit ends at `end`.
     fn close_nal(&mut self, bytes: &[u8], end: usize) -> Option<usize> {
         let open = self.open.take()?;
-        self.detector
-            .on_nal(open.code, trim_zeros(&bytes[open.payload..end]))
+        self.detector.on_nal(open.code, trim_zeros(&bytes[open.payload..end]))
     }
 
     /// The first `count` bytes are gone.
@@ -179,10 +167,7 @@ impl AccessUnitSplitter {
     }
 
     fn too_large(&self, lost_units: u64) -> BitstreamError {
-        BitstreamError::TooLarge {
-            limit_bytes: self.limit_bytes,
-            lost_units,
-        }
+        BitstreamError::TooLarge { limit_bytes: self.limit_bytes, lost_units }
     }
 
     /// Lets a unit through, unless it is too large or comes after one that was and is not a keyframe.
@@ -192,16 +177,10 @@ impl AccessUnitSplitter {
             if fits {
                 return Ok(Some(unit));
             }
-            self.skip = Some(Skip {
-                lost_units: 1,
-                in_remainder: false,
-            });
+            self.skip = Some(Skip { lost_units: 1, in_remainder: false });
             return Ok(None);
         };
-        if fits
-            && !skip.in_remainder
-            && is_keyframe(self.codec, &unit, self.scanner.detector.sets())
-        {
+        if fits && !skip.in_remainder && is_keyframe(self.codec, &unit, self.scanner.detector.sets()) {
             self.pending = Some(unit);
             return Err(self.too_large(skip.lost_units));
         }
@@ -228,10 +207,7 @@ impl AccessUnitSplitter {
         self.buffer.advance(self.buffer.len().saturating_sub(3));
         self.scanner.scanned = 0;
         if held_nal || self.skip.is_some() {
-            let skip = self.skip.get_or_insert(Skip {
-                lost_units: 0,
-                in_remainder: false,
-            });
+            let skip = self.skip.get_or_insert(Skip { lost_units: 0, in_remainder: false });
             skip.in_remainder = true;
         }
         before
@@ -241,8 +217,7 @@ impl AccessUnitSplitter {
 /// The access units of a whole byte stream as slices of its allocation, without a limit on their size.
 pub fn split_access_units(codec: NalCodec, stream: &Bytes) -> impl Iterator<Item = Bytes> {
     let mut scanner = Scanner::new(codec);
-    let mut rest =
-        stream.slice(find_start_code(stream, 0).map_or(stream.len(), |at| at.saturating_sub(1))..);
+    let mut rest = stream.slice(find_start_code(stream, 0).map_or(stream.len(), |at| at.saturating_sub(1))..);
     std::iter::from_fn(move || {
         let cut = match scanner.find_cut(&rest) {
             Some(cut) => cut,

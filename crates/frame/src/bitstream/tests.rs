@@ -12,16 +12,12 @@ const OPEN_GOP: &[u8] = include_bytes!("testdata/h265_open_gop.h265");
 
 /// A shared clip, or `None` with a loud notice where the shared data are absent.
 fn shared_clip(name: &str) -> Option<Bytes> {
-    let root = std::env::var_os("LUMENBUS_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
+    let root = std::env::var_os("LUMENBUS_DATA")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from);
     match std::fs::read(root.join("video").join(name)) {
         Ok(bytes) => Some(Bytes::from(bytes)),
         Err(error) => {
-            eprintln!(
-                "SKIPPED: {name}: {error}; set LUMENBUS_DATA to the folder with the shared data"
-            );
+            eprintln!("SKIPPED: {name}: {error}; set LUMENBUS_DATA to the folder with the shared data");
             None
         }
     }
@@ -36,26 +32,16 @@ struct Expected {
 impl Expected {
     fn parse(text: &str) -> Self {
         fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str, name: &str) -> Vec<T> {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .unwrap();
-            line.split_whitespace()
-                .map(|number| number.parse().unwrap())
-                .collect()
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().map(|number| number.parse().unwrap()).collect()
         }
-        Self {
-            keyframes: numbers(text, "keyframes"),
-            order: numbers(text, "order"),
-        }
+        Self { keyframes: numbers(text, "keyframes"), order: numbers(text, "order") }
     }
 }
 
 fn normalise_all(codec: NalCodec, stream: &Bytes) -> Vec<AccessUnit> {
     let mut normaliser = Normaliser::annex_b(codec);
-    split_access_units(codec, stream)
-        .map(|unit| normaliser.normalise(&unit).unwrap())
-        .collect()
+    split_access_units(codec, stream).map(|unit| normaliser.normalise(&unit).unwrap()).collect()
 }
 
 fn display_order(codec: NalCodec, stream: &Bytes) -> Vec<u64> {
@@ -64,12 +50,7 @@ fn display_order(codec: NalCodec, stream: &Bytes) -> Vec<u64> {
     let mut out = Vec::new();
     for unit in split_access_units(codec, stream) {
         let unit = normaliser.normalise(&unit).unwrap();
-        order.push(
-            (),
-            unit.payload.len(),
-            unit.order,
-            normaliser.sequence().unwrap().max_reorder,
-        );
+        order.push((), unit.payload.len(), unit.order, normaliser.sequence().unwrap().max_reorder);
         out.extend(std::iter::from_fn(|| order.pop()).map(|(_, index)| index));
     }
     order.finish();
@@ -82,26 +63,11 @@ fn check_stream(codec: NalCodec, stream: &Bytes, expected: &str) {
     let expected = Expected::parse(expected);
     let units = normalise_all(codec, stream);
     assert_eq!(units.len(), expected.order.len(), "access units");
-    let keyframes: Vec<_> = units
-        .iter()
-        .enumerate()
-        .filter(|(_, unit)| unit.is_keyframe)
-        .map(|(at, _)| at)
-        .collect();
+    let keyframes: Vec<_> = units.iter().enumerate().filter(|(_, unit)| unit.is_keyframe).map(|(at, _)| at).collect();
     assert_eq!(keyframes, expected.keyframes, "keyframes");
-    assert_eq!(
-        display_order(codec, stream),
-        expected.order,
-        "display order"
-    );
-    let given: Vec<_> = units
-        .iter()
-        .flat_map(|unit| content_nal_units(codec, &unit.payload))
-        .collect();
-    assert!(
-        given.iter().copied().eq(content_nal_units(codec, stream)),
-        "NAL units are kept byte for byte"
-    );
+    assert_eq!(display_order(codec, stream), expected.order, "display order");
+    let given: Vec<_> = units.iter().flat_map(|unit| content_nal_units(codec, &unit.payload)).collect();
+    assert!(given.iter().copied().eq(content_nal_units(codec, stream)), "NAL units are kept byte for byte");
     for unit in units.iter().filter(|unit| unit.is_keyframe) {
         assert_joinable(codec, &unit.payload);
     }
@@ -118,16 +84,8 @@ fn assert_joinable(codec: NalCodec, unit: &Bytes) {
 #[test]
 fn street_and_flower_are_read_as_a_decoder_reads_them() {
     let clips = [
-        (
-            "street1080.264",
-            include_str!("testdata/street1080.txt"),
-            Dimensions::new(1920, 1080),
-        ),
-        (
-            "flower720.264",
-            include_str!("testdata/flower720.txt"),
-            Dimensions::new(1280, 720),
-        ),
+        ("street1080.264", include_str!("testdata/street1080.txt"), Dimensions::new(1920, 1080)),
+        ("flower720.264", include_str!("testdata/flower720.txt"), Dimensions::new(1280, 720)),
     ];
     for (name, expected, dimensions) in clips {
         let Some(stream) = shared_clip(name) else {
@@ -135,38 +93,19 @@ fn street_and_flower_are_read_as_a_decoder_reads_them() {
         };
         check_stream(NalCodec::H264, &stream, expected);
         let mut normaliser = Normaliser::annex_b(NalCodec::H264);
-        split_access_units(NalCodec::H264, &stream)
-            .for_each(|unit| drop(normaliser.normalise(&unit)));
+        split_access_units(NalCodec::H264, &stream).for_each(|unit| drop(normaliser.normalise(&unit)));
         let sequence = normaliser.sequence().unwrap();
         assert_eq!(sequence.dimensions, dimensions, "{name}");
-        assert!(
-            sequence.codec_string.starts_with("avc1.64"),
-            "{}",
-            sequence.codec_string
-        );
+        assert!(sequence.codec_string.starts_with("avc1.64"), "{}", sequence.codec_string);
     }
 }
 
 #[test]
 fn interlaced_slices_and_open_gops_are_read_as_a_decoder_reads_them() {
-    check_stream(
-        NalCodec::H264,
-        &Bytes::from_static(INTERLACED),
-        include_str!("testdata/slices_interlaced.txt"),
-    );
-    check_stream(
-        NalCodec::H265,
-        &Bytes::from_static(OPEN_GOP),
-        include_str!("testdata/h265_open_gop.txt"),
-    );
+    check_stream(NalCodec::H264, &Bytes::from_static(INTERLACED), include_str!("testdata/slices_interlaced.txt"));
+    check_stream(NalCodec::H265, &Bytes::from_static(OPEN_GOP), include_str!("testdata/h265_open_gop.txt"));
     let mut normaliser = Normaliser::annex_b(NalCodec::H265);
-    normaliser
-        .normalise(
-            &split_access_units(NalCodec::H265, &Bytes::from_static(OPEN_GOP))
-                .next()
-                .unwrap(),
-        )
-        .unwrap();
+    normaliser.normalise(&split_access_units(NalCodec::H265, &Bytes::from_static(OPEN_GOP)).next().unwrap()).unwrap();
     let sequence = normaliser.sequence().unwrap();
     assert_eq!(sequence.dimensions, Dimensions::new(176, 144));
     assert_eq!(sequence.frame_rate, Some(crate::FrameRate::per_second(25)));
@@ -255,26 +194,13 @@ fn length_prefixed_units_become_annex_b_with_parameter_sets() {
     nal_units(&stream).for_each(|nal| drop(sets.insert(nal)));
     for length_size in [LengthSize::Two, LengthSize::Four] {
         let nal_units = sets.nal_units().map(|nal| nal.to_vec()).collect();
-        let record = DecoderConfiguration {
-            codec: NalCodec::H264,
-            length_size,
-            nal_units,
-        };
+        let record = DecoderConfiguration { codec: NalCodec::H264, length_size, nal_units };
         let mut normaliser = Normaliser::length_prefixed(&record).unwrap();
         for unit in normalise_all(NalCodec::H264, &stream) {
-            let given = normaliser
-                .normalise(&to_length_prefixed(&unit.payload, length_size))
-                .unwrap();
-            let content = |payload| {
-                content_nal_units(NalCodec::H264, payload)
-                    .map(<[u8]>::to_vec)
-                    .collect::<Vec<_>>()
-            };
+            let given = normaliser.normalise(&to_length_prefixed(&unit.payload, length_size)).unwrap();
+            let content = |payload| content_nal_units(NalCodec::H264, payload).map(<[u8]>::to_vec).collect::<Vec<_>>();
             assert_eq!(content(&given.payload), content(&unit.payload));
-            assert_eq!(
-                (given.is_keyframe, given.is_discardable),
-                (unit.is_keyframe, unit.is_discardable)
-            );
+            assert_eq!((given.is_keyframe, given.is_discardable), (unit.is_keyframe, unit.is_discardable));
             if given.is_keyframe {
                 assert_joinable(NalCodec::H264, &given.payload);
             }
@@ -284,42 +210,19 @@ fn length_prefixed_units_become_annex_b_with_parameter_sets() {
 
 #[test]
 fn a_length_past_the_end_names_its_place() {
-    let record = DecoderConfiguration {
-        codec: NalCodec::H264,
-        length_size: LengthSize::Two,
-        nal_units: vec![],
-    };
+    let record = DecoderConfiguration { codec: NalCodec::H264, length_size: LengthSize::Two, nal_units: vec![] };
     let mut normaliser = Normaliser::length_prefixed(&record).unwrap();
-    let error = normaliser
-        .normalise(&Bytes::from_static(&[0, 1, 9, 0, 5, 1, 2]))
-        .unwrap_err();
-    assert_eq!(
-        error,
-        BitstreamError::BadLength {
-            offset: 3,
-            claimed: 5,
-            left: 2
-        }
-    );
-    assert!(
-        normaliser
-            .normalise(&Bytes::from_static(&[0, 1, 9, 7]))
-            .is_err()
-    );
+    let error = normaliser.normalise(&Bytes::from_static(&[0, 1, 9, 0, 5, 1, 2])).unwrap_err();
+    assert_eq!(error, BitstreamError::BadLength { offset: 3, claimed: 5, left: 2 });
+    assert!(normaliser.normalise(&Bytes::from_static(&[0, 1, 9, 7])).is_err());
 }
 
 #[test]
 fn a_keyframe_nobody_can_decode_is_an_error_and_no_picture_is_another() {
     let idr_without_sets = Bytes::from_static(&[0, 0, 1, 0x65, 0x88, 0x84, 0x21]);
-    assert_eq!(
-        Normaliser::annex_b(NalCodec::H264).normalise(&idr_without_sets),
-        Err(BitstreamError::NoParameterSets)
-    );
+    assert_eq!(Normaliser::annex_b(NalCodec::H264).normalise(&idr_without_sets), Err(BitstreamError::NoParameterSets));
     let delimiter = Bytes::from_static(&[0, 0, 1, 9, 0x10]);
-    assert!(matches!(
-        Normaliser::annex_b(NalCodec::H264).normalise(&delimiter),
-        Err(BitstreamError::NoPicture { .. })
-    ));
+    assert!(matches!(Normaliser::annex_b(NalCodec::H264).normalise(&delimiter), Err(BitstreamError::NoPicture { .. })));
 }
 
 /// A tiny interlaced H.264 stream, header by header.
@@ -335,9 +238,7 @@ impl FieldStream {
         sps.flag(false);
         sps.ue(7);
         sps.ue(3);
-        [false, false, true, false, false]
-            .into_iter()
-            .for_each(|flag| sps.flag(flag)); // fields allowed
+        [false, false, true, false, false].into_iter().for_each(|flag| sps.flag(flag)); // fields allowed
         let mut pps = BitWriter::default();
         pps.ue(0);
         pps.ue(0);
@@ -390,49 +291,23 @@ fn both_fields_of_a_frame_are_one_unit() {
     stream.field(0x01, 3, true, 9);
     let stream = Bytes::from(stream.bytes);
     let units = normalise_all(NalCodec::H264, &stream);
-    let slices: Vec<_> = units
-        .iter()
-        .map(|unit| content_nal_units(NalCodec::H264, &unit.payload).count())
-        .collect();
+    let slices: Vec<_> = units.iter().map(|unit| content_nal_units(NalCodec::H264, &unit.payload).count()).collect();
     assert_eq!(slices, [2, 2, 2, 1, 1]);
-    assert_eq!(
-        units
-            .iter()
-            .map(|unit| unit.is_keyframe)
-            .collect::<Vec<_>>(),
-        [true, false, false, false, false]
-    );
-    assert_eq!(
-        units
-            .iter()
-            .map(|unit| unit.is_discardable)
-            .collect::<Vec<_>>(),
-        [false, false, false, true, true]
-    );
+    assert_eq!(units.iter().map(|unit| unit.is_keyframe).collect::<Vec<_>>(), [true, false, false, false, false]);
+    assert_eq!(units.iter().map(|unit| unit.is_discardable).collect::<Vec<_>>(), [false, false, false, true, true]);
     assert_eq!(display_order(NalCodec::H264, &stream), [0, 1, 2, 3, 4]);
 }
 
 #[test]
 fn a_recovery_point_on_an_intra_picture_is_a_keyframe() {
-    let units: Vec<_> =
-        split_access_units(NalCodec::H264, &Bytes::from_static(INTERLACED)).collect();
+    let units: Vec<_> = split_access_units(NalCodec::H264, &Bytes::from_static(INTERLACED)).collect();
     let mut sets = ParameterSets::new(NalCodec::H264);
-    units
-        .iter()
-        .flat_map(|unit| nal_units(unit))
-        .for_each(|nal| drop(sets.insert(nal)));
+    units.iter().flat_map(|unit| nal_units(unit)).for_each(|nal| drop(sets.insert(nal)));
     let recovery_point = [0, 0, 0, 1, 6, 6, 1, 0xc4, 0x80];
     let inter = [&recovery_point[..], &units[1]].concat();
     let mut normaliser = Normaliser::annex_b(NalCodec::H264);
-    sets.nal_units()
-        .for_each(|nal| drop(normaliser.normalise(&Bytes::from([&[0, 0, 1], &nal[..]].concat()))));
-    assert!(
-        !normaliser
-            .normalise(&Bytes::from(inter))
-            .unwrap()
-            .is_keyframe,
-        "P slices need what came before"
-    );
+    sets.nal_units().for_each(|nal| drop(normaliser.normalise(&Bytes::from([&[0, 0, 1], &nal[..]].concat()))));
+    assert!(!normaliser.normalise(&Bytes::from(inter)).unwrap().is_keyframe, "P slices need what came before");
 
     let mut stream = FieldStream::new();
     stream.bytes.extend_from_slice(&recovery_point);
@@ -442,9 +317,7 @@ fn a_recovery_point_on_an_intra_picture_is_a_keyframe() {
     slice.flag(false);
     slice.bits(0xffff, 20);
     stream.nal(0x61, slice);
-    let unit = Normaliser::annex_b(NalCodec::H264)
-        .normalise(&Bytes::from(stream.bytes))
-        .unwrap();
+    let unit = Normaliser::annex_b(NalCodec::H264).normalise(&Bytes::from(stream.bytes)).unwrap();
     assert!(unit.is_keyframe && !unit.order.unwrap().restarts);
 }
 
@@ -477,27 +350,13 @@ fn an_oversized_unit_is_given_up_to_the_next_keyframe_and_counted() {
         for piece in damaged.chunks(chunk.min(damaged.len())) {
             splitter.push(piece);
             drain(&mut splitter);
-            assert!(
-                splitter.held_bytes() <= limit + piece.len(),
-                "what is held is bounded"
-            );
+            assert!(splitter.held_bytes() <= limit + piece.len(), "what is held is bounded");
         }
         splitter.finish();
         drain(&mut splitter);
         assert_eq!(given.last(), units.last());
-        assert_eq!(
-            given.len(),
-            before + units.len() - next_keyframe,
-            "chunks of {chunk}"
-        );
+        assert_eq!(given.len(), before + units.len() - next_keyframe, "chunks of {chunk}");
         let lost = u64::try_from(next_keyframe - before + 1).unwrap();
-        assert_eq!(
-            errors,
-            [BitstreamError::TooLarge {
-                limit_bytes: limit,
-                lost_units: lost
-            }],
-            "chunks of {chunk}"
-        );
+        assert_eq!(errors, [BitstreamError::TooLarge { limit_bytes: limit, lost_units: lost }], "chunks of {chunk}");
     }
 }

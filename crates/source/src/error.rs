@@ -1,0 +1,128 @@
+//! What can go wrong with a source.
+
+use lumenbus_frame::bitstream::BitstreamError;
+use std::io;
+use std::sync::Arc;
+
+/// A source that cannot be opened or read, or a part of it that cannot be used.
+///
+/// `name` is the file (or specification) concerned; offsets are bytes from the beginning of that file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The operating system refused.
+    #[error("cannot {action} {name}: {source}")]
+    Io {
+        /// The file or folder.
+        name: Arc<str>,
+        /// What was tried: `open`, `read`, `list`.
+        action: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The specification is not understood.
+    #[error(
+        "{spec:?} is not a source: {why}; give a file, a folder, a pattern such as 'shots/*.jpg', or test:1920x1080@30"
+    )]
+    Specification {
+        /// What was given.
+        spec: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A file of 0 bytes.
+    #[error("{name} is empty")]
+    Empty {
+        /// The file.
+        name: Arc<str>,
+    },
+    /// The content is of no known kind.
+    #[error(
+        "{name} is none of mp4, mov, h264, h265, mjpeg, y4m, avi, jpeg, png, webp, jp2 (it begins with {begins_with}); \
+         convert it, for example to mp4 with H.264"
+    )]
+    NotRecognised {
+        /// The file.
+        name: Arc<str>,
+        /// The first bytes in hexadecimal.
+        begins_with: String,
+    },
+    /// A known format or codec that this build cannot read.
+    #[error("{name}: this build cannot read {what}; {remedy}")]
+    Unsupported {
+        /// The file.
+        name: Arc<str>,
+        /// The format or codec by name.
+        what: String,
+        /// What can read it.
+        remedy: &'static str,
+    },
+    /// Bytes that cannot be what the format demands.
+    #[error("{name} is damaged at byte {offset}: {what}")]
+    Malformed {
+        /// The file.
+        name: Arc<str>,
+        /// Where.
+        offset: u64,
+        /// What was expected or found.
+        what: &'static str,
+    },
+    /// The file ends before something it announced.
+    #[error("{name} is cut short: {what} at byte {offset} needs {needed} bytes, the file ends at {length}")]
+    Truncated {
+        /// The file.
+        name: Arc<str>,
+        /// What is incomplete.
+        what: &'static str,
+        /// Where it begins.
+        offset: u64,
+        /// Bytes it has.
+        needed: u64,
+        /// Bytes the file has.
+        length: u64,
+    },
+    /// Something larger than is ever loaded.
+    #[error("{name}: {what} at byte {offset} has {bytes} bytes; the limit is {limit}")]
+    TooLarge {
+        /// The file.
+        name: Arc<str>,
+        /// What is too large.
+        what: &'static str,
+        /// Where it begins.
+        offset: u64,
+        /// Bytes it claims.
+        bytes: u64,
+        /// Most bytes that are accepted.
+        limit: u64,
+    },
+    /// A coded picture that cannot be used.
+    #[error("{name}, access unit {unit}: {source}")]
+    Bitstream {
+        /// The file.
+        name: Arc<str>,
+        /// Number of the access unit in decode order, from 0.
+        unit: u64,
+        /// What is wrong with it.
+        #[source]
+        source: BitstreamError,
+    },
+    /// A stream that never says what it is.
+    #[error(
+        "{name} holds no parameter sets within its first {searched_bytes} bytes; without them no picture can be decoded"
+    )]
+    NoParameters {
+        /// The file.
+        name: Arc<str>,
+        /// How far was looked.
+        searched_bytes: u64,
+    },
+    /// A folder or pattern without a usable picture.
+    #[error("{name} holds no readable picture (jpg, png, webp, jp2); {broken} were broken")]
+    NoPictures {
+        /// The folder or pattern.
+        name: Arc<str>,
+        /// Pictures that were found but cannot be read.
+        broken: u64,
+    },
+}

@@ -1,0 +1,116 @@
+//! A source that begins again at its end.
+
+use crate::{Source, SourceError, SourceItem};
+use lumenbus_frame::StreamParameters;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a [`Looped`] source opens its source again.
+type Reopen = Box<dyn FnMut() -> Result<Box<dyn Source>, SourceError> + Send>;
+
+/// Repeats a source for ever.
+///
+/// The first frame of each round after the first is marked as a discontinuity; pts and media time go on behind those
+/// of the round before. A round without a single frame ends the source.
+pub struct Looped {
+    reopen: Reopen,
+    source: Box<dyn Source>,
+    at_seam: bool,
+    has_frames: bool,
+    pts_shift: i64,
+    time_shift: Duration,
+    next_pts: i64,
+    next_time: Duration,
+    is_done: bool,
+}
+
+impl Looped {
+    /// Opens the source for the first time.
+    pub fn new(
+        mut reopen: impl FnMut() -> Result<Box<dyn Source>, SourceError> + Send + 'static,
+    ) -> Result<Self, SourceError> {
+        let source = reopen()?;
+        Ok(Self {
+            reopen: Box::new(reopen),
+            source,
+            at_seam: false,
+            has_frames: false,
+            pts_shift: 0,
+            time_shift: Duration::ZERO,
+            next_pts: 0,
+            next_time: Duration::ZERO,
+            is_done: false,
+        })
+    }
+
+    fn begin_again(&mut self) -> Result<(), SourceError> {
+        self.source = (self.reopen)()?;
+        self.at_seam = true;
+        self.has_frames = false;
+        self.pts_shift = self.next_pts;
+        self.time_shift = self.next_time;
+        Ok(())
+    }
+
+    /// Time of one frame, as ticks and as a duration.
+    fn interval(&self) -> (i64, Duration) {
+        let parameters = self.source.parameters();
+        let rate = self.source.nominal_rate().unwrap_or(crate::DEFAULT_RATE);
+        let base = parameters.timebase;
+        let ticks = u64::from(rate.seconds) * u64::from(base.denominator)
+            / (u64::from(rate.frames.max(1)) * u64::from(base.numerator.max(1)));
+        (i64::try_from(ticks).unwrap_or(1).max(1), rate.interval())
+    }
+
+    /// Moves a frame behind the rounds before it, and remembers where the next round must begin.
+    fn shift(&mut self, pts: &mut Option<i64>, media_time: &mut Duration) {
+        let (ticks, interval) = self.interval();
+        if let Some(pts) = pts {
+            *pts = pts.saturating_add(self.pts_shift);
+            self.next_pts = self.next_pts.max(pts.saturating_add(ticks));
+        }
+        *media_time = media_time.saturating_add(self.time_shift);
+        self.next_time = self.next_time.max(media_time.saturating_add(interval));
+        self.has_frames = true;
+        self.at_seam = false;
+    }
+}
+
+impl Source for Looped {
+    fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    fn parameters(&self) -> &Arc<StreamParameters> {
+        self.source.parameters()
+    }
+
+    fn next_media_time(&self) -> Option<Duration> {
+        self.source.next_media_time().map(|time| time.saturating_add(self.time_shift))
+    }
+
+    fn next_frame(&mut self) -> Result<Option<SourceItem>, SourceError> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let mut item = self.source.next_frame()?;
+        if item.is_none() && self.has_frames {
+            self.begin_again()?;
+            item = self.source.next_frame()?;
+        }
+        let at_seam = self.at_seam;
+        match &mut item {
+            None => self.is_done = true,
+            Some(SourceItem::Encoded { frame, media_time }) => {
+                frame.is_discontinuity |= at_seam;
+                self.shift(&mut frame.pts, media_time);
+            }
+            Some(SourceItem::Raw { frame, media_time, is_discontinuity }) => {
+                *is_discontinuity |= at_seam;
+                self.shift(&mut frame.pts, media_time);
+            }
+            Some(SourceItem::Damaged { .. }) => {}
+        }
+        Ok(item)
+    }
+}

@@ -1,0 +1,226 @@
+//! From what a user names to a source.
+
+use crate::folder::hex;
+use crate::input::io_error;
+use crate::mp4::FFMPEG;
+use crate::{
+    AviSource, ElementarySource, FolderSource, MjpegSource, Mp4Source, PatternConfig, PatternSource, Source,
+    SourceError, SourceOptions, Y4mSource, image,
+};
+use lumenbus_frame::Codec;
+use lumenbus_frame::bitstream::{NalCodec, NalKind, ParameterSets, nal_units};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Bytes looked at to tell what a file is.
+const SNIFF_BYTES: u64 = 64 * 1024;
+
+/// What a user named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceSpec {
+    /// `test:1920x1080@30`.
+    Pattern(PatternConfig),
+    /// A file or a folder.
+    Path(PathBuf),
+    /// Files of one folder by a pattern with `*` and `?`.
+    Matching {
+        /// The folder.
+        folder: PathBuf,
+        /// The pattern of the file name.
+        pattern: String,
+    },
+}
+
+impl FromStr for SourceSpec {
+    type Err = SourceError;
+
+    fn from_str(spec: &str) -> Result<Self, SourceError> {
+        if let Some(pattern) = spec.strip_prefix("test:") {
+            return PatternConfig::parse(pattern).map(Self::Pattern);
+        }
+        let refuse = |why| SourceError::Specification { spec: redact(spec), why };
+        if spec.is_empty() {
+            return Err(refuse("it is empty"));
+        }
+        let path = Path::new(spec);
+        // A file that exists is meant, whatever characters its name has.
+        if path.exists() {
+            return Ok(Self::Path(path.to_owned()));
+        }
+        if spec.contains("://") {
+            return Err(refuse("this build reads no network streams"));
+        }
+        if !spec.contains(['*', '?']) {
+            return Ok(Self::Path(path.to_owned()));
+        }
+        let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if folder.to_string_lossy().contains(['*', '?']) {
+            return Err(refuse("* and ? may only stand in the file name, not in the folder"));
+        }
+        Ok(Self::Matching { folder: folder.to_owned(), pattern })
+    }
+}
+
+/// A URL without user and password.
+fn redact(spec: &str) -> String {
+    let Some((scheme, rest)) = spec.split_once("://") else { return spec.to_owned() };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    match rest[..authority_end].rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => spec.to_owned(),
+    }
+}
+
+/// Opens what `spec` names: a file of any kind this build reads (by content, not by extension), a folder or pattern of
+/// pictures, or a test pattern.
+///
+/// # Errors
+/// Everything that is wrong before the first frame: a missing, empty or damaged file, an unknown format, or a known
+/// format this build cannot read, by name and with the feature that can.
+pub fn open(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    open_spec(&spec.parse()?, options)
+}
+
+/// Like [`open`], for a specification already read.
+pub fn open_spec(spec: &SourceSpec, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    match spec {
+        SourceSpec::Pattern(config) => Ok(Box::new(PatternSource::new(config.clone(), options)?)),
+        SourceSpec::Matching { folder, pattern } => Ok(Box::new(FolderSource::matching(folder, pattern, options)?)),
+        SourceSpec::Path(path) if path.is_dir() => Ok(Box::new(FolderSource::folder(path, options)?)),
+        SourceSpec::Path(path) => open_file(path, options),
+    }
+}
+
+/// What a file's first bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Mp4,
+    Avi,
+    Y4m,
+    Jpeg,
+    Still,
+    ByteStream(NalCodec),
+    /// Known and not read.
+    Refused(&'static str),
+}
+
+fn open_file(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    let name: Arc<str> = Arc::from(path.display().to_string());
+    let mut file = File::open(path).map_err(|source| io_error(&name, "open", source))?;
+    let mut head = Vec::new();
+    let failed = |source| io_error(&name, "read", source);
+    file.by_ref().take(SNIFF_BYTES).read_to_end(&mut head).map_err(failed)?;
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    if head.is_empty() {
+        return Err(SourceError::Empty { name });
+    }
+    Ok(match sniff(&head) {
+        Some(Format::Mp4) => Box::new(Mp4Source::new(name, file, options)?),
+        Some(Format::Avi) => Box::new(AviSource::new(name, file, options)?),
+        Some(Format::Y4m) => Box::new(Y4mSource::new(name, file, options)?),
+        Some(Format::Jpeg) => Box::new(MjpegSource::new(name, file, options)?),
+        Some(Format::Still) => Box::new(FolderSource::single(path, options)?),
+        Some(Format::ByteStream(codec)) => Box::new(ElementarySource::new(name, file, codec, options)?),
+        Some(Format::Refused(what)) => {
+            return Err(SourceError::Unsupported { name, what: what.to_owned(), remedy: FFMPEG });
+        }
+        None => return Err(SourceError::NotRecognised { name, begins_with: hex(&head) }),
+    })
+}
+
+fn sniff(head: &[u8]) -> Option<Format> {
+    match image::sniff(head) {
+        Some(Codec::Jpeg) => return Some(Format::Jpeg),
+        Some(_) => return Some(Format::Still),
+        None => {}
+    }
+    if head.starts_with(b"RIFF") && head.get(8..11) == Some(b"AVI") {
+        return Some(Format::Avi);
+    }
+    if head.starts_with(b"YUV4MPEG2") {
+        return Some(Format::Y4m);
+    }
+    if matches!(head.get(4..8), Some(b"ftyp" | b"moov" | b"mdat" | b"wide" | b"free" | b"skip" | b"styp")) {
+        return Some(Format::Mp4);
+    }
+    sniff_refused(head).map(Format::Refused).or_else(|| sniff_byte_stream(head).map(Format::ByteStream))
+}
+
+fn sniff_refused(head: &[u8]) -> Option<&'static str> {
+    let is_transport = head.len() > 376 && head[0] == 0x47 && head[188] == 0x47 && head[376] == 0x47;
+    match head {
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => Some("Matroska or WebM (mkv)"),
+        [0, 0, 1, 0xba, ..] => Some("MPEG program streams"),
+        [0, 0, 1, 0xb3, ..] => Some("MPEG-1 and MPEG-2 video"),
+        [b'F', b'L', b'V', 1, ..] => Some("Flash video"),
+        [b'D', b'K', b'I', b'F', ..] => Some("IVF"),
+        [b'O', b'g', b'g', b'S', ..] => Some("Ogg"),
+        [b'G', b'I', b'F', b'8', ..] => Some("GIF"),
+        [0x30, 0x26, 0xb2, 0x75, ..] => Some("Windows Media (asf)"),
+        _ if is_transport => Some("MPEG transport streams"),
+        _ => None,
+    }
+}
+
+/// A byte stream begins with a start code; the codec is the one whose parameter sets can be read.
+fn sniff_byte_stream(head: &[u8]) -> Option<NalCodec> {
+    let zeros = head.iter().take_while(|&&byte| byte == 0).count();
+    if zeros < 2 || head.get(zeros) != Some(&1) {
+        return None;
+    }
+    let score = |codec: NalCodec| {
+        let mut sets = ParameterSets::new(codec);
+        let mut kinds = [false; 3];
+        for nal in nal_units(head) {
+            let is_new = sets.insert(nal) == Ok(true);
+            match codec.kind(nal) {
+                Some(NalKind::VideoParameters) => kinds[0] |= is_new,
+                Some(NalKind::SequenceParameters) => kinds[1] |= is_new,
+                Some(NalKind::PictureParameters) => kinds[2] |= is_new,
+                _ => {}
+            }
+        }
+        // An H.265 stream needs all three; the other codec's bytes hardly ever look like that.
+        let wanted = if codec == NalCodec::H264 { &kinds[1..] } else { &kinds[..] };
+        wanted.iter().all(|&found| found)
+    };
+    if score(NalCodec::H265) {
+        return Some(NalCodec::H265);
+    }
+    // Without sets in sight (a stream joined in the middle), H.264 is tried and says what it misses.
+    Some(NalCodec::H264)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_do_not_reach_messages() {
+        let error = "rtsp://user:secret@cam/1".parse::<SourceSpec>().unwrap_err().to_string();
+        assert!(error.contains("rtsp://***@cam/1") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn specifications_are_told_apart() {
+        let matching = SourceSpec::Matching { folder: PathBuf::from("shots"), pattern: "*.jpg".to_owned() };
+        assert_eq!("shots/*.jpg".parse::<SourceSpec>().unwrap(), matching);
+        assert!("no*/x.jpg".parse::<SourceSpec>().is_err());
+        assert!("".parse::<SourceSpec>().is_err());
+        for bad in
+            ["test:", "test:1920", "test:10x10@30", "test:640x480@0", "test:640x480@30,noise=99", "test:640x480,x=1"]
+        {
+            assert!(bad.parse::<SourceSpec>().is_err(), "{bad}");
+        }
+        let SourceSpec::Pattern(config) = "test:640x480@30000/1001,noise=3,format=gray8,frames=5".parse().unwrap()
+        else {
+            panic!("a pattern");
+        };
+        assert_eq!((config.noise, config.frames, config.frame_rate.seconds), (3, Some(5), 1001));
+    }
+}
