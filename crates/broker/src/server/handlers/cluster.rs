@@ -106,6 +106,7 @@ fn coordinator(server: &Server, peer: &Peer, key_type: i8, key: StrBytes) -> Coo
         None => {
             let (host, port) = &server.advertised;
             coordinator
+                .with_error_message(None)
                 .with_node_id(server.node_id())
                 .with_host(text(host))
                 .with_port(i32::from(*port))

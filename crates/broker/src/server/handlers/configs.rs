@@ -72,7 +72,9 @@ pub(crate) fn describe_configs(
                     .into_iter()
                     .filter(|entry| is_wanted(entry, &resource));
                 let described = wanted.map(|entry| described(entry, synonyms, version));
-                result.with_configs(described.collect())
+                result
+                    .with_error_message(None)
+                    .with_configs(described.collect())
             }
         }
     });
@@ -223,7 +225,7 @@ fn described(entry: Entry, synonyms: bool, version: i16) -> DescribeConfigsResou
     let kind = value_kind(value.as_deref().unwrap_or_default());
     let result = result.with_value(value);
     if version >= 3 {
-        result.with_config_type(kind)
+        result.with_config_type(kind).with_documentation(None)
     } else {
         result
     }

@@ -266,6 +266,7 @@ fn created_result(name: TopicName, created: Result<Created, Refusal>) -> Creatab
     let result = CreatableTopicResult::default().with_name(name);
     match created {
         Ok(created) => result
+            .with_error_message(None)
             .with_num_partitions(created.partitions)
             .with_replication_factor(1)
             .with_configs(Some(configs::created(&created.config, &created.overrides))),

@@ -1,0 +1,206 @@
+//! Peers that are not Kafka clients, broken ones and malicious ones: none hurts the others.
+
+mod support;
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use kafka_protocol::messages::{FetchRequest, MetadataRequest};
+use lumenbus_broker::{Broker, RunningBroker, check_request};
+use proptest::prelude::*;
+use support::*;
+
+fn works(broker: &RunningBroker) {
+    let mut client = Client::connect(broker.addr());
+    let answer = client.call(&MetadataRequest::default(), 9);
+    assert_eq!(answer.brokers.len(), 1);
+}
+
+#[test]
+fn bytes_that_are_no_requests_close_only_their_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let metadata = frame(&MetadataRequest::default(), 9, 1);
+    let hostile: Vec<Vec<u8>> = vec![
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS client hello".to_vec(),
+        vec![0xff; 64],
+        vec![0; 64],
+        // As long as allowed and far longer than what follows is not hostile, but more is.
+        [&[0x7f, 0xff, 0xff, 0xff][..], &metadata[4..]].concat(),
+        // A known API of an unknown version, an unknown API, a body that claims too much.
+        vec![0, 0, 0, 10, 0, 3, 0, 99, 0, 0, 0, 1, 0, 0],
+        vec![0, 0, 0, 10, 3, 232, 0, 0, 0, 0, 0, 1, 0, 0],
+        vec![
+            0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0x7f, 0xff, 0xff, 0xff,
+        ],
+        // Produce 0 is advertised for librdkafka's sake, but not spoken.
+        vec![0, 0, 0, 14, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+    ];
+    for bytes in hostile {
+        let mut client = Client::connect(broker.addr());
+        // The broker may hang up before everything is written.
+        let _ = client.stream.write_all(&bytes);
+        assert!(client.is_closed(), "{bytes:?}");
+    }
+    works(&broker);
+}
+
+#[test]
+fn partial_requests_and_half_open_connections_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    settings.limits.stall_timeout = Duration::from_millis(50);
+    settings.limits.idle_timeout = Duration::from_millis(50);
+    let broker = Broker::start_blocking(settings).unwrap();
+    let whole = frame(&MetadataRequest::default(), 9, 1);
+    for cut in [0, 1, 3, 4, 5, 12, whole.len() - 1] {
+        let mut client = Client::connect(broker.addr());
+        client.stream.write_all(&whole[..cut]).unwrap();
+        assert!(client.is_closed(), "cut at {cut}, connection left open");
+        let mut client = Client::connect(broker.addr());
+        client.stream.write_all(&whole[..cut]).unwrap();
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        assert!(client.is_closed(), "cut at {cut}, half closed");
+    }
+    works(&broker);
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let mut client = Client::connect(broker.addr());
+    for byte in frame(&MetadataRequest::default(), 9, 7).iter() {
+        client.stream.write_all(&[*byte]).unwrap();
+    }
+    assert_eq!(client.receive::<MetadataRequest>(7, 9).brokers.len(), 1);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_dropped_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    settings.limits.stall_timeout = Duration::from_millis(100);
+    let broker = Broker::start_blocking(settings).unwrap();
+    let mut client = Client::connect(broker.addr());
+    client.create_topic("t", 1, &[("max.message.bytes", "10000000")]);
+    client.produce("t", 0, batch(&[&vec![1; 4 << 20]]));
+    let mut greedy = Client::connect(broker.addr());
+    let request = frame(&fetch_request(&[("t", 0, 0)]), 12, 1);
+    // Answers of 4 MiB each, none of them read, until the broker has had enough.
+    while greedy.stream.write_all(&request).is_ok() {
+        works(&broker);
+    }
+}
+
+#[test]
+fn connections_beyond_the_limit_are_refused_until_others_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    settings.limits.max_connections = 2;
+    let broker = Broker::start_blocking(settings).unwrap();
+    let request = MetadataRequest::default();
+    let mut held: Vec<Client> = (0..2).map(|_| Client::connect(broker.addr())).collect();
+    for client in &mut held {
+        client.call(&request, 9);
+    }
+    assert!(Client::connect(broker.addr()).is_closed());
+    held.pop();
+    let began = std::time::Instant::now();
+    while Client::connect(broker.addr()).is_closed_at_once() {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "the place of a closed connection stays taken"
+        );
+    }
+}
+
+impl Client {
+    fn is_closed_at_once(&mut self) -> bool {
+        let request = frame(&MetadataRequest::default(), 9, 1);
+        self.stream.write_all(&request).is_err() || self.is_closed()
+    }
+}
+
+#[test]
+fn large_requests_share_a_budget_and_still_get_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    settings.limits.max_request_bytes = 6 << 20;
+    settings.limits.large_request_budget_bytes = 6 << 20;
+    let broker = Broker::start_blocking(settings).unwrap();
+    let mut client = Client::connect(broker.addr());
+    client.create_topic("t", 4, &[("max.message.bytes", "10000000")]);
+    let address = broker.addr();
+    let writers: Vec<_> = (0..4)
+        .map(|index| {
+            std::thread::spawn(move || {
+                let mut client = Client::connect(address);
+                for _ in 0..5 {
+                    let produced = client.produce("t", index, batch(&[&vec![1; 4 << 20]]));
+                    assert_eq!(produced.error_code, 0);
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    let mut too_large = Client::connect(address);
+    let request = produce_request("t", 0, batch(&[&vec![1; 7 << 20]]), -1);
+    let _ = too_large.stream.write_all(&frame(&request, 9, 1));
+    assert!(too_large.is_closed());
+}
+
+#[test]
+fn a_stop_answers_waiting_fetches() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let mut client = Client::connect(broker.addr());
+    client.create_topic("t", 1, &[]);
+    let sent = client.send(&fetch_request(&[("t", 0, 0)]).with_max_wait_ms(60_000), 12);
+    works(&broker);
+    broker.shutdown_blocking().unwrap();
+    // Either it was waiting, and is answered, or it had not been read yet.
+    let mut first = [0; 1];
+    if client.stream.peek(&mut first).is_ok_and(|read| read == 1) {
+        assert_eq!(client.receive::<FetchRequest>(sent, 12).error_code, 0);
+    }
+    assert!(client.is_closed());
+}
+
+#[tokio::test]
+async fn a_broker_runs_inside_an_async_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(config(&folder)).await.unwrap();
+    let address = broker.addr();
+    let asked = tokio::task::spawn_blocking(move || {
+        Client::connect(address)
+            .call(&MetadataRequest::default(), 9)
+            .brokers
+            .len()
+    });
+    assert_eq!(asked.await.unwrap(), 1);
+    broker.shutdown().await.unwrap();
+    let dropped = Broker::start(config(&folder)).await.unwrap();
+    drop(dropped);
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let other = tempfile::tempdir().unwrap();
+    let taken = config(&other).listen(broker.addr());
+    let error = Broker::start_blocking(taken).unwrap_err().to_string();
+    assert!(error.contains(&broker.addr().to_string()), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn checking_arbitrary_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        check_request(&bytes);
+    }
+}
