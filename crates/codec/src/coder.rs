@@ -1,9 +1,7 @@
 //! The two traits, their settings and what they hand out.
 
 use crate::{CodecError, Color};
-use lumenbus_frame::{
-    Codec, Dimensions, EncodedFrame, FrameRate, PixelFormat, RawFrame, StreamParameters, Timebase,
-};
+use lumenbus_frame::{Codec, Dimensions, EncodedFrame, FrameRate, PixelFormat, RawFrame, StreamParameters, Timebase};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,19 +17,11 @@ pub(crate) fn check_size(codec: Codec, dimensions: Dimensions) -> Result<(), Cod
     let Dimensions { width, height } = dimensions;
     let area = u64::from(width) * u64::from(height);
     if area == 0 {
-        return Err(CodecError::Malformed {
-            codec,
-            what: "a picture without pixels",
-        });
+        return Err(CodecError::Malformed { codec, what: "a picture without pixels" });
     }
     if width.max(height) > MAX_SIDE_PIXELS || area > MAX_PICTURE_PIXELS {
         let (max_side, max_pixels) = (MAX_SIDE_PIXELS, MAX_PICTURE_PIXELS);
-        return Err(CodecError::TooLarge {
-            codec,
-            dimensions,
-            max_side,
-            max_pixels,
-        });
+        return Err(CodecError::TooLarge { codec, dimensions, max_side, max_pixels });
     }
     Ok(())
 }
@@ -39,18 +29,11 @@ pub(crate) fn check_size(codec: Codec, dimensions: Dimensions) -> Result<(), Cod
 /// Refuses frames of another codec and of more than [`MAX_PAYLOAD_BYTES`].
 pub(crate) fn check_frame(expected: Codec, frame: &EncodedFrame) -> Result<(), CodecError> {
     if frame.codec != expected {
-        return Err(CodecError::WrongCodec {
-            expected,
-            got: frame.codec,
-        });
+        return Err(CodecError::WrongCodec { expected, got: frame.codec });
     }
     let (codec, bytes, max_bytes) = (expected, frame.payload.len(), MAX_PAYLOAD_BYTES);
     if bytes > max_bytes {
-        return Err(CodecError::PayloadTooLarge {
-            codec,
-            bytes,
-            max_bytes,
-        });
+        return Err(CodecError::PayloadTooLarge { codec, bytes, max_bytes });
     }
     Ok(())
 }
@@ -113,13 +96,8 @@ impl EncoderConfig {
 /// About 0.1 bit per pixel, at least 200 kbit/s: 1080p at 30/s gets 6.2 Mbit/s.
 #[must_use]
 pub fn default_bitrate(dimensions: Dimensions, frame_rate: FrameRate) -> u32 {
-    let pixels_per_second =
-        f64::from(dimensions.width) * f64::from(dimensions.height) * frame_rate.as_f64();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped to what u32 holds"
-    )]
+    let pixels_per_second = f64::from(dimensions.width) * f64::from(dimensions.height) * frame_rate.as_f64();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what u32 holds")]
     let bits = (pixels_per_second * 0.1).clamp(200_000.0, 400_000_000.0) as u32;
     bits
 }
@@ -139,8 +117,7 @@ pub trait Encoder: Send {
     /// Encodes one picture and appends what is finished to `out`, in decode order.
     ///
     /// Capture time and pts are the picture's own. A change of size begins with a keyframe.
-    fn encode(&mut self, picture: &RawFrame, out: &mut Vec<EncodedFrame>)
-    -> Result<(), CodecError>;
+    fn encode(&mut self, picture: &RawFrame, out: &mut Vec<EncodedFrame>) -> Result<(), CodecError>;
 
     /// Says what I420 samples mean from the next picture on; until then [`Color::assumed`] of their size holds.
     fn set_color(&mut self, color: Color);
@@ -162,12 +139,7 @@ pub trait Decoder: Send {
     /// Without reordering in the stream, the frame's picture is in `out` on return. After an error the
     /// decoder has been reset: pictures not yet handed out are lost, and it waits for a keyframe
     /// ([`CodecError::NeedsKeyframe`] until then).
-    fn decode(
-        &mut self,
-        ticket: Ticket,
-        frame: &EncodedFrame,
-        out: &mut Vec<Picture>,
-    ) -> Result<(), CodecError>;
+    fn decode(&mut self, ticket: Ticket, frame: &EncodedFrame, out: &mut Vec<Picture>) -> Result<(), CodecError>;
 
     /// Hands out what is held back for reordering; the stream may go on at a keyframe.
     fn flush(&mut self, out: &mut Vec<Picture>) -> Result<(), CodecError>;

@@ -7,10 +7,7 @@
 use crate::CodecError;
 use bytes::Bytes;
 use lumenbus_frame::{Dimensions, PixelFormat, RawFrame};
-use yuv::{
-    BufferStoreMut, YuvConversionMode, YuvPlanarImage, YuvPlanarImageMut, YuvRange,
-    YuvStandardMatrix,
-};
+use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
 
 /// Which weights luma and chroma were made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,23 +38,13 @@ pub struct Color {
 
 impl Color {
     /// JFIF: BT.601, full range.
-    pub const JPEG: Self = Self {
-        matrix: Matrix::Bt601,
-        range: Range::Full,
-    };
+    pub const JPEG: Self = Self { matrix: Matrix::Bt601, range: Range::Full };
 
     /// What to take where the stream says nothing.
     #[must_use]
     pub fn assumed(dimensions: Dimensions) -> Self {
-        let matrix = if dimensions.height >= 720 {
-            Matrix::Bt709
-        } else {
-            Matrix::Bt601
-        };
-        Self {
-            matrix,
-            range: Range::Limited,
-        }
+        let matrix = if dimensions.height >= 720 { Matrix::Bt709 } else { Matrix::Bt601 };
+        Self { matrix, range: Range::Limited }
     }
 
     fn yuv(self) -> (YuvRange, YuvStandardMatrix) {
@@ -88,12 +75,7 @@ impl<'a> Planes<'a> {
         let chroma_width = size.width.div_ceil(2) as usize;
         let (y, chroma) = pixels.split_at(size.width as usize * size.height as usize);
         let (u, v) = chroma.split_at(chroma_width * size.height.div_ceil(2) as usize);
-        Self {
-            y,
-            u,
-            v,
-            chroma_width,
-        }
+        Self { y, u, v, chroma_width }
     }
 }
 
@@ -102,29 +84,14 @@ impl<'a> Planes<'a> {
 /// `color` says what the I420 side means. Gray8 is taken and made as its luma.
 pub fn convert(picture: &RawFrame, to: PixelFormat, color: Color) -> Result<RawFrame, CodecError> {
     let (from, size) = (picture.format(), picture.dimensions());
-    let failed = |source| CodecError::Color {
-        dimensions: size,
-        from,
-        to,
-        source,
-    };
+    let failed = |source| CodecError::Color { dimensions: size, from, to, source };
     let pixels = match (from, to) {
         _ if from == to => return Ok(picture.clone()),
-        (PixelFormat::I420, PixelFormat::Rgb8) => i420_to_rgb(picture.pixels(), size, color)
-            .map_err(failed)?
-            .into(),
-        (PixelFormat::Rgb8, PixelFormat::I420) => rgb_to_i420(picture.pixels(), size, color)
-            .map_err(failed)?
-            .into(),
-        (PixelFormat::Gray8, PixelFormat::I420) => {
-            gray_to_i420(picture.pixels(), size, color.range)
-        }
-        (PixelFormat::Gray8, PixelFormat::Rgb8) => {
-            picture.pixels().iter().flat_map(|&y| [y, y, y]).collect()
-        }
-        (PixelFormat::I420, PixelFormat::Gray8) => {
-            i420_to_gray(picture.pixels(), size, color.range)
-        }
+        (PixelFormat::I420, PixelFormat::Rgb8) => i420_to_rgb(picture.pixels(), size, color).map_err(failed)?.into(),
+        (PixelFormat::Rgb8, PixelFormat::I420) => rgb_to_i420(picture.pixels(), size, color).map_err(failed)?.into(),
+        (PixelFormat::Gray8, PixelFormat::I420) => gray_to_i420(picture.pixels(), size, color.range),
+        (PixelFormat::Gray8, PixelFormat::Rgb8) => picture.pixels().iter().flat_map(|&y| [y, y, y]).collect(),
+        (PixelFormat::I420, PixelFormat::Gray8) => i420_to_gray(picture.pixels(), size, color.range),
         (PixelFormat::Rgb8, PixelFormat::Gray8) => {
             let i420 = rgb_to_i420(picture.pixels(), size, Color::JPEG).map_err(failed)?;
             i420_to_gray(&i420.into(), size, Range::Full)
@@ -173,14 +140,7 @@ fn rgb_to_i420(rgb: &[u8], size: Dimensions, color: Color) -> Result<Vec<u8>, yu
         height: size.height,
     };
     let (range, matrix) = color.yuv();
-    yuv::rgb_to_yuv420(
-        &mut image,
-        rgb,
-        size.width * 3,
-        range,
-        matrix,
-        YuvConversionMode::Balanced,
-    )?;
+    yuv::rgb_to_yuv420(&mut image, rgb, size.width * 3, range, matrix, YuvConversionMode::Balanced)?;
     Ok(pixels)
 }
 
@@ -197,8 +157,7 @@ fn full_from_limited(y: u8) -> u8 {
 }
 
 fn map_luma(luma: &[u8], map: fn(u8) -> u8) -> Vec<u8> {
-    let table: [u8; 256] =
-        std::array::from_fn(|y| map(u8::try_from(y).expect("an index below 256")));
+    let table: [u8; 256] = std::array::from_fn(|y| map(u8::try_from(y).expect("an index below 256")));
     luma.iter().map(|&y| table[usize::from(y)]).collect()
 }
 
@@ -230,10 +189,7 @@ impl FullRange {
     pub(crate) fn from(range: Range) -> Self {
         let index = |at: usize| u8::try_from(at).expect("an index below 256");
         match range {
-            Range::Full => Self {
-                luma: std::array::from_fn(index),
-                chroma: std::array::from_fn(index),
-            },
+            Range::Full => Self { luma: std::array::from_fn(index), chroma: std::array::from_fn(index) },
             Range::Limited => Self {
                 luma: std::array::from_fn(|at| full_from_limited(index(at))),
                 chroma: std::array::from_fn(|at| stretch_chroma(index(at))),
@@ -262,12 +218,7 @@ mod tests {
     use super::*;
     use lumenbus_frame::CaptureTime;
 
-    fn picture(
-        format: PixelFormat,
-        width: u32,
-        height: u32,
-        fill: impl Fn(usize) -> u8,
-    ) -> RawFrame {
+    fn picture(format: PixelFormat, width: u32, height: u32, fill: impl Fn(usize) -> u8) -> RawFrame {
         let size = Dimensions::new(width, height);
         let pixels: Bytes = (0..format.frame_bytes(size).unwrap()).map(fill).collect();
         RawFrame::new(format, size, pixels, CaptureTime::sensor(7)).unwrap()
@@ -280,14 +231,7 @@ mod tests {
     #[test]
     fn primaries_survive_both_matrices_and_ranges_at_odd_sizes() {
         for (width, height) in [(1, 1), (3, 5), (17, 2), (64, 33)] {
-            for rgb in [
-                [255u8, 0, 0],
-                [0, 255, 0],
-                [0, 0, 255],
-                [255; 3],
-                [0; 3],
-                [90, 140, 33],
-            ] {
+            for rgb in [[255u8, 0, 0], [0, 255, 0], [0, 0, 255], [255; 3], [0; 3], [90, 140, 33]] {
                 for matrix in [Matrix::Bt601, Matrix::Bt709] {
                     for range in [Range::Limited, Range::Full] {
                         let color = Color { matrix, range };
@@ -296,10 +240,7 @@ mod tests {
                         let back = convert(&i420, PixelFormat::Rgb8, color).unwrap();
                         for at in 0..(width * height) as usize {
                             let (a, b) = (pixel(&original, at), pixel(&back, at));
-                            assert!(
-                                a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 4),
-                                "{rgb:?} {color:?} {a:?} {b:?}"
-                            );
+                            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 4), "{rgb:?} {color:?} {a:?} {b:?}");
                         }
                         assert_eq!(back.capture, original.capture);
                     }
@@ -310,25 +251,11 @@ mod tests {
 
     #[test]
     fn the_matrix_follows_the_number_of_lines() {
-        assert_eq!(
-            Color::assumed(Dimensions::new(768, 576)).matrix,
-            Matrix::Bt601
-        );
-        assert_eq!(
-            Color::assumed(Dimensions::new(1280, 720)).matrix,
-            Matrix::Bt709
-        );
-        let red = picture(
-            PixelFormat::Rgb8,
-            2,
-            2,
-            |at| if at % 3 == 0 { 255 } else { 0 },
-        );
+        assert_eq!(Color::assumed(Dimensions::new(768, 576)).matrix, Matrix::Bt601);
+        assert_eq!(Color::assumed(Dimensions::new(1280, 720)).matrix, Matrix::Bt709);
+        let red = picture(PixelFormat::Rgb8, 2, 2, |at| if at % 3 == 0 { 255 } else { 0 });
         let luma = |matrix| {
-            let color = Color {
-                matrix,
-                range: Range::Limited,
-            };
+            let color = Color { matrix, range: Range::Limited };
             convert(&red, PixelFormat::I420, color).unwrap().pixels()[0]
         };
         // ITU-R BT.601 and BT.709: red's weights 0.299 and 0.2126 of 219, above 16.
@@ -337,17 +264,9 @@ mod tests {
 
     #[test]
     fn gray_keeps_black_and_white() {
-        let gray = picture(
-            PixelFormat::Gray8,
-            5,
-            3,
-            |at| if at % 2 == 0 { 0 } else { 255 },
-        );
+        let gray = picture(PixelFormat::Gray8, 5, 3, |at| if at % 2 == 0 { 0 } else { 255 });
         for range in [Range::Limited, Range::Full] {
-            let color = Color {
-                matrix: Matrix::Bt601,
-                range,
-            };
+            let color = Color { matrix: Matrix::Bt601, range };
             let i420 = convert(&gray, PixelFormat::I420, color).unwrap();
             assert_eq!(i420.pixels()[0], if range == Range::Full { 0 } else { 16 });
             assert_eq!(convert(&i420, PixelFormat::Gray8, color).unwrap(), gray);

@@ -35,9 +35,7 @@ pub enum CodecError {
         reason: &'static str,
     },
     /// A frame of another codec was handed in.
-    #[error(
-        "a {expected} decoder was given a {got} frame; open a decoder for the frame's own codec"
-    )]
+    #[error("a {expected} decoder was given a {got} frame; open a decoder for the frame's own codec")]
     WrongCodec {
         /// What the decoder is for.
         expected: Codec,
@@ -82,9 +80,7 @@ pub enum CodecError {
         supported: &'static str,
     },
     /// The codec cannot hold a picture of this size.
-    #[error(
-        "{codec} cannot encode {dimensions}: {reason}; crop or scale the picture, or choose jpeg"
-    )]
+    #[error("{codec} cannot encode {dimensions}: {reason}; crop or scale the picture, or choose jpeg")]
     Size {
         /// The codec.
         codec: Codec,
@@ -104,9 +100,7 @@ pub enum CodecError {
         remedy: &'static str,
     },
     /// Decoding can only begin at a keyframe; this frame was left out.
-    #[error(
-        "a {codec} decoder needs a keyframe first (in h264 an IDR picture); this frame was skipped"
-    )]
+    #[error("a {codec} decoder needs a keyframe first (in h264 an IDR picture); this frame was skipped")]
     NeedsKeyframe {
         /// The codec.
         codec: Codec,
@@ -118,9 +112,7 @@ pub enum CodecError {
         codec: Codec,
     },
     /// An uncompressed frame came without size and pixel format.
-    #[error(
-        "a raw frame came without its size and pixel format; they travel in the stream parameters of keyframes"
-    )]
+    #[error("a raw frame came without its size and pixel format; they travel in the stream parameters of keyframes")]
     NoParameters,
     /// Uncompressed bytes that do not fit their size.
     #[error("a raw frame does not fit its parameters")]

@@ -4,8 +4,7 @@ use crate::coder::{check_frame, check_size};
 use crate::color::{FullRange, Planes};
 use crate::registry::{Entry, Side};
 use crate::{
-    CodecError, Color, Decoder, DecoderConfig, Direction, Encoder, EncoderConfig, Matrix, Picture,
-    Ticket, convert,
+    CodecError, Color, Decoder, DecoderConfig, Direction, Encoder, EncoderConfig, Matrix, Picture, Ticket, convert,
 };
 use bytes::Bytes;
 use jpeg_encoder::{ColorType, ImageBuffer, JpegColorType, SamplingFactor};
@@ -38,27 +37,15 @@ impl JpegEncoder {
     fn new(config: &EncoderConfig) -> Result<Self, CodecError> {
         if !(1..=100).contains(&config.quality) {
             let value = u64::from(config.quality);
-            return Err(CodecError::Setting {
-                setting: "JPEG quality",
-                value,
-                range: "1 to 100",
-            });
+            return Err(CodecError::Setting { setting: "JPEG quality", value, range: "1 to 100" });
         }
-        Ok(Self {
-            config: config.clone(),
-            color: None,
-            parameters: None,
-            last_bytes: 64 << 10,
-        })
+        Ok(Self { config: config.clone(), color: None, parameters: None, last_bytes: 64 << 10 })
     }
 
     fn parameters_for(&mut self, size: Dimensions) -> Arc<StreamParameters> {
         match &self.parameters {
             Some(known) if known.dimensions == size => Arc::clone(known),
-            _ => Arc::clone(
-                self.parameters
-                    .insert(Arc::new(self.config.parameters(size))),
-            ),
+            _ => Arc::clone(self.parameters.insert(Arc::new(self.config.parameters(size)))),
         }
     }
 
@@ -86,18 +73,10 @@ impl JpegEncoder {
             }),
             format => {
                 let (codec, direction) = (Codec::Jpeg, Direction::Encode);
-                return Err(CodecError::Format {
-                    codec,
-                    direction,
-                    format,
-                    supported: FORMATS,
-                });
+                return Err(CodecError::Format { codec, direction, format, supported: FORMATS });
             }
         };
-        done.map_err(|source| CodecError::JpegEncode {
-            dimensions: size,
-            source,
-        })?;
+        done.map_err(|source| CodecError::JpegEncode { dimensions: size, source })?;
         Ok(file)
     }
 }
@@ -107,11 +86,7 @@ impl Encoder for JpegEncoder {
         Codec::Jpeg
     }
 
-    fn encode(
-        &mut self,
-        picture: &RawFrame,
-        out: &mut Vec<EncodedFrame>,
-    ) -> Result<(), CodecError> {
+    fn encode(&mut self, picture: &RawFrame, out: &mut Vec<EncodedFrame>) -> Result<(), CodecError> {
         check_size(Codec::Jpeg, picture.dimensions())?;
         let file = self.file(picture)?;
         self.last_bytes = file.len();
@@ -161,10 +136,7 @@ impl ImageBuffer for I420Image<'_> {
         let start = row / 2 * self.planes.chroma_width;
         for (buffer, plane) in buffers[1..].iter_mut().zip([self.planes.u, self.planes.v]) {
             let chroma = &plane[start..][..self.planes.chroma_width];
-            let twice = chroma
-                .iter()
-                .map(|&sample| self.full.chroma(sample))
-                .flat_map(|sample| [sample, sample]);
+            let twice = chroma.iter().map(|&sample| self.full.chroma(sample)).flat_map(|sample| [sample, sample]);
             buffer.extend(twice.take(width));
         }
     }
@@ -179,29 +151,15 @@ impl Decoder for JpegDecoder {
         Codec::Jpeg
     }
 
-    fn decode(
-        &mut self,
-        ticket: Ticket,
-        frame: &EncodedFrame,
-        out: &mut Vec<Picture>,
-    ) -> Result<(), CodecError> {
+    fn decode(&mut self, ticket: Ticket, frame: &EncodedFrame, out: &mut Vec<Picture>) -> Result<(), CodecError> {
         check_frame(Codec::Jpeg, frame)?;
         // The third-party parser reads hostile bytes: a panic in it must stay this frame's trouble.
-        let decoded = catch_unwind(AssertUnwindSafe(|| {
-            decode_file(&frame.payload, self.config.pixel_format)
-        }));
-        let malformed = |_| CodecError::Malformed {
-            codec: Codec::Jpeg,
-            what: "the decoder gave up on this file",
-        };
+        let decoded = catch_unwind(AssertUnwindSafe(|| decode_file(&frame.payload, self.config.pixel_format)));
+        let malformed = |_| CodecError::Malformed { codec: Codec::Jpeg, what: "the decoder gave up on this file" };
         let (format, size, pixels) = decoded.map_err(malformed)??;
         let mut picture = RawFrame::new(format, size, pixels, frame.capture)?;
         picture.pts = frame.pts;
-        out.push(Picture {
-            ticket,
-            frame: picture,
-            color: Color::JPEG,
-        });
+        out.push(Picture { ticket, frame: picture, color: Color::JPEG });
         Ok(())
     }
 
@@ -220,20 +178,14 @@ pub fn jpeg_dimensions(file: &[u8]) -> Result<Dimensions, CodecError> {
             let &[_, h1, h0, w1, w0, ..] = body else {
                 return Err(malformed("a frame header that is too short"));
             };
-            return Ok(Dimensions::new(
-                u16::from_be_bytes([w1, w0]).into(),
-                u16::from_be_bytes([h1, h0]).into(),
-            ));
+            return Ok(Dimensions::new(u16::from_be_bytes([w1, w0]).into(), u16::from_be_bytes([h1, h0]).into()));
         }
     }
     Err(malformed("no frame header before the scan"))
 }
 
 fn malformed(what: &'static str) -> CodecError {
-    CodecError::Malformed {
-        codec: Codec::Jpeg,
-        what,
-    }
+    CodecError::Malformed { codec: Codec::Jpeg, what }
 }
 
 /// The marker segments up to and including the start of scan (ITU-T T.81, B.1.1).
@@ -256,10 +208,7 @@ impl<'a> Segments<'a> {
         }
         let rest = self.file.get(self.at..).unwrap_or_default();
         // Fill bytes may stand before a marker; what is no marker at all is skipped, as decoders do.
-        let Some(start) = rest
-            .windows(2)
-            .position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xFF))
-        else {
+        let Some(start) = rest.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xFF)) else {
             return Err(malformed("it ends before the scan"));
         };
         let (marker, rest) = (rest[start + 1], &rest[start + 2..]);
@@ -271,9 +220,7 @@ impl<'a> Segments<'a> {
             return Err(malformed("it ends inside a segment"));
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
-        let body = rest
-            .get(2..length)
-            .ok_or_else(|| malformed("a segment is longer than the file"))?;
+        let body = rest.get(2..length).ok_or_else(|| malformed("a segment is longer than the file"))?;
         self.at += length;
         Ok(Some((marker, body)))
     }
@@ -284,11 +231,7 @@ impl<'a> Segments<'a> {
             if marker == Self::START_OF_SCAN {
                 let scan = self.file.get(self.at..).unwrap_or_default();
                 let ends = scan.windows(2).rev().any(|pair| pair == [0xFF, 0xD9]);
-                return if ends {
-                    Ok(())
-                } else {
-                    Err(malformed("it is truncated: the end marker is missing"))
-                };
+                return if ends { Ok(()) } else { Err(malformed("it is truncated: the end marker is missing")) };
             }
         }
         Err(malformed("it has no scan"))
@@ -304,32 +247,21 @@ fn decode_file(file: &[u8], wanted: Option<PixelFormat>) -> Result<Pixels, Codec
     let failed = |source: DecodeErrors| CodecError::JpegDecode { source };
     let mut decoder = ZuneDecoder::new_with_options(ZCursor::new(file), DecoderOptions::default());
     decoder.decode_headers().map_err(failed)?;
-    let (width, height) = decoder
-        .dimensions()
-        .ok_or_else(|| malformed("no frame header"))?;
+    let (width, height) = decoder.dimensions().ok_or_else(|| malformed("no frame header"))?;
     let seen = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
     // Several frame headers in one file: the decoder may believe another than the one checked.
     if (seen(width), seen(height)) != (size.width, size.height) {
         return Err(malformed("two frame headers of different sizes"));
     }
     let input = decoder.input_colorspace().unwrap_or(ColorSpace::YCbCr);
-    let format = wanted.unwrap_or(if input == ColorSpace::Luma {
-        PixelFormat::Gray8
-    } else {
-        PixelFormat::Rgb8
-    });
+    let format = wanted.unwrap_or(if input == ColorSpace::Luma { PixelFormat::Gray8 } else { PixelFormat::Rgb8 });
     let output = match (format, input) {
         (PixelFormat::Gray8, _) | (PixelFormat::I420, ColorSpace::Luma) => ColorSpace::Luma,
         (PixelFormat::I420, ColorSpace::YCbCr) => ColorSpace::YCbCr,
         (PixelFormat::I420 | PixelFormat::Rgb8, _) => ColorSpace::RGB,
         (format, _) => {
             let (codec, direction) = (Codec::Jpeg, Direction::Decode);
-            return Err(CodecError::Format {
-                codec,
-                direction,
-                format,
-                supported: FORMATS,
-            });
+            return Err(CodecError::Format { codec, direction, format, supported: FORMATS });
         }
     };
     decoder.set_options(decoder.options().jpeg_set_out_colorspace(output));
@@ -338,12 +270,7 @@ fn decode_file(file: &[u8], wanted: Option<PixelFormat>) -> Result<Pixels, Codec
 }
 
 /// From what the decoder gives to the format asked for.
-fn arrange(
-    pixels: Vec<u8>,
-    from: ColorSpace,
-    to: PixelFormat,
-    size: Dimensions,
-) -> Result<Bytes, CodecError> {
+fn arrange(pixels: Vec<u8>, from: ColorSpace, to: PixelFormat, size: Dimensions) -> Result<Bytes, CodecError> {
     let own = match (from, to) {
         (ColorSpace::YCbCr, PixelFormat::I420) => {
             return Ok(subsample(&pixels, size.width as usize, size.height as usize).into());
@@ -365,11 +292,7 @@ fn subsample(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
         for rows in pixels.chunks(width * 3 * 2) {
             let (top, bottom) = rows.split_at(width * 3);
             let bottom = if bottom.is_empty() { top } else { bottom };
-            planes.extend(
-                top.chunks(6)
-                    .zip(bottom.chunks(6))
-                    .map(|(top, bottom)| average(top, bottom, channel)),
-            );
+            planes.extend(top.chunks(6).zip(bottom.chunks(6)).map(|(top, bottom)| average(top, bottom, channel)));
         }
     }
     planes
@@ -378,10 +301,7 @@ fn subsample(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
 /// Mean of one channel over two pixels of two rows; at an odd edge `top` and `bottom` hold one pixel each.
 fn average(top: &[u8], bottom: &[u8], channel: usize) -> u8 {
     let right = if top.len() == 6 { channel + 3 } else { channel };
-    let sum = [top[channel], top[right], bottom[channel], bottom[right]]
-        .map(u16::from)
-        .iter()
-        .sum::<u16>();
+    let sum = [top[channel], top[right], bottom[channel], bottom[right]].map(u16::from).iter().sum::<u16>();
     u8::try_from((sum + 2) / 4).expect("a mean of bytes")
 }
 
@@ -393,34 +313,21 @@ mod tests {
     fn decode(file: Vec<u8>) -> Result<Vec<Picture>, CodecError> {
         let mut out = Vec::new();
         let frame = EncodedFrame::new(Codec::Jpeg, CaptureTime::arrival(1), file.into());
-        JpegDecoder {
-            config: DecoderConfig::default(),
-        }
-        .decode(Ticket(0), &frame, &mut out)
-        .map(|()| out)
+        JpegDecoder { config: DecoderConfig::default() }.decode(Ticket(0), &frame, &mut out).map(|()| out)
     }
 
     fn gradient(format: PixelFormat, width: u32, height: u32) -> RawFrame {
         let size = Dimensions::new(width, height);
         let luma = (width * height) as usize;
         let pixels: Bytes = (0..format.frame_bytes(size).unwrap())
-            .map(|at| {
-                if at < luma {
-                    u8::try_from(at % 160 + 40).unwrap()
-                } else {
-                    128
-                }
-            })
+            .map(|at| if at < luma { u8::try_from(at % 160 + 40).unwrap() } else { 128 })
             .collect();
         RawFrame::new(format, size, pixels, CaptureTime::arrival(0)).unwrap()
     }
 
     fn encoded(picture: &RawFrame) -> Vec<u8> {
         let mut out = Vec::new();
-        JpegEncoder::new(&EncoderConfig::new(Codec::Jpeg))
-            .unwrap()
-            .encode(picture, &mut out)
-            .unwrap();
+        JpegEncoder::new(&EncoderConfig::new(Codec::Jpeg)).unwrap().encode(picture, &mut out).unwrap();
         out[0].payload.to_vec()
     }
 
@@ -433,38 +340,19 @@ mod tests {
     #[test]
     fn exif_and_other_application_garbage_is_harmless() {
         let file = encoded(&gradient(PixelFormat::Rgb8, 40, 24));
-        for body in [
-            &b"Exif\0\0garbage"[..],
-            b"Exif\0\0II*\0\xff\xff\xff\xff",
-            &[0xFF; 300],
-            &[0xFF, 0xD9],
-            b"",
-        ] {
+        for body in [&b"Exif\0\0garbage"[..], b"Exif\0\0II*\0\xff\xff\xff\xff", &[0xFF; 300], &[0xFF, 0xD9], b""] {
             for marker in 0xE0..=0xEF {
                 if let Ok(pictures) = decode(with_segment(&file, marker, body)) {
                     assert_eq!(pictures[0].frame.dimensions(), Dimensions::new(40, 24));
                 }
             }
         }
-        assert_eq!(
-            decode(with_segment(
-                &file,
-                0xE1,
-                b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"
-            ))
-            .unwrap()
-            .len(),
-            1
-        );
+        assert_eq!(decode(with_segment(&file, 0xE1, b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")).unwrap().len(), 1);
     }
 
     #[test]
     fn a_truncated_file_is_an_error_even_with_an_embedded_end_marker() {
-        let file = with_segment(
-            &encoded(&gradient(PixelFormat::Rgb8, 64, 64)),
-            0xE1,
-            &[0xFF, 0xD9],
-        );
+        let file = with_segment(&encoded(&gradient(PixelFormat::Rgb8, 64, 64)), 0xE1, &[0xFF, 0xD9]);
         for length in 0..file.len() {
             assert!(decode(file[..length].to_vec()).is_err(), "{length}");
         }
@@ -475,10 +363,7 @@ mod tests {
     #[test]
     fn a_hostile_size_is_refused_before_decoding() {
         let mut file = encoded(&gradient(PixelFormat::Gray8, 16, 16));
-        let header = file
-            .windows(2)
-            .position(|pair| pair == [0xFF, 0xC0])
-            .unwrap();
+        let header = file.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
         file[header + 5..header + 9].copy_from_slice(&[0xFF; 4]);
         let error = decode(file).unwrap_err();
         assert!(matches!(error, CodecError::TooLarge { .. }), "{error}");
@@ -490,13 +375,7 @@ mod tests {
             .iter()
             .flat_map(|&(y, c)| [y, c, 255 - c])
             .collect();
-        assert_eq!(
-            subsample(&pixels, 2, 3),
-            [10, 20, 30, 40, 50, 60, 6, 102, 249, 153]
-        );
-        assert_eq!(
-            subsample(&pixels, 3, 2),
-            [10, 20, 30, 40, 50, 60, 29, 56, 226, 199]
-        );
+        assert_eq!(subsample(&pixels, 2, 3), [10, 20, 30, 40, 50, 60, 6, 102, 249, 153]);
+        assert_eq!(subsample(&pixels, 3, 2), [10, 20, 30, 40, 50, 60, 29, 56, 226, 199]);
     }
 }

@@ -41,8 +41,8 @@ mod raw;
 mod registry;
 
 pub use coder::{
-    Decoder, DecoderConfig, Encoder, EncoderConfig, MAX_PAYLOAD_BYTES, MAX_PICTURE_PIXELS,
-    MAX_SIDE_PIXELS, Picture, Ticket, default_bitrate,
+    Decoder, DecoderConfig, Encoder, EncoderConfig, MAX_PAYLOAD_BYTES, MAX_PICTURE_PIXELS, MAX_SIDE_PIXELS, Picture,
+    Ticket, default_bitrate,
 };
 pub use color::{Color, Matrix, Range, convert};
 pub use error::{CodecError, Direction};

@@ -2,26 +2,14 @@
 
 use crate::coder::{check_frame, check_size};
 use crate::registry::{Entry, Side};
-use crate::{
-    CodecError, Color, Decoder, DecoderConfig, Encoder, EncoderConfig, Picture, Ticket, convert,
-};
+use crate::{CodecError, Color, Decoder, DecoderConfig, Encoder, EncoderConfig, Picture, Ticket, convert};
 use lumenbus_frame::{Codec, EncodedFrame, RawFrame, StreamParameters};
 use std::sync::Arc;
 
 pub(crate) const ENTRY: Entry = Entry {
     codec: Codec::Raw,
-    encoder: Side::Built(|config| {
-        Ok(Box::new(RawEncoder {
-            config: config.clone(),
-            parameters: None,
-        }))
-    }),
-    decoder: Side::Built(|config| {
-        Ok(Box::new(RawDecoder {
-            config: *config,
-            parameters: None,
-        }))
-    }),
+    encoder: Side::Built(|config| Ok(Box::new(RawEncoder { config: config.clone(), parameters: None }))),
+    decoder: Side::Built(|config| Ok(Box::new(RawDecoder { config: *config, parameters: None }))),
 };
 
 struct RawEncoder {
@@ -33,9 +21,7 @@ impl RawEncoder {
     fn parameters_for(&mut self, picture: &RawFrame) -> Arc<StreamParameters> {
         let (size, format) = (picture.dimensions(), Some(picture.format()));
         match &self.parameters {
-            Some(known) if known.dimensions == size && known.pixel_format == format => {
-                Arc::clone(known)
-            }
+            Some(known) if known.dimensions == size && known.pixel_format == format => Arc::clone(known),
             _ => {
                 let mut parameters = self.config.parameters(size);
                 parameters.pixel_format = format;
@@ -52,11 +38,7 @@ impl Encoder for RawEncoder {
         Codec::Raw
     }
 
-    fn encode(
-        &mut self,
-        picture: &RawFrame,
-        out: &mut Vec<EncodedFrame>,
-    ) -> Result<(), CodecError> {
+    fn encode(&mut self, picture: &RawFrame, out: &mut Vec<EncodedFrame>) -> Result<(), CodecError> {
         check_size(Codec::Raw, picture.dimensions())?;
         let mut frame = EncodedFrame::new(Codec::Raw, picture.capture, picture.pixels().clone());
         frame.pts = picture.pts;
@@ -85,12 +67,7 @@ impl Decoder for RawDecoder {
         Codec::Raw
     }
 
-    fn decode(
-        &mut self,
-        ticket: Ticket,
-        frame: &EncodedFrame,
-        out: &mut Vec<Picture>,
-    ) -> Result<(), CodecError> {
+    fn decode(&mut self, ticket: Ticket, frame: &EncodedFrame, out: &mut Vec<Picture>) -> Result<(), CodecError> {
         check_frame(Codec::Raw, frame)?;
         if let Some(parameters) = &frame.parameters {
             self.parameters = Some(Arc::clone(parameters));
@@ -98,20 +75,11 @@ impl Decoder for RawDecoder {
         let parameters = self.parameters.as_ref().ok_or(CodecError::NoParameters)?;
         let format = parameters.pixel_format.ok_or(CodecError::NoParameters)?;
         check_size(Codec::Raw, parameters.dimensions)?;
-        let mut picture = RawFrame::new(
-            format,
-            parameters.dimensions,
-            frame.payload.clone(),
-            frame.capture,
-        )?;
+        let mut picture = RawFrame::new(format, parameters.dimensions, frame.payload.clone(), frame.capture)?;
         picture.pts = frame.pts;
         let color = Color::assumed(parameters.dimensions);
         let frame = convert(&picture, self.config.pixel_format.unwrap_or(format), color)?;
-        out.push(Picture {
-            ticket,
-            frame,
-            color,
-        });
+        out.push(Picture { ticket, frame, color });
         Ok(())
     }
 

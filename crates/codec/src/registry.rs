@@ -1,8 +1,6 @@
 //! Which codec this build holds: one file per codec, one entry here.
 
-use crate::{
-    CodecError, Decoder, DecoderConfig, Direction, Encoder, EncoderConfig, absent, h264, jpeg, raw,
-};
+use crate::{CodecError, Decoder, DecoderConfig, Direction, Encoder, EncoderConfig, absent, h264, jpeg, raw};
 use lumenbus_frame::Codec;
 
 /// Makes an encoder.
@@ -23,16 +21,8 @@ pub(crate) struct Entry {
     pub(crate) decoder: Side<OpenDecoder>,
 }
 
-const ENTRIES: [Entry; 8] = [
-    jpeg::ENTRY,
-    raw::ENTRY,
-    h264::ENTRY,
-    absent::H265,
-    absent::AV1,
-    absent::PNG,
-    absent::WEBP,
-    absent::JPEG2000,
-];
+const ENTRIES: [Entry; 8] =
+    [jpeg::ENTRY, raw::ENTRY, h264::ENTRY, absent::H265, absent::AV1, absent::PNG, absent::WEBP, absent::JPEG2000];
 
 /// One row of the support table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,14 +53,7 @@ pub fn support() -> impl Iterator<Item = Support> {
 
 fn entry(codec: Codec, direction: Direction) -> Result<&'static Entry, CodecError> {
     let reason = "no version of it is known here";
-    ENTRIES
-        .iter()
-        .find(|entry| entry.codec == codec)
-        .ok_or(CodecError::NotBuilt {
-            codec,
-            direction,
-            reason,
-        })
+    ENTRIES.iter().find(|entry| entry.codec == codec).ok_or(CodecError::NotBuilt { codec, direction, reason })
 }
 
 /// Opens an encoder.
@@ -78,11 +61,7 @@ pub fn encoder(config: &EncoderConfig) -> Result<Box<dyn Encoder>, CodecError> {
     let direction = Direction::Encode;
     match entry(config.codec, direction)?.encoder {
         Side::Built(open) => open(config),
-        Side::Absent(reason) => Err(CodecError::NotBuilt {
-            codec: config.codec,
-            direction,
-            reason,
-        }),
+        Side::Absent(reason) => Err(CodecError::NotBuilt { codec: config.codec, direction, reason }),
     }
 }
 
@@ -91,11 +70,7 @@ pub fn decoder(codec: Codec, config: &DecoderConfig) -> Result<Box<dyn Decoder>,
     let direction = Direction::Decode;
     match entry(codec, direction)?.decoder {
         Side::Built(open) => open(config),
-        Side::Absent(reason) => Err(CodecError::NotBuilt {
-            codec,
-            direction,
-            reason,
-        }),
+        Side::Absent(reason) => Err(CodecError::NotBuilt { codec, direction, reason }),
     }
 }
 
@@ -105,29 +80,13 @@ mod tests {
 
     #[test]
     fn every_codec_is_listed_and_opens_or_says_why() {
-        let all = [
-            "jpeg", "raw", "h264", "h265", "av1", "png", "webp", "jpeg2000",
-        ];
+        let all = ["jpeg", "raw", "h264", "h265", "av1", "png", "webp", "jpeg2000"];
         for codec in all.map(|name| name.parse::<Codec>().unwrap()) {
             let row = support().find(|row| row.codec == codec).expect("listed");
-            assert_eq!(
-                encoder(&EncoderConfig::new(codec)).is_ok(),
-                row.encode.is_ok(),
-                "{codec}"
-            );
-            assert_eq!(
-                decoder(codec, &DecoderConfig::default()).is_ok(),
-                row.decode.is_ok(),
-                "{codec}"
-            );
+            assert_eq!(encoder(&EncoderConfig::new(codec)).is_ok(), row.encode.is_ok(), "{codec}");
+            assert_eq!(decoder(codec, &DecoderConfig::default()).is_ok(), row.decode.is_ok(), "{codec}");
         }
-        let refusal = decoder(Codec::H265, &DecoderConfig::default())
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            refusal.contains("h265") && refusal.contains("`ffmpeg` feature"),
-            "{refusal}"
-        );
+        let refusal = decoder(Codec::H265, &DecoderConfig::default()).err().unwrap().to_string();
+        assert!(refusal.contains("h265") && refusal.contains("`ffmpeg` feature"), "{refusal}");
     }
 }

@@ -4,12 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 use lumenbus_codec::{
-    CodecError, Color, Decoder, DecoderConfig, Encoder, EncoderConfig, MAX_SIDE_PIXELS, Matrix,
-    Picture, Range, Ticket, decoder, encoder, support,
+    CodecError, Color, Decoder, DecoderConfig, Encoder, EncoderConfig, MAX_SIDE_PIXELS, Matrix, Picture, Range, Ticket,
+    decoder, encoder, support,
 };
 use lumenbus_frame::{
-    CaptureTime, Codec, Dimensions, EncodedFrame, FrameRate, PixelFormat, RawFrame,
-    StreamParameters,
+    CaptureTime, Codec, Dimensions, EncodedFrame, FrameRate, PixelFormat, RawFrame, StreamParameters,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -26,35 +25,12 @@ struct Traits {
 }
 
 const VISIBLE: &[PixelFormat] = &[PixelFormat::Gray8, PixelFormat::Rgb8, PixelFormat::I420];
-const ANY: &[PixelFormat] = &[
-    PixelFormat::Gray8,
-    PixelFormat::Gray16Le,
-    PixelFormat::Rgb8,
-    PixelFormat::I420,
-];
+const ANY: &[PixelFormat] = &[PixelFormat::Gray8, PixelFormat::Gray16Le, PixelFormat::Rgb8, PixelFormat::I420];
 
 const ALL: [Traits; 3] = [
-    Traits {
-        codec: Codec::Jpeg,
-        formats: VISIBLE,
-        odd_sizes: true,
-        tolerance: 3.0,
-        truncation_is_seen: true,
-    },
-    Traits {
-        codec: Codec::Raw,
-        formats: ANY,
-        odd_sizes: true,
-        tolerance: 0.0,
-        truncation_is_seen: true,
-    },
-    Traits {
-        codec: Codec::H264,
-        formats: VISIBLE,
-        odd_sizes: false,
-        tolerance: 4.0,
-        truncation_is_seen: false,
-    },
+    Traits { codec: Codec::Jpeg, formats: VISIBLE, odd_sizes: true, tolerance: 3.0, truncation_is_seen: true },
+    Traits { codec: Codec::Raw, formats: ANY, odd_sizes: true, tolerance: 0.0, truncation_is_seen: true },
+    Traits { codec: Codec::H264, formats: VISIBLE, odd_sizes: false, tolerance: 4.0, truncation_is_seen: false },
 ];
 
 fn open_encoder(codec: Codec) -> Box<dyn Encoder> {
@@ -74,47 +50,24 @@ fn picture(format: PixelFormat, size: Dimensions, index: i64) -> RawFrame {
     let shift = usize::try_from(index).unwrap() * 2;
     let shade = |x: usize, y: usize| u8::try_from(60 + (x + y + shift) % 128).unwrap();
     let pixels: Vec<u8> = match format {
-        PixelFormat::Rgb8 => (0..bytes)
-            .map(|at| shade(at / 3 % width, at / 3 / width))
-            .collect(),
-        _ => (0..bytes)
-            .map(|at| {
-                if at < luma {
-                    shade(at % width, at / width)
-                } else {
-                    128
-                }
-            })
-            .collect(),
+        PixelFormat::Rgb8 => (0..bytes).map(|at| shade(at / 3 % width, at / 3 / width)).collect(),
+        _ => (0..bytes).map(|at| if at < luma { shade(at % width, at / width) } else { 128 }).collect(),
     };
-    let mut frame = RawFrame::new(
-        format,
-        size,
-        pixels.into(),
-        CaptureTime::sensor(1_000_000 + index),
-    )
-    .unwrap();
+    let mut frame = RawFrame::new(format, size, pixels.into(), CaptureTime::sensor(1_000_000 + index)).unwrap();
     frame.pts = Some(index * 3000);
     frame
 }
 
 fn mean_error(a: &RawFrame, b: &RawFrame) -> f64 {
     assert_eq!((a.format(), a.dimensions()), (b.format(), b.dimensions()));
-    let sum: u64 = a
-        .pixels()
-        .iter()
-        .zip(b.pixels())
-        .map(|(a, b)| u64::from(a.abs_diff(*b)))
-        .sum();
+    let sum: u64 = a.pixels().iter().zip(b.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
     sum as f64 / a.pixels().len() as f64
 }
 
 fn decode_all(decoder: &mut dyn Decoder, frames: &[EncodedFrame]) -> Vec<Picture> {
     let mut out = Vec::new();
     for (index, frame) in frames.iter().enumerate() {
-        decoder
-            .decode(Ticket(index as u64), frame, &mut out)
-            .unwrap();
+        decoder.decode(Ticket(index as u64), frame, &mut out).unwrap();
         assert_eq!(out.len(), index + 1, "frame n is out before n + 1 goes in");
     }
     decoder.flush(&mut out).unwrap();
@@ -123,27 +76,15 @@ fn decode_all(decoder: &mut dyn Decoder, frames: &[EncodedFrame]) -> Vec<Picture
 
 fn sizes(odd: bool) -> Vec<Dimensions> {
     let even = [(16, 16), (64, 48), (320, 180)];
-    let strange: &[(u32, u32)] = if odd {
-        &[(1, 1), (17, 33), (33, 2), (255, 1)]
-    } else {
-        &[]
-    };
-    even.iter()
-        .chain(strange)
-        .map(|&(width, height)| Dimensions::new(width, height))
-        .collect()
+    let strange: &[(u32, u32)] = if odd { &[(1, 1), (17, 33), (33, 2), (255, 1)] } else { &[] };
+    even.iter().chain(strange).map(|&(width, height)| Dimensions::new(width, height)).collect()
 }
 
 #[test]
 fn the_suite_covers_every_codec_that_is_built_in() {
     for row in support() {
         let covered = ALL.iter().any(|traits| traits.codec == row.codec);
-        assert_eq!(
-            covered,
-            row.encode.is_ok() || row.decode.is_ok(),
-            "{}",
-            row.codec
-        );
+        assert_eq!(covered, row.encode.is_ok() || row.decode.is_ok(), "{}", row.codec);
     }
 }
 
@@ -155,9 +96,7 @@ fn pictures_come_back_with_their_times() {
                 let pictures: Vec<_> = (0..5).map(|index| picture(format, size, index)).collect();
                 let (mut encoder, mut frames) = (open_encoder(traits.codec), Vec::new());
                 encoder.set_color(Color::JPEG); // what JPEG gives back, so that samples can be compared
-                pictures
-                    .iter()
-                    .for_each(|picture| encoder.encode(picture, &mut frames).unwrap());
+                pictures.iter().for_each(|picture| encoder.encode(picture, &mut frames).unwrap());
                 assert_eq!(frames.len(), 5);
                 assert!(frames[0].is_keyframe && frames[0].codec == traits.codec);
                 let said = frames[0].parameters.as_ref().unwrap();
@@ -165,16 +104,9 @@ fn pictures_come_back_with_their_times() {
                 let back = decode_all(open_decoder(traits.codec, Some(format)).as_mut(), &frames);
                 for (index, (original, back)) in pictures.iter().zip(&back).enumerate() {
                     assert_eq!(back.ticket, Ticket(index as u64));
-                    assert_eq!(
-                        (back.frame.capture, back.frame.pts),
-                        (original.capture, original.pts)
-                    );
+                    assert_eq!((back.frame.capture, back.frame.pts), (original.capture, original.pts));
                     let error = mean_error(original, &back.frame);
-                    assert!(
-                        error <= traits.tolerance,
-                        "{} {format} {size}: {error}",
-                        traits.codec
-                    );
+                    assert!(error <= traits.tolerance, "{} {format} {size}: {error}", traits.codec);
                 }
             }
         }
@@ -186,23 +118,12 @@ fn a_decoder_refuses_other_codecs_and_goes_on() {
     for traits in &ALL {
         let mut frames = Vec::new();
         let size = Dimensions::new(64, 48);
-        open_encoder(traits.codec)
-            .encode(&picture(PixelFormat::I420, size, 0), &mut frames)
-            .unwrap();
+        open_encoder(traits.codec).encode(&picture(PixelFormat::I420, size, 0), &mut frames).unwrap();
         let mut foreign = frames[0].clone();
         foreign.codec = Codec::Av1;
         let (mut decoder, mut out) = (open_decoder(traits.codec, None), Vec::new());
         let error = decoder.decode(Ticket(0), &foreign, &mut out).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                CodecError::WrongCodec {
-                    got: Codec::Av1,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, CodecError::WrongCodec { got: Codec::Av1, .. }), "{error}");
         decoder.decode(Ticket(1), &frames[0], &mut out).unwrap();
         assert_eq!(out.len(), 1);
     }
@@ -213,20 +134,14 @@ fn truncated_frames_never_panic_and_the_decoder_recovers() {
     for traits in &ALL {
         let size = Dimensions::new(64, 48);
         let mut frames = Vec::new();
-        open_encoder(traits.codec)
-            .encode(&picture(PixelFormat::I420, size, 0), &mut frames)
-            .unwrap();
+        open_encoder(traits.codec).encode(&picture(PixelFormat::I420, size, 0), &mut frames).unwrap();
         let mut decoder = open_decoder(traits.codec, None);
         for length in 0..frames[0].payload.len() {
             let mut cut = frames[0].clone();
             cut.payload = cut.payload.slice(..length);
             let mut out = Vec::new();
             let decoded = decoder.decode(Ticket(0), &cut, &mut out);
-            assert!(
-                decoded.is_err() || !traits.truncation_is_seen,
-                "{} cut to {length}",
-                traits.codec
-            );
+            assert!(decoded.is_err() || !traits.truncation_is_seen, "{} cut to {length}", traits.codec);
         }
         let mut out = Vec::new();
         decoder.decode(Ticket(9), &frames[0], &mut out).unwrap();
@@ -239,44 +154,26 @@ fn hostile_sizes_are_refused_before_allocation() {
     for traits in &ALL {
         let wide = Dimensions::new(MAX_SIDE_PIXELS + 2, 16);
         let strip = picture(PixelFormat::Gray8, wide, 0);
-        let error = open_encoder(traits.codec)
-            .encode(&strip, &mut Vec::new())
-            .unwrap_err();
-        assert!(
-            matches!(error, CodecError::TooLarge { .. } | CodecError::Size { .. }),
-            "{error}"
-        );
+        let error = open_encoder(traits.codec).encode(&strip, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, CodecError::TooLarge { .. } | CodecError::Size { .. }), "{error}");
     }
     let mut parameters = StreamParameters::new(Codec::Raw, Dimensions::new(u32::MAX, u32::MAX));
     parameters.pixel_format = Some(PixelFormat::Rgb8);
     let frame = EncodedFrame::new(Codec::Raw, CaptureTime::arrival(0), vec![0; 12].into());
     let hostile = frame.clone().with_parameters(Arc::new(parameters));
     let mut decoder = open_decoder(Codec::Raw, None);
-    assert!(matches!(
-        decoder.decode(Ticket(0), &hostile, &mut Vec::new()),
-        Err(CodecError::TooLarge { .. })
-    ));
+    assert!(matches!(decoder.decode(Ticket(0), &hostile, &mut Vec::new()), Err(CodecError::TooLarge { .. })));
     let nothing_known = open_decoder(Codec::Raw, None).decode(Ticket(0), &frame, &mut Vec::new());
     assert!(matches!(nothing_known, Err(CodecError::NoParameters)));
 }
 
 #[test]
 fn h264_says_which_sizes_it_takes() {
-    for (width, height, rule) in [
-        (17, 32, "even"),
-        (32, 17, "even"),
-        (14, 64, "at least 16"),
-        (3842, 64, "3840x2160"),
-    ] {
+    for (width, height, rule) in [(17, 32, "even"), (32, 17, "even"), (14, 64, "at least 16"), (3842, 64, "3840x2160")]
+    {
         let picture = picture(PixelFormat::Gray8, Dimensions::new(width, height), 0);
-        let message = open_encoder(Codec::H264)
-            .encode(&picture, &mut Vec::new())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains(rule) && message.contains("jpeg"),
-            "{message}"
-        );
+        let message = open_encoder(Codec::H264).encode(&picture, &mut Vec::new()).unwrap_err().to_string();
+        assert!(message.contains(rule) && message.contains("jpeg"), "{message}");
     }
 }
 
@@ -284,42 +181,18 @@ fn h264_says_which_sizes_it_takes() {
 fn settings_outside_their_range_are_refused_by_name() {
     let mut jpeg = EncoderConfig::new(Codec::Jpeg);
     jpeg.quality = 0;
-    assert!(
-        encoder(&jpeg)
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("quality is 0")
-    );
+    assert!(encoder(&jpeg).err().unwrap().to_string().contains("quality is 0"));
     let mut h264 = EncoderConfig::new(Codec::H264);
     h264.bits_per_second = Some(100);
-    assert!(
-        encoder(&h264)
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("bit rate")
-    );
+    assert!(encoder(&h264).err().unwrap().to_string().contains("bit rate"));
     h264 = EncoderConfig::new(Codec::H264);
-    h264.frame_rate = FrameRate {
-        frames: 0,
-        seconds: 1,
-    };
-    assert!(
-        encoder(&h264)
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("frame rate")
-    );
+    h264.frame_rate = FrameRate { frames: 0, seconds: 1 };
+    assert!(encoder(&h264).err().unwrap().to_string().contains("frame rate"));
 }
 
 /// NAL unit types of an access unit.
 fn nal_types(unit: &[u8]) -> Vec<u8> {
-    unit.windows(4)
-        .filter(|w| w[..3] == [0, 0, 1])
-        .map(|w| w[3] & 0x1F)
-        .collect()
+    unit.windows(4).filter(|w| w[..3] == [0, 0, 1]).map(|w| w[3] & 0x1F).collect()
 }
 
 #[test]
@@ -332,36 +205,18 @@ fn h264_keyframes_come_in_time_on_request_and_with_parameter_sets() {
         if index == 27 {
             encoder.force_keyframe();
         }
-        encoder
-            .encode(
-                &picture(PixelFormat::I420, Dimensions::new(320, 180), index),
-                &mut frames,
-            )
-            .unwrap();
+        encoder.encode(&picture(PixelFormat::I420, Dimensions::new(320, 180), index), &mut frames).unwrap();
     }
     assert_eq!(frames.len(), 50, "no frame is skipped");
     let keyframes: Vec<usize> = (0..50).filter(|&at| frames[at].is_keyframe).collect();
-    assert!(
-        keyframes.starts_with(&[0, 20, 27]) && keyframes.len() == 4,
-        "{keyframes:?}"
-    );
+    assert!(keyframes.starts_with(&[0, 20, 27]) && keyframes.len() == 4, "{keyframes:?}");
     for frame in &frames {
         let types = nal_types(&frame.payload);
         assert!(frame.payload.starts_with(&[0, 0, 0, 1]) || frame.payload.starts_with(&[0, 0, 1]));
-        assert_eq!(
-            frame.is_keyframe,
-            types.contains(&7) && types.contains(&8) && types.contains(&5),
-            "{types:?}"
-        );
+        assert_eq!(frame.is_keyframe, types.contains(&7) && types.contains(&8) && types.contains(&5), "{types:?}");
         assert_eq!(frame.is_keyframe, frame.parameters.is_some());
     }
-    let codec_string = frames[0]
-        .parameters
-        .as_ref()
-        .unwrap()
-        .codec_string
-        .clone()
-        .unwrap();
+    let codec_string = frames[0].parameters.as_ref().unwrap().codec_string.clone().unwrap();
     assert!(codec_string.starts_with("avc1.42"), "{codec_string}");
 }
 
@@ -370,24 +225,11 @@ fn a_new_size_begins_with_a_keyframe() {
     let mut encoder = open_encoder(Codec::H264);
     let mut frames = Vec::new();
     for (index, width) in [(0, 64), (1, 64), (2, 96), (3, 96)] {
-        encoder
-            .encode(
-                &picture(PixelFormat::I420, Dimensions::new(width, 48), index),
-                &mut frames,
-            )
-            .unwrap();
+        encoder.encode(&picture(PixelFormat::I420, Dimensions::new(width, 48), index), &mut frames).unwrap();
     }
-    assert_eq!(
-        [0, 1, 2, 3].map(|at: usize| frames[at].is_keyframe),
-        [true, false, true, false]
-    );
+    assert_eq!([0, 1, 2, 3].map(|at: usize| frames[at].is_keyframe), [true, false, true, false]);
     let back = decode_all(open_decoder(Codec::H264, None).as_mut(), &frames);
-    assert_eq!(
-        back.iter()
-            .map(|picture| picture.frame.dimensions().width)
-            .collect::<Vec<_>>(),
-        [64, 64, 96, 96]
-    );
+    assert_eq!(back.iter().map(|picture| picture.frame.dimensions().width).collect::<Vec<_>>(), [64, 64, 96, 96]);
 }
 
 #[test]
@@ -397,16 +239,8 @@ fn h264_carries_its_colour() {
             let color = Color { matrix, range };
             let (mut encoder, mut frames) = (open_encoder(Codec::H264), Vec::new());
             encoder.set_color(color);
-            encoder
-                .encode(
-                    &picture(PixelFormat::Rgb8, Dimensions::new(64, 48), 0),
-                    &mut frames,
-                )
-                .unwrap();
-            assert_eq!(
-                decode_all(open_decoder(Codec::H264, None).as_mut(), &frames)[0].color,
-                color
-            );
+            encoder.encode(&picture(PixelFormat::Rgb8, Dimensions::new(64, 48), 0), &mut frames).unwrap();
+            assert_eq!(decode_all(open_decoder(Codec::H264, None).as_mut(), &frames)[0].color, color);
         }
     }
 }
@@ -419,9 +253,7 @@ fn jpeg_of_hd_video_keeps_its_colours() {
     let red = RawFrame::new(PixelFormat::Rgb8, size, rgb.into(), CaptureTime::arrival(0)).unwrap();
     let i420 = lumenbus_codec::convert(&red, PixelFormat::I420, Color::assumed(size)).unwrap();
     let mut frames = Vec::new();
-    open_encoder(Codec::Jpeg)
-        .encode(&i420, &mut frames)
-        .unwrap();
+    open_encoder(Codec::Jpeg).encode(&i420, &mut frames).unwrap();
     let back = decode_all(open_decoder(Codec::Jpeg, None).as_mut(), &frames);
     assert!(mean_error(&red, &back[0].frame) < 3.0);
 }

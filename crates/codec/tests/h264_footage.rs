@@ -14,9 +14,7 @@ fn open() -> Box<dyn Decoder> {
 }
 
 fn decode(decoder: &mut dyn Decoder, index: usize, frame: &EncodedFrame, out: &mut Vec<Picture>) {
-    decoder
-        .decode(Ticket(index as u64), frame, out)
-        .unwrap_or_else(|error| panic!("frame {index}: {error:?}"));
+    decoder.decode(Ticket(index as u64), frame, out).unwrap_or_else(|error| panic!("frame {index}: {error:?}"));
 }
 
 /// Hands every picture to `check` as it comes out; returns how many frames the decoder ever held back.
@@ -43,37 +41,20 @@ fn every_clip_decodes_as_ffmpeg_decodes_it() {
         let mut reference = Reference::open(&path);
         let (mut seen, mut worst) = (0, f64::INFINITY);
         let held = decode_all(&frames, |picture| {
-            let expected = reference
-                .next(picture.frame.pixels().len())
-                .expect("as many pictures as ffmpeg gives");
+            let expected = reference.next(picture.frame.pixels().len()).expect("as many pictures as ffmpeg gives");
             worst = worst.min(psnr(&expected, picture.frame.pixels()));
             let source = &frames[usize::try_from(picture.ticket.0).unwrap()];
-            assert_eq!(
-                (picture.frame.pts, picture.frame.capture),
-                (source.pts, source.capture),
-                "{name}"
-            );
+            assert_eq!((picture.frame.pts, picture.frame.capture), (source.pts, source.capture), "{name}");
             seen += 1;
         });
         assert_eq!(seen, count, "{name}");
         assert!(reference.next(1).is_none(), "{name}: ffmpeg gives more");
         eprintln!("{name}: {count} pictures, at most {held} held back, at worst {worst} dB");
         // With B-frames the library rounds in its own way; without, it is exact.
-        assert!(
-            worst
-                >= if name == "vtest_768x576.mp4" {
-                    f64::INFINITY
-                } else {
-                    50.0
-                },
-            "{name}: {worst} dB"
-        );
+        assert!(worst >= if name == "vtest_768x576.mp4" { f64::INFINITY } else { 50.0 }, "{name}: {worst} dB");
         // The clips with B-frames say, or show, that two pictures reorder; the one without must hold nothing.
         assert!(held <= 3, "{name}: {held} held back");
-        assert!(
-            name != "vtest_768x576.mp4" || held == 0,
-            "{name}: frame n must be out before n + 1 goes in"
-        );
+        assert!(name != "vtest_768x576.mp4" || held == 0, "{name}: frame n must be out before n + 1 goes in");
     }
 }
 
@@ -84,30 +65,12 @@ fn pictures_keep_their_own_times_through_reordering() {
         let stream = std::fs::read(&path).unwrap();
         let starts = unit_starts(&stream);
         // ffprobe names, in output order, the byte at which each picture's access unit begins.
-        let arguments = [
-            "-select_streams",
-            "v",
-            "-show_entries",
-            "frame=pkt_pos",
-            "-of",
-            "csv=p=0",
-        ];
-        let told = run(
-            "ffprobe",
-            &[&arguments[..], &[path.to_str().unwrap()]].concat(),
-        );
+        let arguments = ["-select_streams", "v", "-show_entries", "frame=pkt_pos", "-of", "csv=p=0"];
+        let told = run("ffprobe", &[&arguments[..], &[path.to_str().unwrap()]].concat());
         let told = String::from_utf8(told).unwrap();
-        let positions = told
-            .lines()
-            .filter_map(|line| line.trim_end_matches(',').parse::<usize>().ok());
-        let expected: Vec<u64> = positions
-            .map(|at| {
-                starts
-                    .iter()
-                    .position(|&start| start.abs_diff(at) <= 1)
-                    .unwrap() as u64
-            })
-            .collect();
+        let positions = told.lines().filter_map(|line| line.trim_end_matches(',').parse::<usize>().ok());
+        let expected: Vec<u64> =
+            positions.map(|at| starts.iter().position(|&start| start.abs_diff(at) <= 1).unwrap() as u64).collect();
         let mut tickets = Vec::new();
         decode_all(&frames(stream), |picture| tickets.push(picture.ticket.0));
         assert!(!tickets.is_sorted(), "{name} has B-frames");
@@ -121,38 +84,20 @@ fn decoding_begins_at_a_keyframe_and_begins_again_after_damage() {
         return;
     };
     let frames = frames(annex_b(&path));
-    let second = frames
-        .iter()
-        .skip(1)
-        .position(|frame| frame.is_keyframe)
-        .unwrap()
-        + 1;
+    let second = frames.iter().skip(1).position(|frame| frame.is_keyframe).unwrap() + 1;
     let mut decoder = open();
     let mut out = Vec::new();
     let error = decoder.decode(Ticket(3), &frames[3], &mut out).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            CodecError::NeedsKeyframe { .. } | CodecError::Malformed { .. }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, CodecError::NeedsKeyframe { .. } | CodecError::Malformed { .. }), "{error}");
     for (index, frame) in frames[..10].iter().enumerate() {
         decode(decoder.as_mut(), index, frame, &mut out);
     }
     let mut damaged = frames[10].clone();
-    damaged.payload = damaged
-        .payload
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| if at < 8 { *byte } else { !byte })
-        .collect();
+    damaged.payload = damaged.payload.iter().enumerate().map(|(at, byte)| if at < 8 { *byte } else { !byte }).collect();
     out.clear();
     let broken = decoder.decode(Ticket(10), &damaged, &mut out);
     if broken.is_err() {
-        let error = decoder
-            .decode(Ticket(11), &frames[11], &mut out)
-            .unwrap_err();
+        let error = decoder.decode(Ticket(11), &frames[11], &mut out).unwrap_err();
         assert!(matches!(error, CodecError::NeedsKeyframe { .. }), "{error}");
         assert!(out.is_empty());
     }
@@ -160,10 +105,7 @@ fn decoding_begins_at_a_keyframe_and_begins_again_after_damage() {
     for (index, frame) in frames.iter().enumerate().skip(second).take(5) {
         decode(decoder.as_mut(), index, frame, &mut out);
         let last = out.last().unwrap();
-        assert_eq!(
-            (last.ticket, last.frame.pts),
-            (Ticket(index as u64), frame.pts)
-        );
+        assert_eq!((last.ticket, last.frame.pts), (Ticket(index as u64), frame.pts));
     }
     assert_eq!(out.len(), 5);
 }
@@ -193,10 +135,7 @@ fn damage_anywhere_never_mixes_up_times() {
         let mut tickets: Vec<u64> = out.iter().map(|picture| picture.ticket.0).collect();
         for picture in &out {
             let source = &frames[usize::try_from(picture.ticket.0).unwrap()];
-            assert_eq!(
-                (picture.frame.pts, picture.frame.capture),
-                (source.pts, source.capture)
-            );
+            assert_eq!((picture.frame.pts, picture.frame.capture), (source.pts, source.capture));
         }
         tickets.sort_unstable();
         tickets.dedup();
@@ -205,17 +144,19 @@ fn damage_anywhere_never_mixes_up_times() {
 }
 
 #[test]
-fn two_access_units_in_one_frame_are_refused() {
+fn what_is_not_one_annex_b_access_unit_is_refused() {
     let Some(path) = clip("vtest_768x576.mp4") else {
         return;
     };
     let frames = frames(annex_b(&path));
     let mut both = frames[0].clone();
     both.payload = [&frames[0].payload[..], &frames[1].payload].concat().into();
-    let error = open()
-        .decode(Ticket(0), &both, &mut Vec::new())
-        .unwrap_err();
+    let error = open().decode(Ticket(0), &both, &mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("two pictures"), "{error}");
+    let mut length_prefixed = frames[0].clone();
+    length_prefixed.payload = vec![0, 0, 0, 2, 0x65, 0x88].into();
+    let error = open().decode(Ticket(0), &length_prefixed, &mut Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("Annex B"), "{error}");
 }
 
 #[test]
@@ -224,9 +165,7 @@ fn a_full_range_camera_is_recognised() {
         return;
     };
     let mut out = Vec::new();
-    open()
-        .decode(Ticket(0), &frames(annex_b(&path))[0], &mut out)
-        .unwrap();
+    open().decode(Ticket(0), &frames(annex_b(&path))[0], &mut out).unwrap();
     assert_eq!(out[0].color.range, Range::Full);
 }
 
@@ -235,15 +174,7 @@ fn made(folder: &Path, name: &str, arguments: &[&str]) -> Option<Vec<EncodedFram
     clip("street1080.264")?;
     let path = folder.join(name);
     let target = path.to_str().unwrap();
-    let source = [
-        "-y",
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc=size=320x240:rate=25:duration=2",
-        "-c:v",
-        "libx264",
-    ];
+    let source = ["-y", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=2", "-c:v", "libx264"];
     let done = std::process::Command::new("ffmpeg")
         .args(["-v", "error"])
         .args([&source[..], arguments, &["-f", "h264", target]].concat())
@@ -264,24 +195,15 @@ fn what_the_library_cannot_read_is_refused_by_name() {
         ("444", &["-pix_fmt", "yuv444p"], "4:4:4"),
         ("10bit", &["-pix_fmt", "yuv420p10le"], "10 bits deep"),
         ("gray", &["-pix_fmt", "gray"], "monochrome"),
-        (
-            "interlaced",
-            &["-pix_fmt", "yuv420p", "-flags", "+ildct+ilme"],
-            "interlaced",
-        ),
+        ("interlaced", &["-pix_fmt", "yuv420p", "-flags", "+ildct+ilme"], "interlaced"),
     ];
     for (name, arguments, expected) in kinds {
         let Some(frames) = made(folder.path(), name, arguments) else {
             return;
         };
-        let error = open()
-            .decode(Ticket(0), &frames[0], &mut Vec::new())
-            .unwrap_err();
+        let error = open().decode(Ticket(0), &frames[0], &mut Vec::new()).unwrap_err();
         let message = error.to_string();
-        assert!(
-            message.contains(expected) && message.contains("`ffmpeg` feature"),
-            "{name}: {message}"
-        );
+        assert!(message.contains(expected) && message.contains("`ffmpeg` feature"), "{name}: {message}");
     }
 }
 
@@ -289,48 +211,10 @@ fn what_the_library_cannot_read_is_refused_by_name() {
 fn b_pyramids_multiple_slices_and_size_changes_decode_as_in_ffmpeg() {
     let folder = tempfile::tempdir().unwrap();
     let kinds: [(&str, &[&str]); 4] = [
-        (
-            "pyramid",
-            &[
-                "-pix_fmt",
-                "yuv420p",
-                "-bf",
-                "7",
-                "-x264-params",
-                "b-pyramid=normal:b-adapt=0:keyint=20",
-            ],
-        ),
-        (
-            "slices",
-            &[
-                "-pix_fmt",
-                "yuv420p",
-                "-tune",
-                "zerolatency",
-                "-x264-params",
-                "slices=4",
-            ],
-        ),
-        (
-            "opengop",
-            &[
-                "-pix_fmt",
-                "yuv420p",
-                "-bf",
-                "3",
-                "-x264-params",
-                "open-gop=1:keyint=12:min-keyint=12",
-            ],
-        ),
-        (
-            "weighted",
-            &[
-                "-pix_fmt",
-                "yuv420p",
-                "-x264-params",
-                "weightp=2:ref=4:bframes=3:direct=temporal",
-            ],
-        ),
+        ("pyramid", &["-pix_fmt", "yuv420p", "-bf", "7", "-x264-params", "b-pyramid=normal:b-adapt=0:keyint=20"]),
+        ("slices", &["-pix_fmt", "yuv420p", "-tune", "zerolatency", "-x264-params", "slices=4"]),
+        ("opengop", &["-pix_fmt", "yuv420p", "-bf", "3", "-x264-params", "open-gop=1:keyint=12:min-keyint=12"]),
+        ("weighted", &["-pix_fmt", "yuv420p", "-x264-params", "weightp=2:ref=4:bframes=3:direct=temporal"]),
     ];
     for (name, arguments) in kinds {
         let Some(frames) = made(folder.path(), name, arguments) else {
@@ -343,76 +227,43 @@ fn b_pyramids_multiple_slices_and_size_changes_decode_as_in_ffmpeg() {
             worst = worst.min(psnr(&expected, picture.frame.pixels()));
             seen += 1;
         });
-        assert!(
-            worst
-                >= if name == "slices" {
-                    f64::INFINITY
-                } else {
-                    50.0
-                },
-            "{name}: {worst} dB"
-        );
+        assert!(worst >= if name == "slices" { f64::INFINITY } else { 50.0 }, "{name}: {worst} dB");
         assert_eq!(seen, frames.len(), "{name}");
         assert!(name != "slices" || held == 0);
     }
     let Some(small) = made(folder.path(), "small", &["-pix_fmt", "yuv420p", "-bf", "2"]) else {
         return;
     };
-    let Some(large) = made(
-        folder.path(),
-        "large",
-        &["-pix_fmt", "yuv420p", "-vf", "scale=640:360"],
-    ) else {
+    let Some(large) = made(folder.path(), "large", &["-pix_fmt", "yuv420p", "-vf", "scale=640:360"]) else {
         return;
     };
     let mut widths = Vec::new();
     let both: Vec<_> = small.iter().chain(&large).cloned().collect();
     decode_all(&both, |picture| {
-        widths.push(picture.frame.dimensions().width)
+        widths.push(picture.frame.dimensions().width);
     });
-    assert_eq!(
-        widths,
-        [vec![320; small.len()], vec![640; large.len()]].concat()
-    );
+    assert_eq!(widths, [vec![320; small.len()], vec![640; large.len()]].concat());
 }
 
 #[test]
 fn joining_waits_for_an_idr_picture() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = [
-        "-pix_fmt",
-        "yuv420p",
-        "-bf",
-        "2",
-        "-x264-params",
-        "open-gop=1:keyint=10:min-keyint=10",
-    ];
+    let arguments = ["-pix_fmt", "yuv420p", "-bf", "2", "-x264-params", "open-gop=1:keyint=10:min-keyint=10"];
     let Some(mut frames) = made(folder.path(), "recovery", &arguments) else {
         return;
     };
     // An open-GOP I picture that claims to be a keyframe, behind the parameter sets it needs.
     let intra = |frame: &EncodedFrame| {
-        frame
-            .payload
-            .windows(5)
-            .any(|w| w[..3] == [0, 0, 1] && w[3] & 0x1F == 1 && w[4] == 0x88)
+        frame.payload.windows(5).any(|w| w[..3] == [0, 0, 1] && w[3] & 0x1F == 1 && w[4] == 0x88)
     };
     let at = frames.iter().skip(1).position(intra).expect("an open GOP") + 1;
     let sets = frames[0].payload.clone();
-    let end = sets
-        .windows(4)
-        .position(|w| w[..3] == [0, 0, 1] && matches!(w[3] & 0x1F, 5 | 6))
-        .unwrap();
+    let end = sets.windows(4).position(|w| w[..3] == [0, 0, 1] && matches!(w[3] & 0x1F, 5 | 6)).unwrap();
     frames[at].payload = [&sets[..end], &frames[at].payload].concat().into();
     frames[at].is_keyframe = true;
     let (mut decoder, mut out) = (open(), Vec::new());
-    let error = decoder
-        .decode(Ticket(0), &frames[at], &mut out)
-        .unwrap_err();
-    assert!(
-        matches!(error, CodecError::NeedsKeyframe { .. }) && out.is_empty(),
-        "{error}"
-    );
+    let error = decoder.decode(Ticket(0), &frames[at], &mut out).unwrap_err();
+    assert!(matches!(error, CodecError::NeedsKeyframe { .. }) && out.is_empty(), "{error}");
     decode(decoder.as_mut(), 1, &frames[0], &mut out);
     assert_eq!(out.len(), 1);
 }

@@ -44,15 +44,9 @@ struct ParameterSets {
 impl ParameterSets {
     fn of_slice(&self, nal: &[u8]) -> Result<(&Sps, Pps), CodecError> {
         let (_, pps_id) = slice_start(nal)?;
-        let pps = self
-            .picture
-            .get(&pps_id)
-            .ok_or_else(|| malformed("a slice without its picture parameter set"))?;
+        let pps = self.picture.get(&pps_id).ok_or_else(|| malformed("a slice without its picture parameter set"))?;
         let sps = self.sequence.get(&pps.sps_id);
-        Ok((
-            sps.ok_or_else(|| malformed("a slice without its sequence parameter set"))?,
-            *pps,
-        ))
+        Ok((sps.ok_or_else(|| malformed("a slice without its sequence parameter set"))?, *pps))
     }
 }
 
@@ -64,18 +58,9 @@ struct Unit {
 
 impl H264Decoder {
     pub(super) fn new(config: &DecoderConfig) -> Result<Self, CodecError> {
-        if config
-            .pixel_format
-            .is_some_and(|format| format == PixelFormat::Gray16Le)
-        {
-            let (codec, direction, format) =
-                (Codec::H264, Direction::Decode, PixelFormat::Gray16Le);
-            return Err(CodecError::Format {
-                codec,
-                direction,
-                format,
-                supported: "i420, rgb8 and gray8",
-            });
+        if config.pixel_format.is_some_and(|format| format == PixelFormat::Gray16Le) {
+            let (codec, direction, format) = (Codec::H264, Direction::Decode, PixelFormat::Gray16Le);
+            return Err(CodecError::Format { codec, direction, format, supported: "i420, rgb8 and gray8" });
         }
         Ok(Self {
             config: *config,
@@ -91,8 +76,9 @@ impl H264Decoder {
     /// `None` when it holds no picture.
     fn inspect(&mut self, payload: &[u8]) -> Result<Option<Unit>, CodecError> {
         let mut first_slice = None;
-        let mut has_slices = false;
+        let (mut has_units, mut has_slices) = (false, false);
         for nal in nal_units(payload) {
+            has_units = true;
             match nal[0] & 0x1F {
                 7 => {
                     let sps = Sps::parse(nal)?;
@@ -104,9 +90,7 @@ impl H264Decoder {
                     self.sets.picture.insert(pps.id, pps);
                 }
                 2..=4 => {
-                    return Err(unsupported(
-                        "data partitioned (Extended profile)".to_owned(),
-                    ));
+                    return Err(unsupported("data partitioned (Extended profile)".to_owned()));
                 }
                 1 | 5 => {
                     has_slices = true;
@@ -120,22 +104,15 @@ impl H264Decoder {
         match first_slice {
             Some(nal) => {
                 let (sps, pps) = self.sets.of_slice(nal)?;
-                Ok(Some(Unit {
-                    slice: Slice::parse(nal, sps, pps)?,
-                    sps: sps.clone(),
-                }))
+                Ok(Some(Unit { slice: Slice::parse(nal, sps, pps)?, sps: sps.clone() }))
             }
             None if has_slices => Err(malformed("a picture without its first slice")),
+            None if !has_units => Err(malformed("no start codes: it is not in Annex B form")),
             None => Ok(None),
         }
     }
 
-    fn decode_unit(
-        &mut self,
-        ticket: Ticket,
-        frame: &EncodedFrame,
-        out: &mut Vec<Picture>,
-    ) -> Result<(), CodecError> {
+    fn decode_unit(&mut self, ticket: Ticket, frame: &EncodedFrame, out: &mut Vec<Picture>) -> Result<(), CodecError> {
         check_frame(Codec::H264, frame)?;
         let Some(unit) = self.inspect(&frame.payload)? else {
             return Ok(()); // parameter sets alone: they are repeated before the next keyframe's slices
@@ -151,28 +128,17 @@ impl H264Decoder {
     }
 
     /// Runs the library over the unit; it gives exactly one picture or an error.
-    fn picture(
-        &mut self,
-        ticket: Ticket,
-        frame: &EncodedFrame,
-        sps: &Sps,
-    ) -> Result<Picture, CodecError> {
-        let failed = |source| CodecError::H264 {
-            direction: Direction::Decode,
-            source,
-        };
+    fn picture(&mut self, ticket: Ticket, frame: &EncodedFrame, sps: &Sps) -> Result<Picture, CodecError> {
+        let failed = |source| CodecError::H264 { direction: Direction::Decode, source };
         if self.library.is_none() {
             let api = OpenH264API::from_source();
             let config = openh264::decoder::DecoderConfig::new();
-            self.library =
-                Some(openh264::decoder::Decoder::with_api_config(api, config).map_err(failed)?);
+            self.library = Some(openh264::decoder::Decoder::with_api_config(api, config).map_err(failed)?);
         }
         let library = self.library.as_mut().expect("opened above");
         let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
         let payload = in_decode_order(&frame.payload);
-        let decoded = library
-            .decode_with_options(&payload, options)
-            .map_err(failed)?;
+        let decoded = library.decode_with_options(&payload, options).map_err(failed)?;
         let decoded = decoded.ok_or_else(|| malformed("an access unit gave no picture"))?;
         let (size, pixels) = copy_planes(&decoded)?;
         if !library.flush_remaining().map_err(failed)?.is_empty() {
@@ -181,16 +147,8 @@ impl H264Decoder {
         let color = sps.color(size);
         let mut i420 = RawFrame::new(PixelFormat::I420, size, pixels, frame.capture)?;
         i420.pts = frame.pts;
-        let frame = convert(
-            &i420,
-            self.config.pixel_format.unwrap_or(PixelFormat::I420),
-            color,
-        )?;
-        Ok(Picture {
-            ticket,
-            frame,
-            color,
-        })
+        let frame = convert(&i420, self.config.pixel_format.unwrap_or(PixelFormat::I420), color)?;
+        Ok(Picture { ticket, frame, color })
     }
 
     fn put_out(
@@ -200,10 +158,7 @@ impl H264Decoder {
         picture: Picture,
         out: &mut Vec<Picture>,
     ) -> Result<(), CodecError> {
-        if self
-            .reorder
-            .push(place, bidirectional, picture, |picture| out.push(picture))
-        {
+        if self.reorder.push(place, bidirectional, picture, |picture| out.push(picture)) {
             return Ok(());
         }
         Err(CodecError::Late { codec: Codec::H264 })
@@ -215,15 +170,9 @@ impl Decoder for H264Decoder {
         Codec::H264
     }
 
-    fn decode(
-        &mut self,
-        ticket: Ticket,
-        frame: &EncodedFrame,
-        out: &mut Vec<Picture>,
-    ) -> Result<(), CodecError> {
+    fn decode(&mut self, ticket: Ticket, frame: &EncodedFrame, out: &mut Vec<Picture>) -> Result<(), CodecError> {
         let done = self.decode_unit(ticket, frame, out);
-        if matches!(&done, Err(error) if !matches!(error, CodecError::NeedsKeyframe { .. } | CodecError::Late { .. }))
-        {
+        if matches!(&done, Err(error) if !matches!(error, CodecError::NeedsKeyframe { .. } | CodecError::Late { .. })) {
             self.reset();
         }
         done
@@ -255,42 +204,26 @@ fn in_decode_order(payload: &Bytes) -> Cow<'_, [u8]> {
 }
 
 fn unsupported(what: String) -> CodecError {
-    CodecError::UnsupportedStream {
-        codec: Codec::H264,
-        what,
-        remedy: REMEDY,
-    }
+    CodecError::UnsupportedStream { codec: Codec::H264, what, remedy: REMEDY }
 }
 
 /// Names what the library would refuse with a bare number.
 fn check_supported(sps: &Sps) -> Result<(), CodecError> {
     let chroma = ["4:0:0 (monochrome)", "4:2:0", "4:2:2", "4:4:4"][sps.chroma_format as usize];
     if sps.chroma_format != 1 {
-        return Err(unsupported(format!(
-            "{chroma} ({})",
-            profile_name(sps.profile)
-        )));
+        return Err(unsupported(format!("{chroma} ({})", profile_name(sps.profile))));
     }
     if sps.bit_depth != 8 {
-        return Err(unsupported(format!(
-            "{} bits deep ({})",
-            sps.bit_depth,
-            profile_name(sps.profile)
-        )));
+        return Err(unsupported(format!("{} bits deep ({})", sps.bit_depth, profile_name(sps.profile))));
     }
     if !sps.frames_only {
-        return Err(unsupported(
-            "interlaced (frame_mbs_only_flag is 0)".to_owned(),
-        ));
+        return Err(unsupported("interlaced (frame_mbs_only_flag is 0)".to_owned()));
     }
     if !matches!(sps.profile, 66 | 77 | 88 | 100) {
         return Err(unsupported(format!("of {}", profile_name(sps.profile))));
     }
     if sps.macroblocks() > MAX_MACROBLOCKS {
-        return Err(unsupported(format!(
-            "{} large, beyond level 5.2",
-            sps.coded
-        )));
+        return Err(unsupported(format!("{} large, beyond level 5.2", sps.coded)));
     }
     Ok(())
 }
@@ -312,13 +245,9 @@ fn profile_name(profile: u8) -> String {
 fn copy_planes(decoded: &DecodedYUV<'_>) -> Result<(Dimensions, Bytes), CodecError> {
     let (width, height) = decoded.dimensions();
     let (luma_stride, chroma_stride, _) = decoded.strides();
-    let side = |pixels: usize| {
-        u32::try_from(pixels).map_err(|_| malformed("the picture has an impossible size"))
-    };
+    let side = |pixels: usize| u32::try_from(pixels).map_err(|_| malformed("the picture has an impossible size"));
     let size = Dimensions::new(side(width)?, side(height)?);
-    let bytes = PixelFormat::I420
-        .frame_bytes(size)
-        .ok_or_else(|| malformed("the picture has an impossible size"))?;
+    let bytes = PixelFormat::I420.frame_bytes(size).ok_or_else(|| malformed("the picture has an impossible size"))?;
     let mut pixels = Vec::with_capacity(bytes);
     let (chroma_width, chroma_height) = (width.div_ceil(2), height.div_ceil(2));
     let planes = [
@@ -330,10 +259,7 @@ fn copy_planes(decoded: &DecodedYUV<'_>) -> Result<(Dimensions, Bytes), CodecErr
         if stride < columns || plane.len() < stride * rows {
             return Err(malformed("the decoder gave planes that are too small"));
         }
-        plane
-            .chunks_exact(stride)
-            .take(rows)
-            .for_each(|row| pixels.extend_from_slice(&row[..columns]));
+        plane.chunks_exact(stride).take(rows).for_each(|row| pixels.extend_from_slice(&row[..columns]));
     }
     Ok((size, pixels.into()))
 }

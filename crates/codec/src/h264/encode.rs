@@ -11,8 +11,8 @@ use crate::{CodecError, Color, Direction, Encoder, EncoderConfig, Matrix, Range,
 use bytes::Bytes;
 use lumenbus_frame::{Codec, Dimensions, EncodedFrame, PixelFormat, RawFrame, StreamParameters};
 use openh264::encoder::{
-    BitRate, Complexity, EncoderConfig as LibraryConfig, FrameRate as LibraryRate,
-    IntraFramePeriod, QpRange, RateControlMode, SpsPpsStrategy, UsageType, VuiConfig,
+    BitRate, Complexity, EncoderConfig as LibraryConfig, FrameRate as LibraryRate, IntraFramePeriod, QpRange,
+    RateControlMode, SpsPpsStrategy, UsageType, VuiConfig,
 };
 use openh264::formats::YUVSource;
 use openh264::{OpenH264API, Timestamp};
@@ -44,47 +44,22 @@ impl H264Encoder {
         let rate = config.frame_rate;
         if rate.frames == 0 || rate.as_f64() > 1000.0 {
             let value = u64::from(rate.frames);
-            return Err(CodecError::Setting {
-                setting: "frame rate",
-                value,
-                range: "above 0 and at most 1000/s",
-            });
+            return Err(CodecError::Setting { setting: "frame rate", value, range: "above 0 and at most 1000/s" });
         }
-        if let Some(bits) = config
-            .bits_per_second
-            .filter(|bits| !(10_000..=800_000_000).contains(bits))
-        {
+        if let Some(bits) = config.bits_per_second.filter(|bits| !(10_000..=800_000_000).contains(bits)) {
             let (value, range) = (u64::from(bits), "10 kbit/s to 800 Mbit/s");
-            return Err(CodecError::Setting {
-                setting: "H.264 bit rate",
-                value,
-                range,
-            });
+            return Err(CodecError::Setting { setting: "H.264 bit rate", value, range });
         }
-        Ok(Self {
-            config: config.clone(),
-            color: None,
-            session: None,
-            parameters: None,
-        })
+        Ok(Self { config: config.clone(), color: None, session: None, parameters: None })
     }
 
     fn session(&mut self, size: Dimensions, color: Color) -> Result<&mut Session, CodecError> {
         let fits = |session: &Session| session.size == size && session.color == color;
         if !self.session.as_ref().is_some_and(fits) {
             let settings = library_config(&self.config, size, color);
-            let library =
-                openh264::encoder::Encoder::with_api_config(OpenH264API::from_source(), settings)
-                    .map_err(|source| CodecError::H264 {
-                    direction: Direction::Encode,
-                    source,
-                })?;
-            self.session = Some(Session {
-                library,
-                size,
-                color,
-                pictures: 0,
-            });
+            let library = openh264::encoder::Encoder::with_api_config(OpenH264API::from_source(), settings)
+                .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
+            self.session = Some(Session { library, size, color, pictures: 0 });
             self.parameters = None;
         }
         Ok(self.session.as_mut().expect("opened above"))
@@ -93,9 +68,7 @@ impl H264Encoder {
     fn parameters_from(&mut self, unit: &[u8], size: Dimensions) -> Arc<StreamParameters> {
         let read = || {
             let mut parameters = self.config.parameters(size);
-            let sps = nal_units(unit)
-                .find(|nal| nal[0] & 0x1F == 7)
-                .and_then(|nal| Sps::parse(nal).ok());
+            let sps = nal_units(unit).find(|nal| nal[0] & 0x1F == 7).and_then(|nal| Sps::parse(nal).ok());
             parameters.codec_string = sps.map(|sps| sps.codec_string());
             Arc::new(parameters)
         };
@@ -112,10 +85,7 @@ impl Session {
         let coded = self
             .library
             .encode_at(&I420Source(picture), at)
-            .map_err(|source| CodecError::H264 {
-                direction: Direction::Encode,
-                source,
-            })?;
+            .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
         Ok(coded.to_vec().into())
     }
 }
@@ -125,11 +95,7 @@ impl Encoder for H264Encoder {
         Codec::H264
     }
 
-    fn encode(
-        &mut self,
-        picture: &RawFrame,
-        out: &mut Vec<EncodedFrame>,
-    ) -> Result<(), CodecError> {
+    fn encode(&mut self, picture: &RawFrame, out: &mut Vec<EncodedFrame>) -> Result<(), CodecError> {
         let size = picture.dimensions();
         check_size(size)?;
         let color = self.color.unwrap_or(Color::assumed(size));
@@ -166,13 +132,7 @@ impl Encoder for H264Encoder {
 fn check_size(dimensions: Dimensions) -> Result<(), CodecError> {
     let Dimensions { width, height } = dimensions;
     let (long, short) = (width.max(height), width.min(height));
-    let refuse = |reason| {
-        Err(CodecError::Size {
-            codec: Codec::H264,
-            dimensions,
-            reason,
-        })
-    };
+    let refuse = |reason| Err(CodecError::Size { codec: Codec::H264, dimensions, reason });
     if short < MIN_SIDE {
         return refuse("its sides must be at least 16 pixels");
     }
@@ -186,18 +146,10 @@ fn check_size(dimensions: Dimensions) -> Result<(), CodecError> {
 }
 
 fn library_config(config: &EncoderConfig, size: Dimensions, color: Color) -> LibraryConfig {
-    let bits = config
-        .bits_per_second
-        .unwrap_or_else(|| default_bitrate(size, config.frame_rate));
+    let bits = config.bits_per_second.unwrap_or_else(|| default_bitrate(size, config.frame_rate));
     let rate = config.frame_rate.as_f64();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a frame count, clamped"
-    )]
-    let keyframe_every = (config.keyframe_interval.as_secs_f64() * rate)
-        .round()
-        .clamp(1.0, 1e6) as u32;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a frame count, clamped")]
+    let keyframe_every = (config.keyframe_interval.as_secs_f64() * rate).round().clamp(1.0, 1e6) as u32;
     #[expect(clippy::cast_possible_truncation, reason = "at most 1000")]
     let rate = rate as f32;
     let vui = match color.matrix {

@@ -32,20 +32,14 @@ impl Counter {
     /// `memory_management_control_operation` 5 (a restart of the count without IDR) is not followed.
     pub(super) fn next(&mut self, sps: &Sps, slice: &Slice) -> Place {
         if slice.is_idr {
-            *self = Self {
-                sequence: self.sequence + 1,
-                ..Self::default()
-            };
+            *self = Self { sequence: self.sequence + 1, ..Self::default() };
         }
         self.decoded += 1;
         let count = match sps.order {
             OrderCoding::LowBits(bits) => self.low_bits_count(1 << bits, slice),
             OrderCoding::Cycle | OrderCoding::DecodeOrder => 2 * self.decoded,
         };
-        Place {
-            sequence: self.sequence,
-            count,
-        }
+        Place { sequence: self.sequence, count }
     }
 
     /// 8.2.1.1.
@@ -108,20 +102,10 @@ impl<T> Reorder<T> {
     /// Takes the next picture in decode order and hands out what is due.
     ///
     /// False when the picture belongs before one that is out already; it is dropped then.
-    pub(super) fn push(
-        &mut self,
-        place: Place,
-        bidirectional: bool,
-        item: T,
-        mut out: impl FnMut(T),
-    ) -> bool {
+    pub(super) fn push(&mut self, place: Place, bidirectional: bool, item: T, mut out: impl FnMut(T)) -> bool {
         self.bidirectional_seen |= bidirectional;
         let in_turn = self.newest.is_none_or(|newest| newest < place);
-        self.rising = if in_turn {
-            self.rising.saturating_add(1)
-        } else {
-            0
-        };
+        self.rising = if in_turn { self.rising.saturating_add(1) } else { 0 };
         self.newest = self.newest.max(Some(place));
         if self.last.is_some_and(|last| place <= last) {
             self.bidirectional_seen = true;
@@ -147,10 +131,7 @@ impl<T> Reorder<T> {
             return false;
         };
         // A later IDR picture closes its sequence (C.4.4: no_output_of_prior_pics_flag is not obeyed).
-        if self
-            .newest
-            .is_some_and(|newest| newest.sequence > first.sequence)
-        {
+        if self.newest.is_some_and(|newest| newest.sequence > first.sequence) {
             return true;
         }
         let depth = self.depth.unwrap_or(self.capacity).min(self.capacity);
@@ -199,10 +180,7 @@ mod tests {
 
     /// Feeds (sequence, count, is B) and notes what is out after each.
     fn run(depth: Option<usize>, pictures: &[(u64, i64, bool)]) -> Vec<Vec<i64>> {
-        let mut order = Reorder {
-            depth,
-            ..Reorder::default()
-        };
+        let mut order = Reorder { depth, ..Reorder::default() };
         let mut steps: Vec<Vec<i64>> = Vec::new();
         for &(sequence, count, bidirectional) in pictures {
             let mut out = Vec::new();
@@ -222,62 +200,22 @@ mod tests {
         let pictures: Vec<_> = (0..6).map(|n| (1, 2 * n, false)).collect();
         for depth in [None, Some(0)] {
             let steps = run(depth, &pictures);
-            assert!(
-                steps[..6]
-                    .iter()
-                    .enumerate()
-                    .all(|(n, out)| out == &[2 * i64::try_from(n).unwrap()]),
-                "{steps:?}"
-            );
+            assert!(steps[..6].iter().enumerate().all(|(n, out)| out == &[2 * i64::try_from(n).unwrap()]), "{steps:?}");
         }
     }
 
     #[test]
     fn a_pyramid_comes_out_in_order_with_and_without_a_declared_depth() {
-        let pyramid = [
-            (1, 0, false),
-            (1, 8, false),
-            (1, 4, true),
-            (1, 2, true),
-            (1, 6, true),
-            (2, 0, false),
-        ];
-        assert_eq!(
-            run(None, &pyramid),
-            [
-                vec![0],
-                vec![],
-                vec![],
-                vec![2, 4],
-                vec![6, 8],
-                vec![0],
-                vec![]
-            ]
-        );
-        assert_eq!(
-            run(Some(2), &pyramid),
-            [
-                vec![0],
-                vec![],
-                vec![],
-                vec![2],
-                vec![4],
-                vec![6, 8, 0],
-                vec![]
-            ]
-        );
+        let pyramid = [(1, 0, false), (1, 8, false), (1, 4, true), (1, 2, true), (1, 6, true), (2, 0, false)];
+        assert_eq!(run(None, &pyramid), [vec![0], vec![], vec![], vec![2, 4], vec![6, 8], vec![0], vec![]]);
+        assert_eq!(run(Some(2), &pyramid), [vec![0], vec![], vec![], vec![2], vec![4], vec![6, 8, 0], vec![]]);
     }
 
     #[test]
     fn an_encoder_with_its_own_step_is_soon_believed() {
         let pictures: Vec<_> = (0..12).map(|n| (1, 6 * n, false)).collect();
         let steps = run(None, &pictures);
-        assert!(
-            steps[CONVINCING_PICTURES as usize..12]
-                .iter()
-                .all(|out| out.len() == 1),
-            "{steps:?}"
-        );
+        assert!(steps[CONVINCING_PICTURES as usize..12].iter().all(|out| out.len() == 1), "{steps:?}");
         assert_eq!(steps.concat(), (0..12).map(|n| 6 * n).collect::<Vec<_>>());
     }
 
@@ -305,16 +243,9 @@ mod tests {
             order_delta_bottom: 0,
         };
         assert_eq!(sps.order, OrderCoding::LowBits(4));
-        let counts: Vec<i64> = [
-            (true, 0),
-            (false, 6),
-            (false, 12),
-            (false, 2),
-            (false, 8),
-            (true, 0),
-        ]
-        .map(|(idr, low)| counter.next(&sps, &slice(idr, low)).count)
-        .to_vec();
+        let counts: Vec<i64> = [(true, 0), (false, 6), (false, 12), (false, 2), (false, 8), (true, 0)]
+            .map(|(idr, low)| counter.next(&sps, &slice(idr, low)).count)
+            .to_vec();
         assert_eq!(counts, [0, 6, 12, 18, 24, 0]);
     }
 

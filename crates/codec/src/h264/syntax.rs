@@ -5,10 +5,7 @@ use crate::{CodecError, Color, Matrix, Range};
 use lumenbus_frame::{Codec, Dimensions};
 
 pub(super) fn malformed(what: &'static str) -> CodecError {
-    CodecError::Malformed {
-        codec: Codec::H264,
-        what,
-    }
+    CodecError::Malformed { codec: Codec::H264, what }
 }
 
 /// The NAL units of an Annex B access unit, without start codes; trailing zeros stay.
@@ -50,13 +47,7 @@ const ENDS: &str = "a header ends too early";
 impl<'a> Bits<'a> {
     /// Of a whole NAL unit, behind its one-byte header.
     pub(super) fn of(nal: &'a [u8]) -> Self {
-        Self {
-            bytes: nal,
-            next: 1,
-            zeros: 0,
-            current: 0,
-            left: 0,
-        }
+        Self { bytes: nal, next: 1, zeros: 0, current: 0, left: 0 }
     }
 
     fn take_byte(&mut self) -> Result<u8, CodecError> {
@@ -72,11 +63,7 @@ impl<'a> Bits<'a> {
                 self.zeros = 0;
                 byte = self.take_byte()?;
             }
-            self.zeros = if byte == 0 {
-                self.zeros.saturating_add(1)
-            } else {
-                0
-            };
+            self.zeros = if byte == 0 { self.zeros.saturating_add(1) } else { 0 };
             (self.current, self.left) = (byte, 8);
         }
         self.left -= 1;
@@ -100,23 +87,13 @@ impl<'a> Bits<'a> {
     }
 
     fn ue_max(&mut self, max: u32, what: &'static str) -> Result<u32, CodecError> {
-        self.ue().and_then(|value| {
-            if value <= max {
-                Ok(value)
-            } else {
-                Err(malformed(what))
-            }
-        })
+        self.ue().and_then(|value| if value <= max { Ok(value) } else { Err(malformed(what)) })
     }
 
     /// `se(v)`.
     pub(super) fn se(&mut self) -> Result<i32, CodecError> {
         let code = i64::from(self.ue()?);
-        let value = if code % 2 == 0 {
-            -(code / 2)
-        } else {
-            code / 2 + 1
-        };
+        let value = if code % 2 == 0 { -(code / 2) } else { code / 2 + 1 };
         i32::try_from(value).map_err(|_| malformed("a number is out of range"))
     }
 }
@@ -162,11 +139,7 @@ impl Sps {
         let byte = |value: u32| u8::try_from(value).expect("eight bits were read");
         let (profile, constraints, level) = (byte(r.bits(8)?), byte(r.bits(8)?), byte(r.bits(8)?));
         let id = r.ue_max(31, "seq_parameter_set_id is above 31")?;
-        let (chroma_format, bit_depth) = if HIGH_PROFILES.contains(&profile) {
-            read_chroma(r)?
-        } else {
-            (1, 8)
-        };
+        let (chroma_format, bit_depth) = if HIGH_PROFILES.contains(&profile) { read_chroma(r)? } else { (1, 8) };
         let log2_max_frame_num = r.ue_max(12, "log2_max_frame_num_minus4 is above 12")? + 4;
         let order = read_order_coding(r)?;
         r.ue()?; // max_num_ref_frames
@@ -174,10 +147,7 @@ impl Sps {
         let width_mbs = r.ue_max(0xFFFF, "the picture is impossibly wide")? + 1;
         let height_units = r.ue_max(0xFFFF, "the picture is impossibly high")? + 1;
         let frames_only = r.flag()?;
-        let coded = Dimensions::new(
-            width_mbs * 16,
-            height_units * if frames_only { 16 } else { 32 },
-        );
+        let coded = Dimensions::new(width_mbs * 16, height_units * if frames_only { 16 } else { 32 });
         let mut sps = Self {
             id,
             profile,
@@ -258,20 +228,12 @@ impl Sps {
             4..=7 => Matrix::Bt601,
             _ => Color::assumed(shown).matrix,
         };
-        Color {
-            matrix,
-            range: if self.full_range {
-                Range::Full
-            } else {
-                Range::Limited
-            },
-        }
+        Color { matrix, range: if self.full_range { Range::Full } else { Range::Limited } }
     }
 
     /// Whether output order is decode order, by the stream's own word (A.2.1, 7.4.2.1.1, E.2.1).
     pub(super) fn is_in_decode_order(&self) -> bool {
-        let intra_only =
-            self.constraints & 0x10 != 0 && matches!(self.profile, 44 | 100 | 110 | 122 | 244);
+        let intra_only = self.constraints & 0x10 != 0 && matches!(self.profile, 44 | 100 | 110 | 122 | 244);
         !matches!(self.order, OrderCoding::LowBits(_))
             || self.profile == 66
             || intra_only
@@ -304,10 +266,7 @@ impl Sps {
 
     /// RFC 6381, section 3.3.
     pub(super) fn codec_string(&self) -> String {
-        format!(
-            "avc1.{:02X}{:02X}{:02X}",
-            self.profile, self.constraints, self.level
-        )
+        format!("avc1.{:02X}{:02X}{:02X}", self.profile, self.constraints, self.level)
     }
 }
 
@@ -344,9 +303,7 @@ fn skip_scaling_list(r: &mut Bits<'_>, size: usize) -> Result<(), CodecError> {
 
 fn read_order_coding(r: &mut Bits<'_>) -> Result<OrderCoding, CodecError> {
     match r.ue_max(2, "pic_order_cnt_type is above 2")? {
-        0 => Ok(OrderCoding::LowBits(
-            r.ue_max(12, "log2_max_pic_order_cnt_lsb_minus4 is above 12")? + 4,
-        )),
+        0 => Ok(OrderCoding::LowBits(r.ue_max(12, "log2_max_pic_order_cnt_lsb_minus4 is above 12")? + 4)),
         1 => {
             r.flag()?; // delta_pic_order_always_zero_flag
             r.se()?; // offset_for_non_ref_pic
@@ -386,11 +343,7 @@ impl Pps {
         let id = r.ue_max(255, "pic_parameter_set_id is above 255")?;
         let sps_id = r.ue_max(31, "seq_parameter_set_id is above 31")?;
         r.flag()?; // entropy_coding_mode_flag
-        Ok(Self {
-            id,
-            sps_id,
-            bottom_field_order_present: r.flag()?,
-        })
+        Ok(Self { id, sps_id, bottom_field_order_present: r.flag()? })
     }
 }
 
@@ -432,13 +385,7 @@ impl Slice {
             }
         }
         let (is_reference, is_bidirectional) = (header >> 5 & 3 != 0, slice_type % 5 == 1);
-        Ok(Self {
-            is_idr,
-            is_reference,
-            is_bidirectional,
-            order_low_bits,
-            order_delta_bottom,
-        })
+        Ok(Self { is_idr, is_reference, is_bidirectional, order_low_bits, order_delta_bottom })
     }
 }
 
@@ -449,9 +396,7 @@ mod tests {
 
     #[test]
     fn units_are_found_between_both_kinds_of_start_code() {
-        let unit = [
-            9, 9, 0, 0, 0, 1, 0x67, 1, 0, 0, 1, 0x68, 2, 0, 0, 1, 0, 0, 1, 0x65, 3,
-        ];
+        let unit = [9, 9, 0, 0, 0, 1, 0x67, 1, 0, 0, 1, 0x68, 2, 0, 0, 1, 0, 0, 1, 0x65, 3];
         let found: Vec<&[u8]> = nal_units(&unit).collect();
         assert_eq!(found, [&[0x67, 1][..], &[0x68, 2], &[0x65, 3]]);
         assert_eq!(nal_units(b"no start code").count(), 0);

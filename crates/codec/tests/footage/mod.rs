@@ -9,12 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every clip that the default build decodes: name, frames.
-pub(crate) const CLIPS: [(&str, usize); 4] = [
-    ("street1080.264", 54),
-    ("flower720.264", 300),
-    ("vtest_768x576.mp4", 795),
-    ("indoor_onebyone_768x432.mp4", 1394),
-];
+pub(crate) const CLIPS: [(&str, usize); 4] =
+    [("street1080.264", 54), ("flower720.264", 300), ("vtest_768x576.mp4", 795), ("indoor_onebyone_768x432.mp4", 1394)];
 
 /// The clip's path; says so loudly when it, or ffmpeg, is missing.
 pub(crate) fn clip(name: &str) -> Option<PathBuf> {
@@ -22,17 +18,9 @@ pub(crate) fn clip(name: &str) -> Option<PathBuf> {
     let data = std::env::var("LUMENBUS_DATA").unwrap_or_else(|_| shared.to_owned());
     let path = Path::new(&data).join("video").join(name);
     let present = path.is_file();
-    let ffmpeg = Command::new("ffmpeg")
-        .arg("-version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
+    let ffmpeg = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !present || !ffmpeg {
-        eprintln!(
-            "SKIPPED: {} with {name} (file: {present}, ffmpeg: {ffmpeg})",
-            env!("CARGO_PKG_NAME")
-        );
+        eprintln!("SKIPPED: {} with {name} (file: {present}, ffmpeg: {ffmpeg})", env!("CARGO_PKG_NAME"));
         return None;
     }
     Some(path)
@@ -40,39 +28,15 @@ pub(crate) fn clip(name: &str) -> Option<PathBuf> {
 
 /// Runs ffmpeg or ffprobe and returns what it prints.
 pub(crate) fn run(tool: &str, arguments: &[&str]) -> Vec<u8> {
-    let output = Command::new(tool)
-        .args(["-v", "error"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{tool} {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new(tool).args(["-v", "error"]).args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{tool} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
 /// The clip as one Annex B stream.
 pub(crate) fn annex_b(path: &Path) -> Vec<u8> {
     let path = path.to_str().unwrap();
-    run(
-        "ffmpeg",
-        &[
-            "-i",
-            path,
-            "-map",
-            "0:v:0",
-            "-c",
-            "copy",
-            "-bsf:v",
-            "h264_mp4toannexb",
-            "-f",
-            "h264",
-            "-",
-        ],
-    )
+    run("ffmpeg", &["-i", path, "-map", "0:v:0", "-c", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "h264", "-"])
 }
 
 /// Where each access unit begins; one slice per picture may have several, the first with `first_mb_in_slice` 0.
@@ -99,23 +63,14 @@ pub(crate) fn frames(stream: Vec<u8>) -> Vec<EncodedFrame> {
     let stream = Bytes::from(stream);
     let starts = unit_starts(&stream);
     let ends = starts[1..].iter().copied().chain([stream.len()]);
-    let units = starts
-        .iter()
-        .zip(ends)
-        .map(|(&start, end)| stream.slice(start..end));
-    units
-        .enumerate()
-        .map(|(index, payload)| frame(index, payload))
-        .collect()
+    let units = starts.iter().zip(ends).map(|(&start, end)| stream.slice(start..end));
+    units.enumerate().map(|(index, payload)| frame(index, payload)).collect()
 }
 
 fn frame(index: usize, payload: Bytes) -> EncodedFrame {
     let index = i64::try_from(index).unwrap();
-    let idr = payload
-        .windows(4)
-        .any(|w| w[..3] == [0, 0, 1] && w[3] & 0x1F == 5);
-    let frame = EncodedFrame::new(Codec::H264, CaptureTime::sensor(1_000 + index), payload)
-        .with_pts(index * 3000);
+    let idr = payload.windows(4).any(|w| w[..3] == [0, 0, 1] && w[3] & 0x1F == 5);
+    let frame = EncodedFrame::new(Codec::H264, CaptureTime::sensor(1_000 + index), payload).with_pts(index * 3000);
     if idr { frame.keyframe() } else { frame }
 }
 
@@ -127,16 +82,7 @@ pub(crate) struct Reference {
 impl Reference {
     pub(crate) fn open(path: &Path) -> Self {
         let child = Command::new("ffmpeg")
-            .args([
-                "-v",
-                "error",
-                "-i",
-                path.to_str().unwrap(),
-                "-map",
-                "0:v:0",
-                "-fps_mode",
-                "passthrough",
-            ])
+            .args(["-v", "error", "-i", path.to_str().unwrap(), "-map", "0:v:0", "-fps_mode", "passthrough"])
             .args(["-f", "rawvideo", "-"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -165,10 +111,6 @@ impl Drop for Reference {
 /// Peak signal-to-noise ratio in dB, infinite for equal pictures.
 pub(crate) fn psnr(a: &[u8], b: &[u8]) -> f64 {
     assert_eq!(a.len(), b.len());
-    let squares: u64 = a
-        .iter()
-        .zip(b)
-        .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2))
-        .sum();
+    let squares: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
     10.0 * (255.0 * 255.0 * a.len() as f64 / squares as f64).log10()
 }
