@@ -101,13 +101,15 @@ pub struct Gap {
     pub last: Option<Seq>,
     /// Why.
     pub reason: GapReason,
+    /// Only frames that no other refers to: decoding goes on across the gap.
+    pub is_discardable: bool,
 }
 
 impl Gap {
     /// A gap of known extent in the carrying record's epoch.
     #[must_use]
     pub fn new(first: Seq, last: Seq, reason: GapReason) -> Self {
-        Self { epoch: None, first, last: Some(last), reason }
+        Self { epoch: None, first, last: Some(last), reason, is_discardable: false }
     }
 
     /// How many frames, when known.

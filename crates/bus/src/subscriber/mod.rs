@@ -1,0 +1,264 @@
+//! The subscriber: each stream's frames in order, each once, every hole explained.
+//!
+//! A worker thread per consumer reads partitions ([`partition`]), which keep a state per stream ([`stream`]); events
+//! go through one byte-bounded queue ([`queue`]) to the caller. What the caller has finished moves the safe offset
+//! ([`progress`]), which is committed together with marks of what was handed over beyond it.
+
+mod event;
+mod filter;
+mod partition;
+mod places;
+mod progress;
+mod queue;
+mod start;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use event::{DeliveredFrame, Event, FrameRole, Notice, SubscriberStats};
+pub use filter::CameraFilter;
+pub use partition::Preroll;
+pub use start::Start;
+
+use crate::directory::DirectoryWatch;
+use crate::{BusConfig, BusError, Directory, SystemClock};
+use lumenbus_frame::{Clock, TopicName};
+use queue::{DeliveryQueue, Ticket, lock};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use worker::{Worker, WorkerShared};
+
+/// What to do when the caller is slower than the cameras.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Everything; reading waits for the caller.
+    #[default]
+    Lossless,
+    /// Frames no older than this: when too old, skip to the newest keyframe and say so.
+    Live {
+        /// Since capture, with 50 ms allowed for what clocks cannot know.
+        max_age: Duration,
+    },
+    /// The newest frame; of inter-coded video the newest GOP, for a slot behind the decoder.
+    Newest,
+}
+
+/// What to read and how.
+#[derive(Clone)]
+pub struct SubscriberConfig {
+    /// How to reach Kafka.
+    pub bus: BusConfig,
+    /// Full topic names.
+    pub topics: Vec<TopicName>,
+    /// Which cameras.
+    pub cameras: CameraFilter,
+    /// Consumer group; `None` reads all partitions and commits nothing.
+    pub group: Option<String>,
+    /// Where to begin when the group has not committed.
+    pub start: Start,
+    /// What to do when falling behind.
+    pub policy: Policy,
+    /// What a group's reader does about the beginning of a GOP under way.
+    pub preroll: Preroll,
+    /// Bytes that may wait for the caller.
+    pub buffer_bytes: usize,
+    /// Consumers, each with its thread.
+    pub consumers: usize,
+    /// How often the safe offset is committed.
+    pub commit_interval: Duration,
+    /// Largest frame accepted.
+    pub max_frame_bytes: usize,
+    /// For ages and receive times.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for SubscriberConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriberConfig")
+            .field("topics", &self.topics)
+            .field("group", &self.group)
+            .field("start", &self.start)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SubscriberConfig {
+    /// Every camera of these topics, live, lossless, without a group.
+    #[must_use]
+    pub fn new(bus: BusConfig, topics: Vec<TopicName>) -> Self {
+        Self {
+            bus,
+            topics,
+            cameras: CameraFilter::default(),
+            group: None,
+            start: Start::Live,
+            policy: Policy::Lossless,
+            preroll: Preroll::Skip,
+            buffer_bytes: 64 * 1024 * 1024,
+            consumers: 1,
+            commit_interval: Duration::from_secs(1),
+            max_frame_bytes: lumenbus_wire::MAX_FRAME_BYTES,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Reads frames; see the [module](self).
+pub struct Subscriber {
+    shared: Arc<WorkerShared>,
+    threads: Vec<JoinHandle<()>>,
+    /// The last frame handed over: done when the caller asks for the next.
+    in_hand: Option<Ticket>,
+    directory: Directory,
+    _watch: DirectoryWatch,
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+impl Subscriber {
+    /// Connects, finds the partitions' starts (or joins the group) and begins to read.
+    pub fn open(config: SubscriberConfig) -> Result<Self, BusError> {
+        crate::probe(&config.bus)?;
+        let directory = Directory::open_reading(&config.bus)?;
+        let shared = Arc::new(WorkerShared {
+            filter: Arc::new(config.cameras.clone()),
+            queue: DeliveryQueue::new(config.buffer_bytes, config.policy),
+            places: places::Places::new(directory.clone()),
+            stop: AtomicBool::new(false),
+            commit_now: AtomicU32::new(0),
+            commits_done: AtomicU32::new(0),
+            stats: Mutex::default(),
+            entries: Mutex::default(),
+            entries_version: AtomicU32::new(1),
+            assigned: AtomicI64::new(0),
+            config,
+        });
+        let watch = watch(&directory, &shared);
+        let mut subscriber =
+            Self { shared: Arc::clone(&shared), threads: Vec::new(), in_hand: None, directory, _watch: watch };
+        let consumers = shared.config.consumers.max(1);
+        let workers = (0..consumers).map(|index| Worker::new(index, Arc::clone(&shared))).collect::<Result<Vec<_>, _>>()?;
+        let partitions = workers[0].partitions()?;
+        for (index, mut worker) in workers.into_iter().enumerate() {
+            let share: Vec<_> = partitions.iter().skip(index).step_by(consumers).cloned().collect();
+            worker.begin(&share)?;
+            let thread = std::thread::Builder::new()
+                .name(format!("lumenbus-read-{index}"))
+                .spawn(move || worker.run())
+                .map_err(|source| BusError::Thread { what: "read", source })?;
+            subscriber.threads.push(thread);
+        }
+        Ok(subscriber)
+    }
+
+    /// The next event, waiting at most this long; `None` when nothing came.
+    ///
+    /// Asking for the next event says that the frame before it is done with, as far as commits are concerned.
+    pub fn recv(&mut self, wait: Duration) -> Result<Option<Event>, BusError> {
+        self.finish_frame();
+        let clock = &self.shared.config.clock;
+        let Some(item) = self.shared.queue.pop(wait, || clock.unix_nanos())? else { return Ok(None) };
+        self.in_hand = item.ticket;
+        Ok(Some(item.event))
+    }
+
+    /// Says that the last frame is done with and commits what is safe; waits for Kafka.
+    pub fn commit(&mut self) -> Result<(), BusError> {
+        self.finish_frame();
+        let asked = self.shared.commit_now.fetch_add(1, Ordering::AcqRel) + 1;
+        let since = Instant::now();
+        let limit = Duration::from_secs(10);
+        while self.shared.commits_done.load(Ordering::Acquire) < asked {
+            if since.elapsed() > limit {
+                let brokers = self.shared.config.bus.brokers.clone();
+                return Err(BusError::Timeout { operation: "commit", brokers, millis: 10_000 });
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// What the directory says of all cameras.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Counters; at most a commit interval old.
+    #[must_use]
+    pub fn stats(&self) -> SubscriberStats {
+        let mut sum = SubscriberStats::default();
+        for stats in lock(&self.shared.stats).values() {
+            sum.add(stats);
+        }
+        sum
+    }
+
+    /// Partitions read now; changes with the group.
+    #[must_use]
+    pub fn assigned_partitions(&self) -> usize {
+        usize::try_from(self.shared.assigned.load(Ordering::Acquire)).unwrap_or(0)
+    }
+
+    /// Bytes waiting for the caller.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.shared.queue.bytes()
+    }
+
+    /// Commits, leaves the group and stops the threads.
+    pub fn close(mut self) {
+        self.finish_frame();
+        self.stop();
+    }
+
+    fn finish_frame(&mut self) {
+        if let Some(ticket) = self.in_hand.take() {
+            ticket.done();
+        }
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.queue.close();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a reading thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    /// The frame in hand counts as not done.
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn watch(directory: &Directory, shared: &Arc<WorkerShared>) -> DirectoryWatch {
+    let weak = Arc::downgrade(shared);
+    let watch = directory.on_change(Arc::new(move |event: &crate::DirectoryEvent| {
+        if let Some(shared) = weak.upgrade() {
+            for stream in &event.merged.streams {
+                worker::remember(&mut lock(&shared.entries), &event.camera, stream);
+            }
+            shared.entries_version.fetch_add(1, Ordering::AcqRel);
+        }
+    }));
+    for (camera, entry) in directory.cameras() {
+        for stream in &entry.streams {
+            worker::remember(&mut lock(&shared.entries), &camera, stream);
+        }
+    }
+    watch
+}

@@ -1,0 +1,641 @@
+//! One partition's reading, in log order: records in, events out. No I/O.
+
+use super::event::{DeliveredFrame, Event, FrameRole, Notice, SubscriberStats};
+use super::filter::CameraFilter;
+use super::progress::{Marks, hash_parts};
+use super::stream::{Entrance, Phase, StreamState, Verdict};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use lumenbus_frame::{CameraId, FrameId, GapReason, StreamId, StreamName, TopicName};
+use lumenbus_wire::{
+    Assembled, Control, ControlRecord, FrameRecord, Header, Opened, RawRecord, StreamEntry, StreamState as EntryState,
+    WireError, open_record,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Most cameras whose names are remembered per partition; more come and go.
+const MAX_CAMERAS: usize = 10_000;
+/// Most streams read per partition; what comes beyond is ignored.
+const MAX_STREAMS: usize = 10_000;
+
+/// How reading a partition begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// At offset 0: whatever is missing is a hole.
+    OfTheLog,
+    /// At the oldest record that retention left, or at a moment in between.
+    Within,
+    /// At the live end.
+    Live,
+    /// Where the group left off.
+    Resumed(Marks),
+}
+
+/// What a group's reader does about frames that were handed over before it took over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preroll {
+    /// Goes on in the middle of a GOP: for those who store coded frames.
+    #[default]
+    Skip,
+    /// Hands the GOP's beginning over once more, marked [`FrameRole::Preroll`]: for those who decode.
+    Deliver,
+}
+
+/// A record as it comes from Kafka.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogRecord<'a> {
+    pub(crate) offset: i64,
+    pub(crate) append_unix_millis: Option<i64>,
+    pub(crate) received_unix_nanos: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) content_type: Option<&'a [u8]>,
+    pub(crate) header: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+/// What the caller must do after a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Go on.
+    Continue,
+    /// Read again from this offset.
+    Rewind { offset: i64 },
+    /// Not yet: read this record again when the stream's old partition is done.
+    Blocked { stream: StreamId, hash: u64, epoch: u64 },
+}
+
+/// Tells whether a stream's epoch may be read here, or must wait for its old partition.
+pub(crate) trait Passport {
+    /// Whether records of this epoch may be handed over now.
+    fn may_enter(&self, stream: &StreamId, hash: u64, epoch: u64) -> bool;
+    /// The stream's records of this epoch are elsewhere; nothing more of it comes here.
+    fn moved_away(&self, hash: u64, epoch: u64);
+}
+
+struct Camera {
+    id: CameraId,
+    is_wanted: bool,
+}
+
+pub(crate) struct PartitionConfig {
+    pub(crate) topic: TopicName,
+    pub(crate) partition: i32,
+    pub(crate) beginning: Beginning,
+    /// Where reading begins; a rewind may go below.
+    pub(crate) start: i64,
+    pub(crate) filter: Arc<CameraFilter>,
+    pub(crate) preroll: Preroll,
+    pub(crate) max_frame_bytes: usize,
+}
+
+pub(crate) struct PartitionReader {
+    config: PartitionConfig,
+    cameras: HashMap<Box<[u8]>, Camera>,
+    streams: HashMap<u64, StreamState>,
+    /// Directory entries that hold from an offset on that was not reached yet.
+    entries: HashMap<u64, StreamEntry>,
+    /// Offset expected next.
+    next_offset: i64,
+    /// Offset after the furthest record read.
+    frontier: i64,
+    last_append_unix_millis: Option<i64>,
+    told_foreign: bool,
+    told_damaged: bool,
+    pub(crate) stats: SubscriberStats,
+    /// First offsets of chunked frames that began or were given up; for the progress.
+    pub(crate) began: Vec<i64>,
+    pub(crate) gave_up: Vec<i64>,
+}
+
+/// A frame's way through the stream's state.
+enum Admission {
+    Passed(Verdict, FrameRole),
+    Ignored,
+    Stop(Step),
+}
+
+impl PartitionReader {
+    pub(crate) fn new(config: PartitionConfig) -> Self {
+        Self {
+            next_offset: config.start,
+            frontier: config.start,
+            config,
+            cameras: HashMap::new(),
+            streams: HashMap::new(),
+            entries: HashMap::new(),
+            last_append_unix_millis: None,
+            told_foreign: false,
+            told_damaged: false,
+            stats: SubscriberStats::default(),
+            began: Vec::new(),
+            gave_up: Vec::new(),
+        }
+    }
+
+    pub(crate) fn frontier(&self) -> i64 {
+        self.frontier
+    }
+
+    /// The caller seeks to this offset.
+    pub(crate) fn rewound(&mut self, offset: i64) {
+        self.next_offset = offset;
+    }
+
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// Append time of the last record read.
+    pub(crate) fn last_append_unix_millis(&self) -> Option<i64> {
+        self.last_append_unix_millis
+    }
+
+    /// The caller skips ahead to the live end, where each stream goes on at its next keyframe.
+    pub(crate) fn skipped(&mut self, offset: i64) {
+        self.next_offset = offset;
+        self.frontier = offset;
+        self.config.start = offset;
+        self.config.beginning = Beginning::Live;
+        for state in self.streams.values_mut() {
+            if let Some(open) = state.assembler.open() {
+                self.gave_up.push(open_offset(open.first_offset));
+            }
+            state.fail_open_frame();
+            state.skip_to_keyframe(GapReason::Lagging);
+        }
+    }
+
+    /// Reads one record; events are appended in order.
+    pub(crate) fn record<P: Passport>(&mut self, record: &LogRecord<'_>, passport: &P, out: &mut Vec<Event>) -> Step {
+        self.stats.records += 1;
+        self.last_append_unix_millis = record.append_unix_millis;
+        self.notice_jump(record.offset, out);
+        let Some(key) = self.wanted_camera(record, out) else {
+            self.passed(record.offset);
+            return Step::Continue;
+        };
+        let step = match open_record(raw_record(record)) {
+            Ok(opened) => self.opened(opened, &key, record, passport, out),
+            Err(error) => {
+                self.unreadable(&error, Some(&key), record.offset, out);
+                Step::Continue
+            }
+        };
+        if !matches!(step, Step::Blocked { .. }) {
+            self.passed(record.offset);
+        }
+        step
+    }
+
+    /// What the directory says of a stream on a topic without control records.
+    pub(crate) fn directory(&mut self, camera: &CameraId, entry: StreamEntry, out: &mut Vec<Event>) {
+        if entry.topic != self.config.topic || entry.next_offset.is_none() {
+            return;
+        }
+        let hash = hash_parts(
+            entry.topic.as_str().as_bytes(),
+            camera.as_str().as_bytes(),
+            entry.name.as_str().as_bytes(),
+        );
+        self.entries.insert(hash, entry);
+        self.apply_entries(out);
+    }
+
+    /// Applies directory entries whose offset is reached.
+    pub(crate) fn apply_entries(&mut self, out: &mut Vec<Event>) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let frontier = u64::try_from(self.frontier).unwrap_or(0);
+        let streams = &mut self.streams;
+        self.entries.retain(|hash, entry| {
+            let Some(state) = streams.get_mut(hash) else { return entry.next_offset > Some(frontier) };
+            if entry.next_offset > Some(frontier) || entry.epoch > state.epoch {
+                return true;
+            }
+            if entry.epoch == state.epoch {
+                apply_entry(state, entry, out);
+            }
+            false
+        });
+    }
+
+    fn passed(&mut self, offset: i64) {
+        self.next_offset = offset.saturating_add(1);
+        self.frontier = self.frontier.max(self.next_offset);
+    }
+
+    /// Frame topics are neither compacted nor transactional: a jump in offsets is retention passing us.
+    fn notice_jump(&mut self, offset: i64, out: &mut Vec<Event>) {
+        let lost = offset - self.next_offset;
+        if lost <= 0 || offset <= self.frontier {
+            return;
+        }
+        let (topic, partition) = (self.config.topic.as_str().to_owned(), self.config.partition);
+        out.push(Event::Notice(Notice::RetentionPassed { topic, partition, lost_records: lost }));
+        for state in self.streams.values_mut() {
+            if let Some(open) = state.assembler.open() {
+                self.gave_up.push(open_offset(open.first_offset));
+            }
+            state.fail_open_frame();
+            state.hole_reason = Some(GapReason::Retention);
+        }
+    }
+
+    fn wanted_camera(&mut self, record: &LogRecord<'_>, out: &mut Vec<Event>) -> Option<CameraId> {
+        let key = record.key.unwrap_or_default();
+        if let Some(camera) = self.cameras.get(key) {
+            return camera.is_wanted.then(|| camera.id.clone());
+        }
+        let Some(id) = std::str::from_utf8(key).ok().and_then(|text| CameraId::new(text).ok()) else {
+            self.unreadable(&WireError::Foreign { header: "lb" }, None, record.offset, out);
+            return None;
+        };
+        if self.cameras.len() >= MAX_CAMERAS {
+            self.cameras.clear();
+        }
+        let is_wanted = self.config.filter.matches(id.as_str());
+        self.cameras.insert(key.into(), Camera { id: id.clone(), is_wanted });
+        is_wanted.then_some(id)
+    }
+
+    fn unreadable(&mut self, error: &WireError, camera: Option<&CameraId>, offset: i64, out: &mut Vec<Event>) {
+        let is_foreign = matches!(error, WireError::Foreign { .. });
+        let told = if is_foreign { &mut self.told_foreign } else { &mut self.told_damaged };
+        if !std::mem::replace(told, true) {
+            let (topic, partition) = (self.config.topic.as_str().to_owned(), self.config.partition);
+            let reason = error.to_string();
+            out.push(Event::Notice(Notice::UnreadableRecord { topic, partition, offset, reason }));
+        }
+        if is_foreign {
+            self.stats.foreign += 1;
+            return;
+        }
+        self.stats.damaged += 1;
+        for state in self.streams.values_mut().filter(|state| camera == Some(&state.id.camera)) {
+            state.hole_reason.get_or_insert(GapReason::RecordDamaged);
+        }
+    }
+
+    fn opened<P: Passport>(
+        &mut self,
+        opened: Opened,
+        camera: &CameraId,
+        record: &LogRecord<'_>,
+        passport: &P,
+        out: &mut Vec<Event>,
+    ) -> Step {
+        match opened {
+            Opened::Frame(frame) => self.frame(frame, camera, record, passport, out),
+            Opened::Batch { items, .. } => {
+                for item in items {
+                    let frame = FrameRecord {
+                        header: item.header,
+                        header_bytes: item.header_bytes,
+                        codec: item.codec,
+                        payload: item.payload,
+                    };
+                    let step = self.frame(frame, camera, record, passport, out);
+                    if step != Step::Continue {
+                        return step;
+                    }
+                }
+                Step::Continue
+            }
+            Opened::Chunk { header, header_bytes, part } => {
+                self.chunk((header, header_bytes, part), camera, record, passport, out)
+            }
+            Opened::Control(control) => self.control(&control, camera, record, passport, out),
+            _ => Step::Continue,
+        }
+    }
+
+    fn frame<P: Passport>(
+        &mut self,
+        frame: FrameRecord,
+        camera: &CameraId,
+        record: &LogRecord<'_>,
+        passport: &P,
+        out: &mut Vec<Event>,
+    ) -> Step {
+        match self.admit(&frame.header, camera, record.offset, passport, out) {
+            Admission::Passed(Verdict::Deliver, role) => {
+                self.deliver(frame, camera, record, record.offset, role, out);
+                Step::Continue
+            }
+            Admission::Passed(verdict, _) => {
+                self.stats.repeats += u64::from(verdict == Verdict::Repeat);
+                Step::Continue
+            }
+            Admission::Ignored => Step::Continue,
+            Admission::Stop(step) => step,
+        }
+    }
+
+    fn chunk<P: Passport>(
+        &mut self,
+        (header, header_bytes, part): (Header, Bytes, Bytes),
+        camera: &CameraId,
+        record: &LogRecord<'_>,
+        passport: &P,
+        out: &mut Vec<Event>,
+    ) -> Step {
+        let is_first = header.chunk.as_ref().is_some_and(|chunk| chunk.index == 0);
+        if !is_first && self.streams.get(&self.hash(camera, header.stream.as_ref())).is_none() {
+            return Step::Continue;
+        }
+        if let Some(stop) = self.enter(&header, camera, record.offset, passport, out) {
+            return stop.unwrap_or(Step::Continue);
+        }
+        let hash = self.hash(camera, header.stream.as_ref());
+        let Some(state) = self.streams.get_mut(&hash) else { return Step::Continue };
+        if header.id.seq < state.next_seq {
+            self.stats.repeats += u64::from(is_first);
+            return Step::Continue;
+        }
+        let was_open = state.assembler.open().map(|open| open.id);
+        let id = header.id;
+        let outcome = state.assembler.push(header, header_bytes, u64::try_from(record.offset).unwrap_or(0), part);
+        let is_open = state.assembler.open().is_some_and(|open| open.id == id);
+        if was_open != Some(id) && is_open && record.offset >= self.config.start {
+            self.began.push(record.offset);
+        }
+        match outcome {
+            Assembled::Complete { record: frame, first_offset } => {
+                let first_offset = open_offset(first_offset);
+                let step = self.complete(frame, camera, record, first_offset, out);
+                self.gave_up.push(first_offset);
+                step
+            }
+            Assembled::Broken { error, .. } => {
+                state.hole_reason = Some(GapReason::RecordDamaged);
+                self.unreadable(&error, Some(camera), record.offset, out);
+                Step::Continue
+            }
+            Assembled::Orphan => {
+                state.hole_reason.get_or_insert(GapReason::RecordDamaged);
+                Step::Continue
+            }
+            _ => Step::Continue,
+        }
+    }
+
+    fn complete(
+        &mut self,
+        frame: FrameRecord,
+        camera: &CameraId,
+        record: &LogRecord<'_>,
+        first_offset: i64,
+        out: &mut Vec<Event>,
+    ) -> Step {
+        let role = self.role(camera, &frame.header, first_offset);
+        let hash = self.hash(camera, frame.header.stream.as_ref());
+        let Some(state) = self.streams.get_mut(&hash) else { return Step::Continue };
+        let header = &frame.header;
+        let verdict = state.take(header.id.seq, header.is_keyframe, header.is_discardable, out);
+        if verdict == Verdict::Deliver {
+            self.deliver(frame, camera, record, first_offset, role, out);
+        }
+        Step::Continue
+    }
+
+    fn control<P: Passport>(
+        &mut self,
+        record: &ControlRecord,
+        camera: &CameraId,
+        at: &LogRecord<'_>,
+        passport: &P,
+        out: &mut Vec<Event>,
+    ) -> Step {
+        let header = &record.header;
+        let hash = self.hash(camera, header.stream.as_ref());
+        if let Control::Moved(moved) = &record.control {
+            passport.moved_away(hash, moved.epoch.0);
+        }
+        let is_new = !self.streams.contains_key(&hash);
+        if is_new && !matches!(self.config.beginning, Beginning::OfTheLog) {
+            // A control record alone gives a joining reader nothing to begin with.
+            return Step::Continue;
+        }
+        if let Some(stop) = self.enter(header, camera, at.offset, passport, out) {
+            return stop.unwrap_or(Step::Continue);
+        }
+        let Some(state) = self.streams.get_mut(&hash) else { return Step::Continue };
+        match &record.control {
+            Control::Gap => state.explain_all(&header.gaps, out),
+            Control::End { last_seq } => state.end(*last_seq, &header.gaps, out),
+            Control::Repeat(range) => state.repeat(*range, &header.gaps, out),
+            Control::Offline { since_unix_nanos, reason } => {
+                state.explain_all(&header.gaps, out);
+                out.push(Event::Offline {
+                    stream: Arc::clone(&state.id),
+                    epoch: state.epoch,
+                    since_unix_nanos: *since_unix_nanos,
+                    reason: reason.clone(),
+                });
+            }
+            _ => {}
+        }
+        Step::Continue
+    }
+
+    /// A frame record's way: into its stream's state, past the holes before it, through the gate.
+    fn admit<P: Passport>(
+        &mut self,
+        header: &Header,
+        camera: &CameraId,
+        offset: i64,
+        passport: &P,
+        out: &mut Vec<Event>,
+    ) -> Admission {
+        if let Some(stop) = self.enter(header, camera, offset, passport, out) {
+            return stop.map_or(Admission::Ignored, Admission::Stop);
+        }
+        let role = self.role(camera, header, offset);
+        let hash = self.hash(camera, header.stream.as_ref());
+        let Some(state) = self.streams.get_mut(&hash) else { return Admission::Ignored };
+        Admission::Passed(state.take(header.id.seq, header.is_keyframe, header.is_discardable, out), role)
+    }
+
+    /// Brings the stream's state up to this record; `Some` when the record goes no further.
+    fn enter<P: Passport>(
+        &mut self,
+        header: &Header,
+        camera: &CameraId,
+        offset: i64,
+        passport: &P,
+        out: &mut Vec<Event>,
+    ) -> Option<Option<Step>> {
+        let hash = self.hash(camera, header.stream.as_ref());
+        let known = self.streams.get(&hash).map(|state| state.epoch);
+        if known.is_some_and(|epoch| header.id.epoch < epoch) {
+            self.stats.fenced += 1;
+            return Some(None);
+        }
+        if known.is_none_or(|epoch| header.id.epoch > epoch) {
+            let stream = stream_id(&self.config.topic, camera, header.stream.as_ref());
+            if !passport.may_enter(&stream, hash, header.id.epoch.0) {
+                return Some(Some(Step::Blocked { stream, hash, epoch: header.id.epoch.0 }));
+            }
+        }
+        if known.is_none() && let Some(stop) = self.first_record(header, camera, hash, offset) {
+            return Some(stop);
+        }
+        let state = self.streams.get_mut(&hash)?;
+        if let Some(open) = state.assembler.open().filter(|open| open.id != header.id) {
+            self.gave_up.push(open_offset(open.first_offset));
+            state.fail_open_frame();
+        }
+        if header.id.epoch > state.epoch {
+            state.enter_epoch(header.id.epoch, &header.gaps, out);
+        }
+        if let Phase::Rewinding { keyframe, epoch } = state.phase {
+            let at = open_offset(keyframe.offset);
+            if offset < at {
+                return Some(None);
+            }
+            if header.id == (FrameId { epoch, seq: keyframe.seq }) && header.is_keyframe {
+                state.phase = Phase::Running;
+            } else {
+                state.keyframe_missing(out);
+                state.next_seq = header.id.seq;
+            }
+        }
+        if header.control.is_none() {
+            state.advance_to(header.id.seq, &header.gaps, out);
+        }
+        None
+    }
+
+    /// The first record of a stream here: where does reading it begin?
+    ///
+    /// `None`: with this record. `Some(None)`: not with this one. `Some(Some(..))`: with an earlier one.
+    fn first_record(&mut self, header: &Header, camera: &CameraId, hash: u64, offset: i64) -> Option<Option<Step>> {
+        let is_rewound = offset < self.config.start;
+        if (is_rewound && !header.is_keyframe) || self.streams.len() >= MAX_STREAMS {
+            return Some(None);
+        }
+        let stream = Arc::new(stream_id(&self.config.topic, camera, header.stream.as_ref()));
+        let mark = match &self.config.beginning {
+            Beginning::Resumed(marks) => marks.get(hash).filter(|mark| mark.epoch == header.id.epoch),
+            _ => None,
+        };
+        let rewind_to = header.keyframe.filter(|_| !header.is_keyframe && header.control.is_none());
+        let rewinds = match &self.config.beginning {
+            Beginning::Live => rewind_to,
+            Beginning::Resumed(_) if self.config.preroll == Preroll::Deliver => rewind_to,
+            _ => None,
+        };
+        if let Some(keyframe) = rewinds {
+            let at = FrameId { epoch: header.id.epoch, seq: keyframe.seq };
+            let mut state = StreamState::new(stream, at, Entrance::OnTheWay, self.config.max_frame_bytes);
+            state.phase = Phase::Rewinding { keyframe, epoch: header.id.epoch };
+            self.streams.insert(hash, state);
+            self.stats.rewinds += 1;
+            return Some(Some(Step::Rewind { offset: open_offset(keyframe.offset) }));
+        }
+        let entrance = match (&self.config.beginning, mark) {
+            (Beginning::OfTheLog, _) => Entrance::FromTheBeginning,
+            (_, Some(mark)) => Entrance::After(mark),
+            _ => Entrance::OnTheWay,
+        };
+        let mut state = StreamState::new(stream, header.id, entrance, self.config.max_frame_bytes);
+        if matches!(self.config.beginning, Beginning::Resumed(_)) && self.config.preroll == Preroll::Skip {
+            state.open_gate();
+        }
+        self.streams.insert(hash, state);
+        None
+    }
+
+    fn role(&self, camera: &CameraId, header: &Header, offset: i64) -> FrameRole {
+        match &self.config.beginning {
+            Beginning::Live if offset < self.config.start => FrameRole::CatchUp,
+            Beginning::Resumed(marks) => {
+                let mark = marks.get(self.hash(camera, header.stream.as_ref()));
+                if offset < self.config.start || mark.is_some_and(|mark| header.id <= mark) {
+                    FrameRole::Preroll
+                } else {
+                    FrameRole::Current
+                }
+            }
+            _ => FrameRole::Current,
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        frame: FrameRecord,
+        camera: &CameraId,
+        record: &LogRecord<'_>,
+        first_offset: i64,
+        role: FrameRole,
+        out: &mut Vec<Event>,
+    ) {
+        let hash = self.hash(camera, frame.header.stream.as_ref());
+        let Some(state) = self.streams.get_mut(&hash) else { return };
+        if let Some(parameters) = &frame.header.parameters {
+            state.parameters = Some(Arc::clone(parameters));
+        }
+        self.stats.frames += 1;
+        self.stats.bytes += frame.payload.len() as u64;
+        out.push(Event::Frame(DeliveredFrame {
+            stream: Arc::clone(&state.id),
+            header: frame.header,
+            header_bytes: frame.header_bytes,
+            codec: frame.codec,
+            payload: frame.payload,
+            parameters: state.parameters.clone(),
+            role,
+            partition: self.config.partition,
+            offset: first_offset,
+            append_unix_millis: record.append_unix_millis,
+            received_unix_nanos: record.received_unix_nanos,
+        }));
+    }
+
+    fn hash(&self, camera: &CameraId, stream: Option<&StreamName>) -> u64 {
+        let name = stream.map_or(StreamName::MAIN, StreamName::as_str);
+        hash_parts(self.config.topic.as_str().as_bytes(), camera.as_str().as_bytes(), name.as_bytes())
+    }
+}
+
+fn open_offset(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
+}
+
+fn stream_id(topic: &TopicName, camera: &CameraId, name: Option<&StreamName>) -> StreamId {
+    let name = name.cloned().unwrap_or_default();
+    StreamId { camera: camera.clone(), topic: topic.clone(), name }
+}
+
+/// Header and value go into one buffer: the one copy out of librdkafka's.
+fn raw_record<'a>(record: &LogRecord<'a>) -> RawRecord<'a> {
+    let (header, value) = (record.header.unwrap_or_default(), record.value.unwrap_or_default());
+    let mut buffer = BytesMut::with_capacity(header.len() + value.len());
+    buffer.put_slice(header);
+    buffer.put_slice(value);
+    let mut buffer = buffer.freeze();
+    let header_bytes = buffer.split_to(header.len());
+    RawRecord {
+        content_type: record.content_type,
+        header: record.header.map(|_| header_bytes),
+        value: record.value.map(|_| buffer),
+    }
+}
+
+fn apply_entry(state: &mut StreamState, entry: &StreamEntry, out: &mut Vec<Event>) {
+    state.explain_all(&entry.gaps, out);
+    if let Some(range) = entry.repeat {
+        state.repeat(range, &[], out);
+    }
+    match entry.state {
+        EntryState::Ended => state.end(entry.last_seq, &[], out),
+        EntryState::Offline => out.push(Event::Offline {
+            stream: Arc::clone(&state.id),
+            epoch: state.epoch,
+            since_unix_nanos: entry.updated_unix_nanos,
+            reason: String::new(),
+        }),
+        _ => {}
+    }
+}

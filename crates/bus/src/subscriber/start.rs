@@ -1,0 +1,109 @@
+//! Where reading begins.
+
+use super::partition::Beginning;
+use super::progress::Marks;
+use super::worker::Context;
+use crate::BusError;
+use crate::diagnosis::{Attempt, explain};
+use lumenbus_frame::TopicName;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+/// Longest wait for each answer about offsets.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a subscription begins in a partition that its group (if any) has not committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the live end; each stream from its newest keyframe.
+    #[default]
+    Live,
+    /// At the oldest record there is.
+    Earliest,
+    /// At the first record appended at or after this Unix time in milliseconds.
+    At {
+        /// Unix time in milliseconds.
+        unix_millis: i64,
+    },
+}
+
+/// One partition's start.
+#[derive(Debug)]
+pub(crate) struct PartitionStart {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) beginning: Beginning,
+}
+
+/// Asks Kafka where each partition of the list begins.
+pub(crate) fn starts(
+    consumer: &BaseConsumer<Context>,
+    partitions: &TopicPartitionList,
+    start: Start,
+    has_group: bool,
+) -> Result<Vec<PartitionStart>, KafkaError> {
+    let committed = if has_group { Some(consumer.committed_offsets(partitions.clone(), QUERY_TIMEOUT)?) } else { None };
+    let mut found = Vec::with_capacity(partitions.count());
+    for element in partitions.elements() {
+        let (topic, partition) = (element.topic(), element.partition());
+        let group_left = committed.as_ref().and_then(|list| list.find_partition(topic, partition)).and_then(|element| {
+            let Offset::Offset(offset) = element.offset() else { return None };
+            Some((offset, Marks::decode(element.metadata())))
+        });
+        let (offset, beginning) = match group_left {
+            Some((offset, marks)) => (offset, Beginning::Resumed(marks)),
+            None => fresh_start(consumer, topic, partition, start)?,
+        };
+        found.push(PartitionStart { topic: topic.to_owned(), partition, offset, beginning });
+    }
+    Ok(found)
+}
+
+fn fresh_start(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partition: i32,
+    start: Start,
+) -> Result<(i64, Beginning), KafkaError> {
+    let (low, high) = consumer.fetch_watermarks(topic, partition, QUERY_TIMEOUT)?;
+    let within = |offset: i64| if offset == 0 { Beginning::OfTheLog } else { Beginning::Within };
+    match start {
+        // An empty partition shows every stream from its first frame on.
+        Start::Live if high == 0 => Ok((0, Beginning::OfTheLog)),
+        Start::Live => Ok((high, Beginning::Live)),
+        Start::Earliest => Ok((low, within(low))),
+        Start::At { unix_millis } => {
+            let mut times = TopicPartitionList::new();
+            times.add_partition_offset(topic, partition, Offset::Offset(unix_millis))?;
+            let found = consumer.offsets_for_times(times, QUERY_TIMEOUT)?;
+            let offset = found.find_partition(topic, partition).map(|element| element.offset());
+            match offset {
+                Some(Offset::Offset(offset)) => Ok((offset, within(offset))),
+                _ => Ok((high, Beginning::Live)),
+            }
+        }
+    }
+}
+
+/// Every partition of these topics; a missing topic is an error.
+pub(crate) fn partitions_of(
+    consumer: &BaseConsumer<Context>,
+    topics: &[TopicName],
+    brokers: &str,
+) -> Result<Vec<(String, i32)>, BusError> {
+    let mut found = Vec::new();
+    for topic in topics {
+        let attempt = Attempt::reading(brokers, topic.as_str());
+        let metadata = consumer.fetch_metadata(Some(topic.as_str()), QUERY_TIMEOUT).map_err(|e| explain(e, &attempt))?;
+        let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
+        if partitions.is_empty() {
+            let topic = topic.as_str().to_owned();
+            return Err(BusError::UnknownTopic { topic, brokers: brokers.to_owned() });
+        }
+        found.extend(partitions.iter().map(|partition| (topic.as_str().to_owned(), partition.id())));
+    }
+    Ok(found)
+}
