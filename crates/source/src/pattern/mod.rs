@@ -123,6 +123,10 @@ impl PatternSource {
         Ok(source)
     }
 
+    fn is_done(&self) -> bool {
+        self.config.frames.is_some_and(|frames| self.index >= frames)
+    }
+
     /// A small generator of our own (xorshift64*): the same noise on every run.
     fn next_random(&mut self) -> u64 {
         self.random ^= self.random >> 12;
@@ -255,11 +259,11 @@ impl Source for PatternSource {
     }
 
     fn next_media_time(&self) -> Option<Duration> {
-        Some(due(self.index, self.config.frame_rate))
+        (!self.is_done()).then(|| due(self.index, self.config.frame_rate))
     }
 
     fn next_frame(&mut self) -> Result<Option<SourceItem>, SourceError> {
-        if self.config.frames.is_some_and(|frames| self.index >= frames) {
+        if self.is_done() {
             return Ok(None);
         }
         let capture = CaptureTime::sensor(self.clock.unix_nanos());

@@ -1,0 +1,168 @@
+//! Real and made clips, read to the end, against what FFmpeg finds in them.
+
+#![expect(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
+
+mod support;
+
+use lumenbus_frame::bitstream::{NalCodec, Normaliser, content_nal_units};
+use lumenbus_frame::{Codec, Dimensions, EncodedFrame, FrameRate, Timebase};
+use lumenbus_source::{Looped, Paced, Source, SourceItem, SourceOptions, open};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::{Expected, data, drain, hash_nals, options, shared_clip};
+
+fn nal_codec(codec: Codec) -> NalCodec {
+    if codec == Codec::H265 { NalCodec::H265 } else { NalCodec::H264 }
+}
+
+fn keyframes(frames: &[EncodedFrame]) -> Vec<i64> {
+    (0..).zip(frames).filter(|(_, frame)| frame.is_keyframe).map(|(at, _)| at).collect()
+}
+
+fn hash(frames: &[EncodedFrame]) -> (usize, String) {
+    hash_nals(frames.iter().flat_map(|frame| content_nal_units(nal_codec(frame.codec), &frame.payload)))
+}
+
+/// A decoder can begin at each keyframe with nothing but its payload.
+fn assert_joinable(frames: &[EncodedFrame], size: Dimensions) {
+    for frame in frames.iter().filter(|frame| frame.is_keyframe) {
+        let mut fresh = Normaliser::annex_b(nal_codec(frame.codec));
+        let unit = fresh.normalise(&frame.payload).expect("a keyframe stands alone");
+        assert!(unit.is_keyframe);
+        assert_eq!(unit.payload, frame.payload);
+        assert_eq!(fresh.sequence().unwrap().dimensions, size);
+        assert_eq!(frame.parameters.as_ref().unwrap().dimensions, size);
+    }
+}
+
+fn check_mp4(path: &Path, expected: &str, size: Dimensions, rate: FrameRate) {
+    let expected = Expected::of(expected);
+    let mut source = open(path.to_str().unwrap(), &options()).unwrap();
+    assert_eq!(source.parameters().dimensions, size);
+    assert_eq!(source.nominal_rate(), Some(rate));
+    let given = drain(&mut source, usize::MAX).unwrap();
+    assert!(given.damage.is_empty(), "{:?}", given.damage);
+    let pts: Vec<_> = given.frames.iter().map(|frame| frame.pts.unwrap()).collect();
+    assert_eq!(pts, expected.numbers("pts"));
+    assert_eq!(keyframes(&given.frames), expected.numbers("keyframes"));
+    if source.codec() != Codec::Av1 {
+        assert_eq!(hash(&given.frames), expected.nals());
+        assert_joinable(&given.frames, size);
+    }
+}
+
+#[test]
+fn mp4_clips_are_read_as_ffmpeg_reads_them() {
+    if let Some(path) = shared_clip("vtest_768x576.mp4") {
+        check_mp4(&path, "vtest_768x576.txt", Dimensions::new(768, 576), FrameRate::per_second(10));
+    }
+    if let Some(path) = shared_clip("indoor_onebyone_768x432.mp4") {
+        check_mp4(&path, "indoor_onebyone_768x432.txt", Dimensions::new(768, 432), FrameRate::per_second(10));
+    }
+    let (size, rate) = (Dimensions::new(176, 144), FrameRate::per_second(25));
+    check_mp4(&data("fragmented_open_gop.mp4"), "fragmented_open_gop.txt", size, rate);
+    check_mp4(&data("h265_open_gop.mp4"), "h265_open_gop.txt", size, rate);
+    check_mp4(&data("av1.mp4"), "av1.txt", size, rate);
+}
+
+#[test]
+fn av1_says_its_codec_and_begins_with_a_sequence_header() {
+    let mut source = open(data("av1.mp4").to_str().unwrap(), &options()).unwrap();
+    assert!(source.parameters().codec_string.as_ref().unwrap().starts_with("av01.0."));
+    let given = drain(&mut source, 10).unwrap();
+    assert_eq!(given.frames[0].payload[0] >> 3 & 15, 1, "the first OBU is a sequence header");
+}
+
+fn check_byte_stream(name: &str, size: Dimensions, nals: (usize, &str), rate: FrameRate) {
+    let Some(path) = shared_clip(name) else { return };
+    let expected = Expected::of(&name.replace(".264", ".txt"));
+    let options = SourceOptions { frame_rate: Some(rate), ..options() };
+    let mut source = open(path.to_str().unwrap(), &options).unwrap();
+    assert_eq!(source.parameters().timebase, Timebase::MPEG);
+    let given = drain(&mut source, usize::MAX).unwrap();
+    assert!(given.damage.is_empty(), "{:?}", given.damage);
+    let ticks = 90_000 * i64::from(rate.seconds) / i64::from(rate.frames);
+    let places: Vec<_> = given.frames.iter().map(|frame| frame.pts.unwrap() / ticks).collect();
+    assert_eq!(places, expected.numbers("order"));
+    assert_eq!(keyframes(&given.frames), expected.numbers("keyframes"));
+    assert_eq!(hash(&given.frames), (nals.0, nals.1.to_owned()));
+    assert_joinable(&given.frames, size);
+}
+
+#[test]
+fn byte_streams_with_b_frames_get_pts_in_display_order() {
+    let rate = FrameRate::per_second(30);
+    check_byte_stream("street1080.264", Dimensions::new(1920, 1080), (55, "252040ec0f7e3ce4"), rate);
+    check_byte_stream("flower720.264", Dimensions::new(1280, 720), (301, "ecb277aeba36268b"), rate);
+}
+
+#[test]
+fn a_byte_stream_is_told_apart_by_content_and_equals_its_mp4() {
+    let mut raw = open(data("h265_open_gop.h265").to_str().unwrap(), &options()).unwrap();
+    let mut boxed = open(data("h265_open_gop.mp4").to_str().unwrap(), &options()).unwrap();
+    assert_eq!((raw.codec(), raw.nominal_rate()), (Codec::H265, Some(FrameRate::per_second(25))));
+    let (raw, boxed) = (drain(&mut raw, 100).unwrap(), drain(&mut boxed, 100).unwrap());
+    assert_eq!(hash(&raw.frames), hash(&boxed.frames));
+    let order = |frames: &[EncodedFrame]| {
+        let mut pts: Vec<_> = frames.iter().enumerate().map(|(at, frame)| (frame.pts, at)).collect();
+        pts.sort_unstable();
+        pts.into_iter().map(|(_, at)| at).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&raw.frames), order(&boxed.frames), "both are shown in the same order");
+}
+
+#[test]
+fn refused_kinds_are_named_with_the_feature_that_can() {
+    let mut cases = vec![(data("h264.mkv"), "Matroska"), (data("mpeg4.avi"), "MPEG-4 part 2 (FMP4)")];
+    cases.extend(shared_clip("vtest.avi").map(|path| (path, "MS-MPEG4 v3 (div3)")));
+    for (path, expected) in cases {
+        let Err(error) = open(path.to_str().unwrap(), &options()) else { panic!("{} was opened", path.display()) };
+        let message = error.to_string();
+        assert!(message.contains(expected) && message.contains("`ffmpeg` feature"), "{message}");
+    }
+}
+
+#[test]
+fn a_loop_marks_its_seam_and_time_goes_on() {
+    let path = data("fragmented_open_gop.mp4").to_str().unwrap().to_owned();
+    let mut looped = Looped::new(move || open(&path, &options())).unwrap();
+    let given = drain(&mut looped, 120).unwrap();
+    assert_eq!(given.frames.len(), 120);
+    let seams: Vec<_> =
+        given.frames.iter().enumerate().filter(|(_, frame)| frame.is_discontinuity).map(|(at, _)| at).collect();
+    assert_eq!(seams, [50, 100]);
+    let pts: Vec<_> = given.frames.iter().map(|frame| frame.pts.unwrap()).collect();
+    for seam in seams {
+        assert!(pts[seam..].iter().min() > pts[..seam].iter().max());
+        assert!(given.frames[seam].is_keyframe);
+    }
+    assert!(given.times.windows(2).all(|pair| pair[1] - pair[0] == Duration::from_millis(40)));
+}
+
+#[test]
+fn pacing_waits_for_media_time_and_stamps_the_frame_then() {
+    let clock = Arc::new(lumenbus_frame::ManualClock::at(1_000_000_000));
+    let options = SourceOptions { frame_rate: None, clock: clock.clone() };
+    let waits = Arc::new(Mutex::new(Vec::new()));
+    for spec in [data("mjpeg.avi").to_str().unwrap(), "test:128x48@25,frames=10"] {
+        waits.lock().unwrap().clear();
+        let begin = lumenbus_frame::Clock::unix_nanos(&*clock);
+        let (sleeping, slept) = (clock.clone(), waits.clone());
+        let sleeper = move |duration: Duration| {
+            slept.lock().unwrap().push(duration);
+            sleeping.advance(duration);
+        };
+        let mut source = Paced::new(open(spec, &options).unwrap(), clock.clone(), sleeper);
+        let mut captures = Vec::new();
+        while let Some(item) = source.next_frame().unwrap() {
+            captures.push(match item {
+                SourceItem::Encoded { frame, .. } => frame.capture.unix_nanos - begin,
+                SourceItem::Raw { frame, .. } => frame.capture.unix_nanos - begin,
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(captures, (0..10).map(|n| n * 40_000_000).collect::<Vec<_>>(), "{spec}");
+        assert_eq!(*waits.lock().unwrap(), [Duration::from_millis(40); 9]);
+    }
+}
