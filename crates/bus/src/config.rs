@@ -1,5 +1,6 @@
 //! How to reach Kafka and what to spend on it.
 
+use crate::diagnosis::is_secret;
 use lumenbus_frame::{IdError, TopicName, UnknownName};
 use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
@@ -52,20 +53,29 @@ pub enum Role {
     Admin,
 }
 
+/// Room for the longest name of ours and then some.
+const MAX_BASE_BYTES: usize = 64;
+
 /// Put before every topic name; empty by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TopicPrefix(String);
 
 impl TopicPrefix {
     /// A prefix of Kafka's topic alphabet.
+    ///
+    /// # Errors
+    /// Another character, or a prefix that leaves no room for the names.
     pub fn new(prefix: &str) -> Result<Self, IdError> {
         if !prefix.is_empty() {
-            TopicName::new(&format!("{prefix}x"))?;
+            TopicName::new(&format!("{prefix}{}", "x".repeat(MAX_BASE_BYTES)))?;
         }
         Ok(Self(prefix.to_owned()))
     }
 
     /// The full name of one of our topics, such as `raw_video`.
+    ///
+    /// # Panics
+    /// When `base` is not a topic name of at most 64 characters.
     #[must_use]
     pub fn topic(&self, base: &str) -> TopicName {
         TopicName::new(&format!("{}{base}", self.0)).expect("prefix and base are checked names")
@@ -85,7 +95,9 @@ impl TopicPrefix {
 }
 
 /// How to reach Kafka.
-#[derive(Debug, Clone, Default)]
+///
+/// `Debug` shows no secrets.
+#[derive(Clone, Default)]
 pub struct BusConfig {
     /// `host:port,…`
     pub brokers: String,
@@ -93,7 +105,7 @@ pub struct BusConfig {
     pub topic_prefix: TopicPrefix,
     /// Latency or throughput.
     pub profile: Profile,
-    /// Any librdkafka property, over the profile's.
+    /// Any librdkafka property, over the profile's; see [`BusConfig::set_property`].
     pub properties: BTreeMap<String, String>,
     /// Whether missing topics may be created (`topics.create`).
     pub keeps_topics_as_they_are: bool,
@@ -104,6 +116,35 @@ impl BusConfig {
     #[must_use]
     pub fn new(brokers: impl Into<String>) -> Self {
         Self { brokers: brokers.into(), ..Self::default() }
+    }
+
+    /// Sets a property as `-X name=value` and `--kafka-config` do: over what was set before, under whichever of its names.
+    ///
+    /// `bootstrap.servers` becomes [`BusConfig::brokers`]. `max.poll.records` and `num.consumer.fetchers`, which
+    /// librdkafka does not have, are kept for [`BusConfig::max_poll_records`] and [`BusConfig::consumers`].
+    pub fn set_property(&mut self, name: &str, value: &str) {
+        match canonical(name) {
+            "bootstrap.servers" => value.clone_into(&mut self.brokers),
+            name => {
+                self.properties.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    /// `max.poll.records`: how many records a reader takes from Kafka's queue at a time; `None` when unset or no number.
+    #[must_use]
+    pub fn max_poll_records(&self) -> Option<usize> {
+        self.positive(MAX_POLL_RECORDS)
+    }
+
+    /// `num.consumer.fetchers`: how many consumers a subscriber runs in this process; `None` when unset or no number.
+    #[must_use]
+    pub fn consumers(&self) -> Option<usize> {
+        self.positive(CONSUMERS)
+    }
+
+    fn positive(&self, name: &str) -> Option<usize> {
+        self.properties.get(name)?.trim().parse().ok().filter(|number| *number > 0)
     }
 
     /// The librdkafka configuration of a role: profile first, then the user's properties.
@@ -118,6 +159,8 @@ impl BusConfig {
             config.set(*name, *value);
         }
         for (name, value) in &self.properties {
+            // The binding keeps no order: of two names of one property either might win.
+            let name = canonical(name);
             if applies(name, role) {
                 config.set(name, value);
             }
@@ -136,26 +179,110 @@ impl BusConfig {
     }
 }
 
-/// librdkafka warns of a consumer's properties at a producer and the other way round; keep them apart.
-fn applies(name: &str, role: Role) -> bool {
-    const PRODUCER: &[&str] = &[
-        "acks", "request.required.acks", "linger.ms", "queue.buffering.max.ms", "batch.size", "batch.num.messages",
-        "enable.idempotence", "enable.gapless.guarantee", "message.timeout.ms", "delivery.timeout.ms",
-        "compression.type", "compression.codec", "compression.level", "queue.buffering.max.messages",
-        "queue.buffering.max.kbytes", "partitioner", "retries", "message.send.max.retries", "transactional.id",
-        "transaction.timeout.ms", "request.timeout.ms", "sticky.partitioning.linger.ms", "max.in.flight",
-    ];
-    const CONSUMER: &[&str] = &[
-        "group.id", "group.instance.id", "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms",
-        "enable.auto.commit", "auto.commit.interval.ms", "auto.offset.reset", "isolation.level", "check.crcs",
-        "partition.assignment.strategy", "queued.min.messages", "queued.max.messages.kbytes", "group.protocol",
-    ];
-    match role {
-        Role::Producer => !CONSUMER.contains(&name) && !name.starts_with("fetch."),
-        Role::Consumer => !PRODUCER.contains(&name),
-        Role::Admin => !PRODUCER.contains(&name) && !CONSUMER.contains(&name) && !name.starts_with("fetch."),
+impl fmt::Debug for BusConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(name, value): (&String, &String)| {
+            (name.clone(), if is_secret(name) { "***".to_owned() } else { value.clone() })
+        };
+        f.debug_struct("BusConfig")
+            .field("brokers", &self.brokers)
+            .field("topic_prefix", &self.topic_prefix.as_str())
+            .field("profile", &self.profile)
+            .field("properties", &self.properties.iter().map(shown).collect::<BTreeMap<_, _>>())
+            .field("keeps_topics_as_they_are", &self.keeps_topics_as_they_are)
+            .finish()
     }
 }
+
+/// Names that librdkafka has two of; the first is the one that the profiles use.
+const ALIASES: &[(&str, &str)] = &[
+    ("acks", "request.required.acks"),
+    ("bootstrap.servers", "metadata.broker.list"),
+    ("compression.type", "compression.codec"),
+    ("enable.auto.commit", "auto.commit.enable"),
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("max.in.flight.requests.per.connection", "max.in.flight"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("message.timeout.ms", "delivery.timeout.ms"),
+    ("retries", "message.send.max.retries"),
+    ("sasl.mechanism", "sasl.mechanisms"),
+];
+
+fn canonical(name: &str) -> &str {
+    ALIASES.iter().find(|(_, alias)| *alias == name).map_or(name, |(canonical, _)| canonical)
+}
+
+/// librdkafka warns of a consumer's properties at a producer and the other way round; keep them apart.
+fn applies(name: &str, role: Role) -> bool {
+    if matches!(name, "bootstrap.servers" | MAX_POLL_RECORDS | CONSUMERS) {
+        return false;
+    }
+    match role {
+        Role::Producer => !CONSUMER_ONLY.contains(&name),
+        Role::Consumer => !PRODUCER_ONLY.contains(&name),
+        Role::Admin => !PRODUCER_ONLY.contains(&name) && !CONSUMER_ONLY.contains(&name),
+    }
+}
+
+/// Kafka's name in Java clients; librdkafka has no such property.
+pub(crate) const MAX_POLL_RECORDS: &str = "max.poll.records";
+/// A name of other tools (MirrorMaker, Connect sinks) for consumers in one process.
+pub(crate) const CONSUMERS: &str = "num.consumer.fetchers";
+
+/// Marked P in librdkafka's CONFIGURATION.md.
+const PRODUCER_ONLY: &[&str] = &[
+    "acks",
+    "batch.num.messages",
+    "batch.size",
+    "compression.level",
+    "compression.type",
+    "delivery.report.only.error",
+    "enable.gapless.guarantee",
+    "enable.idempotence",
+    "linger.ms",
+    "message.timeout.ms",
+    "partitioner",
+    "produce.offset.report",
+    "queue.buffering.backpressure.threshold",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "queuing.strategy",
+    "request.timeout.ms",
+    "retries",
+    "sticky.partitioning.linger.ms",
+    "transaction.timeout.ms",
+    "transactional.id",
+];
+
+/// Marked C in librdkafka's CONFIGURATION.md.
+const CONSUMER_ONLY: &[&str] = &[
+    "auto.commit.interval.ms",
+    "auto.offset.reset",
+    "check.crcs",
+    "consume.callback.max.messages",
+    "coordinator.query.interval.ms",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "fetch.error.backoff.ms",
+    "fetch.max.bytes",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "fetch.wait.max.ms",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "group.protocol.type",
+    "group.remote.assignor",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "partition.assignment.strategy",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "session.timeout.ms",
+];
 
 const COMMON: &[(&str, &str)] = &[
     ("socket.nagle.disable", "true"),
@@ -237,5 +364,38 @@ mod tests {
         assert_eq!(prefix.topic("raw_video").as_str(), "site-a.raw_video");
         assert_eq!(prefix.strip("site-a.raw_video"), Some("raw_video"));
         assert!(TopicPrefix::new("a b").is_err());
+        assert!(TopicPrefix::new(&"x".repeat(200)).is_err(), "no room for a name");
+    }
+
+    #[test]
+    fn two_names_of_one_property_are_one() {
+        let mut config = BusConfig::new("127.0.0.1:1");
+        config.set_property("delivery.timeout.ms", "1234");
+        config.set_property("metadata.broker.list", "127.0.0.1:2");
+        config.properties.insert("queue.buffering.max.ms".to_owned(), "3".to_owned());
+        let client = config.client_config(Role::Producer);
+        assert_eq!(client.get("message.timeout.ms"), Some("1234"));
+        assert_eq!(client.get("delivery.timeout.ms"), None);
+        assert_eq!(client.get("linger.ms"), Some("3"));
+        assert_eq!(client.get("bootstrap.servers"), Some("127.0.0.1:2"));
+    }
+
+    #[test]
+    fn every_profile_is_taken_by_librdkafka() {
+        for profile in [Profile::Realtime, Profile::Throughput] {
+            let config = BusConfig { profile, ..BusConfig::new("127.0.0.1:1") };
+            config.client_config(Role::Producer).create::<rdkafka::producer::BaseProducer>().unwrap();
+            config.client_config(Role::Consumer).create::<rdkafka::consumer::BaseConsumer>().unwrap();
+            config.client_config(Role::Admin).create::<rdkafka::consumer::BaseConsumer>().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_librdkafka_does_not_have_is_kept_from_it() {
+        let mut config = BusConfig::new("127.0.0.1:1");
+        config.set_property("max.poll.records", "500");
+        config.set_property("num.consumer.fetchers", "0");
+        assert_eq!((config.max_poll_records(), config.consumers()), (Some(500), None));
+        assert_eq!(config.client_config(Role::Consumer).get("max.poll.records"), None);
     }
 }

@@ -154,8 +154,7 @@ impl Peer {
     }
 
     fn expect_tls(&self) -> Result<(), BrokerProblem> {
-        let mut stream = self.connect()?;
-        let answer = self.ask(&mut stream, &client_hello());
+        let answer = self.ask(&mut self.connect()?, &client_hello());
         if matches!(answer, Answer::Tls) {
             return Ok(());
         }
@@ -168,8 +167,7 @@ impl Peer {
     }
 
     fn speaks_tls(&self) -> Result<bool, BrokerProblem> {
-        let mut stream = self.connect()?;
-        Ok(matches!(self.ask(&mut stream, &client_hello()), Answer::Tls))
+        Ok(matches!(self.ask(&mut self.connect()?, &client_hello()), Answer::Tls))
     }
 
     fn not_kafka(&self, answer: &Answer) -> BrokerProblem {
@@ -334,7 +332,7 @@ mod tests {
         check(&[VERSIONS], Dialect::PlainWithLogin, None);
         check(&[ALERT], Dialect::Plain, Some("LB-E0105"));
         check(&[ALERT], Dialect::Tls, None);
-        check(&[VERSIONS, METADATA], Dialect::Tls, Some("LB-E0103"));
+        check(&[VERSIONS, METADATA], Dialect::Tls, Some("LB-E0106"));
         check(http, Dialect::Plain, Some("LB-E0103"));
         check(http, Dialect::Tls, Some("LB-E0103"));
         check(ssh, Dialect::Plain, Some("LB-E0103"));
