@@ -4,17 +4,14 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use lumenbus_frame::bitstream::{
-    AccessUnitSplitter, NalCodec, Normaliser, nal_units, split_access_units,
-};
+use lumenbus_frame::bitstream::{AccessUnitSplitter, NalCodec, Normaliser, nal_units, split_access_units};
 
 fuzz_target!(|data: &[u8]| {
     let [kind, piece, stream @ ..] = data else {
         return;
     };
     let codec = if kind % 2 == 0 { NalCodec::H264 } else { NalCodec::H265 };
-    let whole: Vec<Bytes> =
-        split_access_units(codec, &Bytes::copy_from_slice(stream)).collect();
+    let whole: Vec<Bytes> = split_access_units(codec, &Bytes::copy_from_slice(stream)).collect();
     let mut splitter = AccessUnitSplitter::new(codec);
     let mut pieces = Vec::new();
     for part in stream.chunks(usize::from(*piece).max(1)) {

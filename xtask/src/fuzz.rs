@@ -124,6 +124,7 @@ fn run_target(root: &Path, binaries: &Path, target: &str, each: Duration) -> Res
     for folder in [&found, &seeds, &artifacts] {
         std::fs::create_dir_all(folder).with_context(|| format!("creating {folder:?}"))?;
     }
+    let scratch = scratch()?;
     eprintln!("fuzzing {target} for {} s", each.as_secs());
     let output = Command::new(binaries.join(target))
         .arg(format!("-max_total_time={}", each.as_secs()))
@@ -132,6 +133,7 @@ fn run_target(root: &Path, binaries: &Path, target: &str, each: Duration) -> Res
         .arg(format!("-timeout={MAX_SECONDS_PER_INPUT}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .args([&found, &seeds])
+        .env("TMPDIR", scratch.path())
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("starting the target {target}"))?;
@@ -140,6 +142,13 @@ fn run_target(root: &Path, binaries: &Path, target: &str, each: Duration) -> Res
         return Ok(format!("{target}: {}", summary(&log)));
     }
     bail!("{target} found something:\n{}\n{}", excerpt(&log), reproducer(&log))
+}
+
+/// Where a target may write files: in memory where that is to be had, gone when the run ends.
+fn scratch() -> Result<tempfile::TempDir> {
+    let memory = Path::new("/dev/shm");
+    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::tempdir_in(&base).with_context(|| format!("creating a folder in {base:?}"))
 }
 
 /// libFuzzer's last line of statistics, such as `#603116 DONE cov: 2971 …`.
