@@ -188,17 +188,28 @@ impl Lane {
         }
     }
 
-    /// Cuts the lane before what waits: the frames that wait are numbered from 0, the gaps before them come back.
+    /// Cuts the lane before what waits, for a new epoch that goes on with the old one's queue.
     ///
-    /// For a new epoch that goes on with the old one's queue. Returns the seq that became 0, too.
-    pub fn rebase(&mut self) -> (Seq, Vec<Gap>) {
+    /// This lane keeps what was numbered before, its gaps and its counts; the new one has what waits, numbered from 0.
+    #[must_use]
+    pub fn split_off(&mut self) -> Self {
         let base = self.queue.front().map_or(self.next_seq, |entry| entry.seq);
-        for entry in &mut self.queue {
+        let mut rest = Self {
+            max_bytes: self.max_bytes,
+            queue: std::mem::take(&mut self.queue),
+            bytes: std::mem::take(&mut self.bytes),
+            next_seq: Seq(self.next_seq.0 - base.0),
+            gate: self.gate,
+            closed_by: self.closed_by,
+            newest_keyframe_popped: None,
+            ledger: self.ledger.split_off(base),
+        };
+        for entry in &mut rest.queue {
             entry.seq = Seq(entry.seq.0 - base.0);
         }
-        self.next_seq = Seq(self.next_seq.0 - base.0);
-        self.newest_keyframe_popped = None;
-        (base, self.ledger.rebase(base))
+        self.next_seq = base;
+        self.gate.close();
+        rest
     }
 
     /// Drops everything that waits.

@@ -136,29 +136,38 @@ impl GapLedger {
         &self.drops
     }
 
-    /// Takes the gaps before `base` out and numbers the others from there; one that spans it is cut in two.
+    /// Takes the gaps from `base` on out and numbers them from there; one that spans it is cut in two.
     ///
-    /// What was counted stays counted.
-    pub fn rebase(&mut self, base: Seq) -> Vec<Gap> {
+    /// What was counted stays counted here.
+    #[must_use]
+    pub fn split_off(&mut self, base: Seq) -> Self {
         self.history += 1;
-        let mut before = Vec::new();
-        let mut after = Vec::new();
+        let (mut before, mut after) = (Vec::new(), Vec::new());
         for Entry { gap, changed } in self.entries.drain(..) {
+            let is_spanning = gap.last.is_none_or(|last| last >= base);
             if gap.first < base {
-                let last = gap
-                    .last
-                    .map(|last| Seq(last.0.min(base.0.saturating_sub(1))));
-                before.push(Gap { last, ..gap });
+                let end = Seq(base.0 - 1);
+                let last = if is_spanning { Some(end) } else { gap.last };
+                before.push(Entry {
+                    gap: Gap { last, ..gap },
+                    changed,
+                });
             }
-            if gap.last.is_some_and(|last| last >= base) {
+            if is_spanning {
                 let shift = |seq: Seq| Seq(seq.0.saturating_sub(base.0));
                 let (first, last) = (shift(gap.first), gap.last.map(shift));
-                let gap = Gap { first, last, ..gap };
-                after.push(Entry { gap, changed });
+                after.push(Entry {
+                    gap: Gap { first, last, ..gap },
+                    changed,
+                });
             }
         }
-        self.entries = after;
-        before
+        self.entries = before;
+        Self {
+            entries: after,
+            history: self.history,
+            drops: DropCounts::default(),
+        }
     }
 
     fn merge_neighbours(&mut self, at: usize) {

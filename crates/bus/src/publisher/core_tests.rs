@@ -1,0 +1,810 @@
+//! The stream's core against a log in memory.
+
+use super::*;
+use crate::publisher::outgoing::{LbJson, OutRecord};
+use bytes::Bytes;
+use lumenbus_frame::{CameraId, CaptureTime, Codec, StreamName, TopicName};
+use lumenbus_wire::{
+    Assembled, ChunkAssembler, Header, MAX_FRAME_BYTES, Opened, RawRecord, open_record,
+};
+use proptest::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const UNIX: i64 = 1_700_000_000_000_000_000;
+
+/// A record as a broker would hold it.
+#[derive(Debug, Clone)]
+struct Stored {
+    partition: u32,
+    content_type: String,
+    header: Option<Bytes>,
+    json: Option<String>,
+    value: Bytes,
+    slot: u32,
+}
+
+impl Stored {
+    fn header(&self) -> Header {
+        Header::decode(self.header.as_ref().expect("has a header")).unwrap()
+    }
+
+    fn opened(&self) -> Opened {
+        let content_type = Some(self.content_type.as_bytes());
+        open_record(RawRecord {
+            content_type,
+            header: self.header.clone(),
+            value: Some(self.value.clone()),
+        })
+        .unwrap()
+    }
+
+    fn control(&self) -> Option<Control> {
+        match self.opened() {
+            Opened::Control(record) => Some(record.control),
+            _ => None,
+        }
+    }
+}
+
+/// Takes records and hands them to the test, which decides what becomes of them.
+#[derive(Default)]
+struct Client {
+    taken: RefCell<VecDeque<Stored>>,
+    is_full: Cell<bool>,
+    refuses: Cell<bool>,
+}
+
+impl RecordSink for Client {
+    fn send(&self, record: &OutRecord<'_>) -> Result<(), Refusal> {
+        if self.is_full.get() {
+            return Err(Refusal::Later);
+        }
+        if self.refuses.get() {
+            return Err(Refusal::Failed);
+        }
+        self.taken.borrow_mut().push_back(Stored {
+            partition: record.partition,
+            content_type: record.content_type.to_owned(),
+            header: record.header.map(Bytes::copy_from_slice),
+            json: record.json.map(str::to_owned),
+            value: Bytes::copy_from_slice(record.value),
+            slot: record.slot,
+        });
+        Ok(())
+    }
+}
+
+struct Bench {
+    core: StreamCore,
+    client: Client,
+    total: TotalWindow,
+    log: Vec<Stored>,
+    now: Now,
+}
+
+fn limits() -> StreamLimits {
+    StreamLimits {
+        lane_bytes: 100_000,
+        window_bytes: 50_000,
+        form: RecordForm { limit_bytes: 20_000, lb_json: LbJson::Off },
+        envelope: Envelope::Native,
+        batching: None,
+        kind: TopicKind::Records,
+    }
+}
+
+fn bench(limits: StreamLimits) -> Bench {
+    let id = StreamId {
+        camera: CameraId::new("gate-7").unwrap(),
+        topic: TopicName::new("raw_video").unwrap(),
+        name: StreamName::main(),
+    };
+    Bench {
+        core: StreamCore::new(id, Epoch(1 << 16), 3, limits),
+        client: Client::default(),
+        total: TotalWindow::new(200_000),
+        log: Vec::new(),
+        now: Now { monotonic_nanos: 0, unix_nanos: UNIX },
+    }
+}
+
+fn frame(bytes: usize, is_keyframe: bool) -> EncodedFrame {
+    let mut frame =
+        EncodedFrame::new(Codec::H264, CaptureTime::sensor(UNIX), Bytes::from(vec![7; bytes]));
+    frame.is_keyframe = is_keyframe;
+    frame
+}
+
+impl Bench {
+    fn pump(&mut self) -> Pumped {
+        self.core.pump(self.now, &self.client, &self.total)
+    }
+
+    fn submit(&mut self, frame: EncodedFrame) -> Admission {
+        let admission = self.core.submit(frame, self.now);
+        self.pump();
+        admission
+    }
+
+    fn submit_many(&mut self, count: usize, bytes: usize) {
+        for n in 0..count {
+            self.submit(frame(bytes, n == 0));
+        }
+    }
+
+    /// The broker takes the oldest record.
+    fn acknowledge(&mut self) -> bool {
+        let Some(record) = self.client.taken.borrow_mut().pop_front() else {
+            return false;
+        };
+        let offset = Some(self.log.len() as u64);
+        let delivery = Delivery::InLog { offset };
+        self.core.delivered(record.slot, delivery, record.value.len(), self.now, &self.total);
+        self.log.push(record);
+        self.pump();
+        true
+    }
+
+    /// The oldest record is lost.
+    fn lose_record(&mut self) -> bool {
+        let Some(record) = self.client.taken.borrow_mut().pop_front() else {
+            return false;
+        };
+        self.core.delivered(
+            record.slot,
+            Delivery::Failed,
+            record.value.len(),
+            self.now,
+            &self.total,
+        );
+        self.pump();
+        true
+    }
+
+    fn settle(&mut self) {
+        self.pump();
+        while self.acknowledge() {}
+    }
+
+    fn wait(&mut self, millis: u64) {
+        let nanos = millis * 1_000_000;
+        self.now.monotonic_nanos += nanos;
+        self.now.unix_nanos += i64::try_from(nanos).unwrap();
+        self.core.tick(self.now);
+        self.pump();
+    }
+
+    fn finish(&mut self) {
+        self.core.begin_finish();
+        self.settle();
+    }
+
+    fn controls(&self) -> Vec<Control> {
+        self.log.iter().filter_map(Stored::control).collect()
+    }
+
+    fn account(&self) {
+        let counts = self.core.counts;
+        let known = counts.acknowledged_frames + counts.repeated_frames + self.core.drops().total();
+        let open = self.core.queued_frames() as u64 + self.core.in_flight_frames();
+        assert_eq!(self.core.submitted(), known + open, "every frame is somewhere, and only there");
+    }
+}
+
+#[test]
+fn an_ordinary_record_is_the_payload_and_small_headers() {
+    let mut bench = bench(limits());
+    bench.submit(frame(1_000, true));
+    bench.settle();
+    bench.submit(frame(900, false).with_pts(3_003));
+    bench.settle();
+    let [key, delta] = &bench.log[..] else { panic!("{:?}", bench.log) };
+    assert_eq!(
+        (key.partition, key.content_type.as_str(), key.value.len()),
+        (3, "video/h264", 1_000)
+    );
+    assert!(delta.header.as_ref().unwrap().len() <= 64, "{:?}", delta.header());
+    let header = delta.header();
+    assert_eq!((header.id.seq, header.id.epoch), (Seq(1), Epoch(1 << 16)));
+    assert_eq!(header.keyframe, Some(KeyframeHint { seq: Seq(0), offset: 0 }));
+    assert!(header.payload_crc32c.is_some() && header.gaps.is_empty());
+    assert_eq!(key.header().keyframe, None, "a keyframe needs no hint");
+    bench.account();
+}
+
+#[test]
+fn stages_are_measured() {
+    let mut bench = bench(StreamLimits { window_bytes: 1, ..limits() });
+    bench.submit(frame(10, true));
+    let mut late = frame(10, false);
+    late.capture = CaptureTime::sensor(UNIX - 5_000_000);
+    bench.submit(late);
+    bench.wait(7);
+    bench.settle();
+    let header = bench.log[1].header();
+    assert_eq!((header.submit_micros, header.queue_micros), (Some(5_000), Some(7_000)));
+    assert_eq!(bench.core.latency.summary().max_micros, 7_000);
+}
+
+#[test]
+fn a_large_frame_goes_in_chunks_one_after_the_other() {
+    let mut bench = bench(limits());
+    bench.submit(frame(70_000, true));
+    assert!(bench.core.in_flight_bytes() <= 50_000, "the window bounds chunks as well");
+    bench.settle();
+    bench.submit(frame(100, false));
+    bench.settle();
+    let mut assembler = ChunkAssembler::new(MAX_FRAME_BYTES);
+    let mut whole = None;
+    for (offset, record) in bench.log.iter().enumerate() {
+        let size = record.value.len() + record.header.as_ref().unwrap().len() + "gate-7".len();
+        assert!(size <= 20_000, "{size}");
+        let Opened::Chunk { header, header_bytes, part } = record.opened() else { continue };
+        assert!(whole.is_none());
+        match assembler.push(header, header_bytes, offset as u64, part) {
+            Assembled::Complete { record, first_offset } => whole = Some((record, first_offset)),
+            Assembled::Pending => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let (record, first_offset) = whole.unwrap();
+    assert_eq!((record.payload.len(), record.header.id.seq, first_offset), (70_000, Seq(0), 0));
+    assert_eq!(bench.log.last().unwrap().header().id.seq, Seq(1));
+    assert_eq!(
+        bench.log.last().unwrap().header().keyframe.unwrap().offset,
+        0,
+        "the hint is the first chunk"
+    );
+    assert_eq!(bench.core.counts.acknowledged_frames, 2);
+}
+
+#[test]
+fn a_lost_chunk_loses_its_frame_and_the_rest_is_not_sent() {
+    let mut bench = bench(limits());
+    bench.submit(frame(90_000, true));
+    bench.submit(frame(10, false));
+    bench.acknowledge();
+    bench.lose_record();
+    bench.settle();
+    let last_index =
+        bench.log.iter().filter_map(|record| record.header().chunk).map(|chunk| chunk.index).max();
+    assert!(last_index < Some(4), "{last_index:?}");
+    bench.submit(frame(10, true));
+    bench.settle();
+    let header = bench.log.last().unwrap().header();
+    assert_eq!(header.id.seq, Seq(2));
+    assert_eq!(header.gaps, [Gap::new(Seq(0), Seq(1), GapReason::DeliveryFailed)]);
+    bench.account();
+}
+
+#[test]
+fn gaps_ride_until_a_record_that_carries_them_is_acknowledged() {
+    let mut bench = bench(limits());
+    bench.submit(frame(10, true));
+    bench.core.lose(2, GapReason::SourceLost);
+    bench.submit(frame(10, true));
+    bench.submit(frame(10, false));
+    let gap = Gap::new(Seq(1), Seq(2), GapReason::SourceLost);
+    let gaps_of = |bench: &Bench, at: usize| bench.client.taken.borrow()[at].header().gaps;
+    assert_eq!((gaps_of(&bench, 1), gaps_of(&bench, 2)), (vec![gap], vec![gap]));
+    bench.settle();
+    bench.submit(frame(10, false));
+    assert_eq!(gaps_of(&bench, 0), []);
+}
+
+#[test]
+fn silence_is_broken_by_a_gap_record() {
+    let mut bench = bench(limits());
+    bench.submit(frame(10, true));
+    bench.settle();
+    bench.core.lose(3, GapReason::SourceDamaged);
+    bench.wait(500);
+    bench.settle();
+    assert_eq!(bench.log.len(), 1);
+    bench.wait(600);
+    bench.settle();
+    assert_eq!(bench.controls(), [Control::Gap]);
+    let header = bench.log[1].header();
+    assert_eq!((header.id.seq, header.gaps.len()), (Seq(4), 1));
+    bench.wait(5_000);
+    bench.settle();
+    assert_eq!(bench.log.len(), 2, "told once");
+}
+
+#[test]
+fn frames_travel_together_up_to_a_keyframe() {
+    let wait = Duration::from_millis(20);
+    let batching = Some(BatchLimits { frames: 4, bytes: 5_000, wait });
+    let form = RecordForm { limit_bytes: 100_000, ..limits().form };
+    let mut bench = bench(StreamLimits { batching, form, ..limits() });
+    for n in 0..3 {
+        bench.submit(frame(100, n == 0));
+    }
+    assert_eq!(bench.client.taken.borrow().len(), 0, "waits for a fourth");
+    bench.submit(frame(100, true));
+    bench.wait(25);
+    bench.submit_many(1, 100);
+    for _ in 0..4 {
+        bench.submit(frame(2_000, false));
+    }
+    bench.wait(25);
+    bench.settle();
+    let mut shapes = Vec::new();
+    for record in &bench.log {
+        match record.opened() {
+            Opened::Batch { items, .. } => {
+                shapes.push(items.iter().map(|item| item.header.id.seq.0).collect())
+            }
+            Opened::Frame(frame) => shapes.push(vec![frame.header.id.seq.0]),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(shapes, [vec![0, 1, 2], vec![3], vec![4, 5, 6], vec![7, 8]]);
+    assert_eq!(bench.core.counts.acknowledged_frames, 9);
+    bench.account();
+}
+
+#[test]
+fn a_lost_batch_is_a_gap_of_all_its_frames() {
+    let batching = Some(BatchLimits { frames: 3, bytes: 5_000, wait: Duration::ZERO });
+    let mut bench = bench(StreamLimits { batching, ..limits() });
+    bench.client.is_full.set(true);
+    bench.submit_many(1, 10);
+    bench.submit_many(3, 10);
+    bench.client.is_full.set(false);
+    bench.pump();
+    bench.acknowledge();
+    bench.lose_record();
+    bench.submit(frame(10, true));
+    bench.settle();
+    let gap = Gap::new(Seq(1), Seq(3), GapReason::DeliveryFailed);
+    assert_eq!(bench.log.last().unwrap().header().gaps, [gap]);
+    bench.account();
+}
+
+#[test]
+fn the_envelope_carries_the_header_itself() {
+    let mut bench = bench(StreamLimits { envelope: Envelope::Json, ..limits() });
+    bench.submit(frame(100, true));
+    bench.submit(frame(40_000, true));
+    bench.settle();
+    assert!(bench.log[0].header.is_none());
+    let Opened::Frame(frame) = bench.log[0].opened() else { panic!("a frame") };
+    assert_eq!(frame.payload.len(), 100);
+    assert!(bench.log.len() > 3 && bench.log[1].header().chunk.is_some());
+}
+
+#[test]
+fn the_header_is_repeated_as_json_when_asked() {
+    let form = RecordForm { lb_json: LbJson::On, ..limits().form };
+    let mut bench = bench(StreamLimits { form, ..limits() });
+    bench.submit(frame(100, true));
+    bench.settle();
+    let json = bench.log[0].json.as_ref().unwrap();
+    assert_eq!(Header::from_json(json).unwrap(), bench.log[0].header());
+}
+
+#[test]
+fn a_move_ends_the_old_epoch_and_points_to_the_new_partition() {
+    let mut bench = bench(limits());
+    bench.submit_many(2, 10);
+    let moved = Moved { epoch: Epoch(2 << 16), partition: 9 };
+    bench.core.move_to(moved);
+    bench.submit(frame(10, false));
+    bench.submit(frame(10, true));
+    bench.submit(frame(10, false));
+    bench.settle();
+    let seen: Vec<_> = bench
+        .log
+        .iter()
+        .map(|record| (record.partition, record.header().id, record.control()))
+        .collect();
+    let id = |epoch: u64, seq| lumenbus_frame::FrameId { epoch: Epoch(epoch << 16), seq: Seq(seq) };
+    let end = Control::End { last_seq: Some(Seq(2)) };
+    assert_eq!(
+        seen,
+        [
+            (3, id(1, 0), None),
+            (3, id(1, 1), None),
+            (3, id(1, 2), None),
+            (3, id(1, 3), Some(end)),
+            (3, id(2, 0), Some(Control::Moved(moved))),
+            (9, id(2, 0), None),
+            (9, id(2, 1), None),
+        ]
+    );
+    bench.account();
+}
+
+#[test]
+fn nothing_goes_to_the_new_partition_before_moved_is_in_the_log() {
+    let mut bench = bench(limits());
+    bench.submit(frame(10, true));
+    bench.core.move_to(Moved { epoch: Epoch(2 << 16), partition: 9 });
+    bench.submit(frame(10, true));
+    while bench.client.taken.borrow().front().is_some_and(|record| record.partition == 3) {
+        assert!(bench.client.taken.borrow().iter().all(|record| record.partition == 3));
+        bench.acknowledge();
+    }
+    assert_eq!(bench.client.taken.borrow().front().map(|record| record.partition), Some(9));
+}
+
+#[test]
+fn a_new_client_means_a_new_epoch_with_what_waited() {
+    let mut bench = bench(limits());
+    bench.submit_many(2, 10);
+    bench.settle();
+    bench.submit(frame(10, false));
+    bench.client.is_full.set(true);
+    bench.submit(frame(10, false));
+    bench.submit(frame(10, true));
+    bench.submit(frame(10, false));
+    bench.lose_record();
+    bench.restart(&mut 4);
+    bench.client.is_full.set(false);
+    bench.settle();
+    let end = &bench.log[2];
+    assert_eq!(end.control(), Some(Control::End { last_seq: Some(Seq(3)) }));
+    assert_eq!(end.header().gaps, [Gap::new(Seq(2), Seq(3), GapReason::DeliveryFailed)]);
+    let ids: Vec<_> = bench.log[3..]
+        .iter()
+        .map(|record| record.header().id)
+        .map(|id| (id.epoch.0 >> 16, id.seq.0))
+        .collect();
+    assert_eq!(ids, [(5, 0), (5, 1)]);
+    assert_eq!(bench.core.submitted(), 6);
+    bench.account();
+}
+
+#[test]
+fn gaps_of_an_epoch_that_cannot_be_ended_ride_in_the_next_one() {
+    let mut bench = bench(limits());
+    bench.submit(frame(10, true));
+    bench.settle();
+    bench.submit(frame(10, false));
+    bench.lose_record();
+    bench.restart(&mut 4);
+    bench.pump();
+    bench.lose_record();
+    bench.submit(frame(10, true));
+    let gap =
+        Gap { epoch: Some(Epoch(1 << 16)), ..Gap::new(Seq(1), Seq(1), GapReason::DeliveryFailed) };
+    assert_eq!(bench.client.taken.borrow()[0].header().gaps, [gap]);
+    bench.settle();
+    bench.submit(frame(10, false));
+    bench.settle();
+    assert_eq!(bench.log.last().unwrap().header().gaps, []);
+}
+
+#[test]
+fn finishing_writes_end_with_what_is_still_untold() {
+    let mut bench = bench(limits());
+    bench.submit_many(3, 10);
+    bench.core.lose(2, GapReason::SourceLost);
+    bench.finish();
+    let end = bench.log.last().unwrap();
+    assert_eq!(end.control(), Some(Control::End { last_seq: Some(Seq(4)) }));
+    assert_eq!(end.header().gaps, [Gap::new(Seq(3), Seq(4), GapReason::SourceLost)]);
+    assert!(bench.core.is_finished() && bench.core.is_end_written());
+}
+
+#[test]
+fn end_is_written_again_when_it_was_lost_but_not_for_ever() {
+    let mut bench = bench(limits());
+    bench.submit(frame(10, true));
+    bench.settle();
+    bench.core.begin_finish();
+    bench.pump();
+    let mut attempts = 0;
+    while bench.lose_record() {
+        attempts += 1;
+    }
+    assert_eq!(attempts, MAX_END_ATTEMPTS);
+    bench.core.pump(bench.now, &bench.client, &bench.total);
+    assert!(bench.core.is_finished() && !bench.core.is_end_written());
+}
+
+#[test]
+fn idle_frames_are_counted_and_told() {
+    let mut bench = bench(limits());
+    bench.submit(frame(10, true));
+    bench.core.repeat(3, bench.now);
+    bench.core.repeat(2, bench.now);
+    bench.submit(frame(10, false));
+    bench.core.repeat(4, bench.now);
+    bench.wait(1_100);
+    bench.settle();
+    let range = |first, last| Control::Repeat(SeqRange { first: Seq(first), last: Seq(last) });
+    assert_eq!(bench.controls(), [range(1, 5), range(7, 10)]);
+    assert_eq!(bench.core.counts.repeated_frames, 9);
+    bench.account();
+}
+
+#[test]
+fn an_offline_camera_is_told_after_its_gaps_and_comes_back_with_a_jump() {
+    let mut bench = bench(limits());
+    bench.submit(frame(10, true));
+    bench.core.lose(1, GapReason::SourceLost);
+    bench.core.offline("unplugged", bench.now);
+    bench.settle();
+    let record = bench.log.last().unwrap();
+    assert!(
+        matches!(record.control(), Some(Control::Offline { reason, .. }) if reason == "unplugged")
+    );
+    assert_eq!(record.header().gaps.len(), 1);
+    bench.submit(frame(10, true));
+    bench.submit(frame(10, false));
+    bench.settle();
+    let jumps: Vec<_> =
+        bench.log.iter().rev().take(2).map(|record| record.header().is_discontinuity).collect();
+    assert_eq!(jumps, [false, true]);
+}
+
+#[test]
+fn a_jump_is_told_again_when_its_frame_was_lost() {
+    let mut bench = bench(limits());
+    bench.core.jump();
+    bench.submit(frame(10, true));
+    bench.lose_record();
+    bench.submit(frame(10, true));
+    bench.settle();
+    assert!(bench.log[0].header().is_discontinuity);
+}
+
+#[test]
+fn a_superseded_stream_sends_nothing_more() {
+    let mut bench = bench(limits());
+    bench.client.is_full.set(true);
+    bench.submit_many(3, 10);
+    bench.core.supersede(Epoch(9 << 16), bench.now);
+    bench.client.is_full.set(false);
+    bench.settle();
+    assert!(bench.log.is_empty());
+    assert_eq!(bench.core.queued_bytes(), 0);
+    bench.account();
+}
+
+#[test]
+fn a_picture_topic_gets_pictures_only_and_the_entry_says_the_rest() {
+    let mut bench = bench(StreamLimits { kind: TopicKind::PicturesOnly, ..limits() });
+    let picture =
+        || EncodedFrame::new(Codec::Jpeg, CaptureTime::sensor(UNIX), Bytes::from_static(b"jpeg"));
+    bench.submit(picture());
+    bench.core.repeat(5, bench.now);
+    bench.settle();
+    assert!(!bench.core.take_entry_due());
+    bench.wait(1_500);
+    assert!(bench.core.take_entry_due());
+    let facts = bench.core.entry_facts();
+    assert_eq!(facts.repeat, Some(SeqRange { first: Seq(1), last: Seq(5) }));
+    assert_eq!((facts.last_seq, facts.next_offset), (Some(Seq(5)), Some(1)));
+    bench.submit(picture());
+    bench.core.lose(2, GapReason::SourceLost);
+    bench.core.offline("away", bench.now);
+    bench.settle();
+    assert!(bench.core.take_entry_due() && bench.core.entry_facts().is_offline);
+    bench.finish();
+    assert!(bench.core.is_finished() && bench.core.is_end_written());
+    assert_eq!(bench.core.entry_facts().gaps, [Gap::new(Seq(7), Seq(8), GapReason::SourceLost)]);
+    assert!(bench.controls().is_empty());
+    let repeated = Gap { is_discardable: true, ..Gap::new(Seq(1), Seq(5), REPEATED) };
+    assert_eq!(bench.log.last().unwrap().header().gaps, [repeated]);
+    bench.account();
+}
+
+#[test]
+fn a_record_that_the_client_refuses_is_a_gap() {
+    let mut bench = bench(limits());
+    bench.client.refuses.set(true);
+    bench.submit(frame(10, true));
+    bench.client.refuses.set(false);
+    bench.submit(frame(10, true));
+    bench.settle();
+    assert_eq!(bench.log[0].header().gaps, [Gap::new(Seq(0), Seq(0), GapReason::DeliveryFailed)]);
+    assert_eq!(bench.total.used_bytes(), 0);
+}
+
+#[test]
+fn an_impossible_capture_time_is_replaced_and_counted() {
+    let mut bench = bench(limits());
+    let mut wrong = frame(10, true);
+    wrong.capture = CaptureTime::sensor(0);
+    bench.submit(wrong);
+    bench.settle();
+    assert_eq!(bench.log[0].header().capture, CaptureTime::arrival(UNIX));
+    assert_eq!(
+        (bench.core.counts.replaced_captures, bench.core.counts.last_capture_offset_nanos),
+        (1, -UNIX)
+    );
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Submit { bytes: usize, is_keyframe: bool },
+    Lose(u64),
+    Repeat(u64),
+    Offline,
+    Acknowledge,
+    LoseRecord,
+    Full(bool),
+    Wait(u64),
+    Move,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = prop_oneof![8 => 0..4_000_usize, 1 => 20_000..60_000_usize];
+    prop_oneof![
+        10 => (size, prop::bool::weighted(0.25)).prop_map(|(bytes, is_keyframe)| Step::Submit { bytes, is_keyframe }),
+        1 => (1..4_u64).prop_map(Step::Lose),
+        1 => (1..4_u64).prop_map(Step::Repeat),
+        1 => Just(Step::Offline),
+        8 => Just(Step::Acknowledge),
+        2 => Just(Step::LoseRecord),
+        2 => prop::bool::weighted(0.3).prop_map(Step::Full),
+        2 => (1..1_500_u64).prop_map(Step::Wait),
+        1 => Just(Step::Move),
+        1 => Just(Step::Restart),
+    ]
+}
+
+impl Bench {
+    fn restart(&mut self, epochs: &mut u64) {
+        let next = || {
+            *epochs += 1;
+            Epoch(*epochs << 16)
+        };
+        self.core.restart(next, self.now);
+        assert_eq!(self.pump(), Pumped::Idle);
+        self.core.release();
+    }
+
+    fn take(&mut self, step: &Step, epochs: &mut u64) {
+        match *step {
+            Step::Submit { bytes, is_keyframe } => drop(self.submit(frame(bytes, is_keyframe))),
+            Step::Lose(count) => self.core.lose(count, GapReason::SourceLost),
+            Step::Repeat(count) => self.core.repeat(count, self.now),
+            Step::Offline => self.core.offline("test", self.now),
+            Step::Acknowledge => drop(self.acknowledge()),
+            Step::LoseRecord => drop(self.lose_record()),
+            Step::Full(is_full) => self.client.is_full.set(is_full),
+            Step::Wait(millis) => self.wait(millis),
+            Step::Move => {
+                *epochs += 1;
+                let partition = u32::try_from(*epochs % 12).unwrap();
+                self.core.move_to(Moved { epoch: Epoch(*epochs << 16), partition });
+            }
+            Step::Restart => {
+                while self.lose_record() {}
+                self.restart(epochs);
+            }
+        }
+        self.pump();
+        self.account();
+    }
+}
+
+/// What a reader of all partitions learns: frames delivered, and frames explained, by epoch.
+#[derive(Default)]
+struct Seen {
+    frames: BTreeMap<u64, BTreeSet<u64>>,
+    explained: BTreeMap<u64, BTreeSet<u64>>,
+    ends: BTreeMap<u64, Option<u64>>,
+}
+
+impl Seen {
+    fn read(log: &[Stored]) -> Self {
+        let mut seen = Self::default();
+        let mut assembler = ChunkAssembler::new(MAX_FRAME_BYTES);
+        for (offset, record) in log.iter().enumerate() {
+            if record.header.is_some() {
+                seen.explain(&record.header());
+            }
+            match record.opened() {
+                Opened::Frame(frame) => seen.frame(frame.header.id),
+                Opened::Chunk { header, header_bytes, part } => {
+                    let pushed = assembler.push(header, header_bytes, offset as u64, part);
+                    if let Assembled::Complete { record, .. } = pushed {
+                        seen.frame(record.header.id);
+                    }
+                }
+                Opened::Batch { items, .. } => {
+                    items.iter().for_each(|item| seen.frame(item.header.id))
+                }
+                Opened::Control(record) => seen.control(&record.header, &record.control),
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    fn frame(&mut self, id: lumenbus_frame::FrameId) {
+        assert!(self.frames.entry(id.epoch.0).or_default().insert(id.seq.0), "{id:?} twice");
+    }
+
+    fn explain(&mut self, header: &Header) {
+        for gap in &header.gaps {
+            let epoch = gap.epoch.unwrap_or(header.id.epoch).0;
+            self.explained.entry(epoch).or_default().extend(gap.first.0..=gap.last.unwrap().0);
+        }
+    }
+
+    fn control(&mut self, header: &Header, control: &Control) {
+        match control {
+            Control::Repeat(range) => {
+                self.explained
+                    .entry(header.id.epoch.0)
+                    .or_default()
+                    .extend(range.first.0..=range.last.0);
+            }
+            Control::End { last_seq } => {
+                self.ends.insert(header.id.epoch.0, last_seq.map(|seq| seq.0));
+            }
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn published_is_delivered_plus_explained(
+        steps in prop::collection::vec(step(), 0..120),
+        is_batching in any::<bool>(),
+    ) {
+        let wait = Duration::from_millis(5);
+        let batching = is_batching.then_some(BatchLimits { frames: 4, bytes: 8_000, wait });
+        let mut bench = bench(StreamLimits { batching, ..limits() });
+        let mut epochs = 1;
+        for step in &steps {
+            bench.take(step, &mut epochs);
+            prop_assert!(bench.core.queued_bytes() <= 3 * 100_000);
+            prop_assert!(bench.total.used_bytes() == bench.core.in_flight_bytes());
+        }
+        bench.client.is_full.set(false);
+        bench.finish();
+        prop_assert!(bench.core.is_finished(), "{:?}", bench.core);
+        prop_assert_eq!(bench.total.used_bytes(), 0);
+        bench.account();
+
+        let seen = Seen::read(&bench.log);
+        let (mut submitted, mut delivered) = (0, 0);
+        for (epoch, last) in &seen.ends {
+            let frames = seen.frames.get(epoch).cloned().unwrap_or_default();
+            let explained = seen.explained.get(epoch).cloned().unwrap_or_default();
+            for seq in 0..last.map_or(0, |last| last + 1) {
+                prop_assert!(frames.contains(&seq) || explained.contains(&seq), "{epoch} {seq} is unexplained");
+                prop_assert!(frames.contains(&seq) != explained.contains(&seq), "{epoch} {seq} is both");
+                submitted += 1;
+            }
+            delivered += frames.len() as u64;
+        }
+        // Epochs whose `end` was lost are the reader's `aborted`; the others add up exactly.
+        if seen.ends.len() as u64 == u64::from(bench.core.run_count) {
+            prop_assert_eq!(submitted, bench.core.submitted());
+            prop_assert_eq!(delivered, bench.core.counts.acknowledged_frames);
+        }
+    }
+
+    #[test]
+    fn the_log_is_in_order(steps in prop::collection::vec(step(), 0..120)) {
+        let mut bench = bench(limits());
+        let mut epochs = 1;
+        for step in &steps {
+            bench.take(step, &mut epochs);
+        }
+        bench.finish();
+        let mut last = BTreeMap::<u32, (u64, u64, u32)>::new();
+        for record in &bench.log {
+            let header = record.header();
+            let index = header.chunk.as_ref().map_or(0, |chunk| chunk.index);
+            let at = (header.id.epoch.0, header.id.seq.0, index);
+            if let Some(before) = last.insert(record.partition, at) {
+                prop_assert!(before <= at, "{before:?} before {at:?}");
+            }
+        }
+    }
+}
