@@ -11,7 +11,7 @@ const FUNCTION_ERROR: usize = 100;
 pub(super) fn check(file: &SourceFile) -> Vec<Problem> {
     let is_rust = file.path.extension().is_some_and(|extension| extension == "rs");
     let is_test = file.path.components().any(|part| part.as_os_str() == "tests")
-        || file.path.file_stem().is_some_and(|stem| stem == "tests");
+        || file.path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
     if !is_rust || is_test {
         return Vec::new();
     }
