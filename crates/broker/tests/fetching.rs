@@ -17,10 +17,7 @@ const FOR_EVER_MS: i32 = 60_000;
 fn a_waiting_fetch_is_woken_by_an_append() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder);
-    let (mut writer, mut reader) = (
-        Client::connect(broker.addr()),
-        Client::connect(broker.addr()),
-    );
+    let (mut writer, mut reader) = (Client::connect(broker.addr()), Client::connect(broker.addr()));
     writer.create_topic("t", 2, &[]);
     let mut slowest = Duration::ZERO;
     for round in 0..200 {
@@ -46,10 +43,7 @@ fn a_waiting_fetch_is_woken_by_an_append() {
 fn little_data_waits_for_more_and_not_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder);
-    let (mut writer, mut reader) = (
-        Client::connect(broker.addr()),
-        Client::connect(broker.addr()),
-    );
+    let (mut writer, mut reader) = (Client::connect(broker.addr()), Client::connect(broker.addr()));
     writer.create_topic("t", 1, &[]);
     let record = batch(&[&[7; 1000]]);
     let one = i32::try_from(record.len()).unwrap();
@@ -60,19 +54,12 @@ fn little_data_waits_for_more_and_not_for_ever() {
         writer.produce("t", 0, record.clone());
     }
     let found = only_partition(reader.receive::<FetchRequest>(sent, 12));
-    assert_eq!(
-        found.records.unwrap().len(),
-        5 * record.len(),
-        "all five, not fewer"
-    );
+    assert_eq!(found.records.unwrap().len(), 5 * record.len(), "all five, not fewer");
     let began = Instant::now();
     let request = request.with_min_bytes(50 * one).with_max_wait_ms(100);
     let found = only_partition(reader.call(&request, 12));
     assert_eq!(found.records.unwrap().len(), 5 * record.len());
-    assert!(
-        began.elapsed() >= Duration::from_millis(100),
-        "the wait was cut short"
-    );
+    assert!(began.elapsed() >= Duration::from_millis(100), "the wait was cut short");
     let empty = fetch_request(&[("t", 0, 5)]).with_max_wait_ms(20);
     let found = only_partition(reader.call(&empty, 12));
     assert_eq!(found.records.as_deref(), Some(&[][..]), "empty, not null");
@@ -82,10 +69,7 @@ fn little_data_waits_for_more_and_not_for_ever() {
 fn errors_and_deleted_topics_end_the_wait() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder);
-    let (mut writer, mut reader) = (
-        Client::connect(broker.addr()),
-        Client::connect(broker.addr()),
-    );
+    let (mut writer, mut reader) = (Client::connect(broker.addr()), Client::connect(broker.addr()));
     writer.create_topic("t", 1, &[]);
     let wanted = [("t", 0, 0), ("missing", 0, 0)];
     let answer = reader.call(&fetch_request(&wanted).with_max_wait_ms(FOR_EVER_MS), 12);
@@ -115,8 +99,7 @@ fn budgets_are_kept_but_the_first_batch_always_comes() {
         }
     }
     let request = |partition_max: usize, max: usize| {
-        let mut request =
-            fetch_request(&[("t", 0, 0), ("t", 1, 0)]).with_max_bytes(i32::try_from(max).unwrap());
+        let mut request = fetch_request(&[("t", 0, 0), ("t", 1, 0)]).with_max_bytes(i32::try_from(max).unwrap());
         for topic in &mut request.topics {
             topic.partitions[0].partition_max_bytes = i32::try_from(partition_max).unwrap();
         }
@@ -132,10 +115,7 @@ fn budgets_are_kept_but_the_first_batch_always_comes() {
         (1 << 20, 1 << 20, [5, 5]),
     ] {
         let answer = client.call(&request(partition_max, max), 12);
-        let found = answer
-            .responses
-            .iter()
-            .map(|t| t.partitions[0].records.as_ref().unwrap());
+        let found = answer.responses.iter().map(|t| t.partitions[0].records.as_ref().unwrap());
         let found: Vec<usize> = found.map(|records| records.len() / size).collect();
         assert_eq!(found, expected, "{partition_max} and {max} bytes");
     }
@@ -156,16 +136,11 @@ fn a_reader_gets_every_offset_once_whatever_its_budget() {
     for budget in [1, 5_000, 100_000, 10 << 20] {
         let mut next = 0;
         while next < end {
-            let partition = FetchPartition::default()
-                .with_fetch_offset(next)
-                .with_partition_max_bytes(budget);
+            let partition = FetchPartition::default().with_fetch_offset(next).with_partition_max_bytes(budget);
             let mut request = fetch_request(&[("t", 0, next)]);
             request.topics[0].partitions = vec![partition];
             let mut bytes = only_partition(client.call(&request, 11)).records.unwrap();
-            assert!(
-                !bytes.is_empty(),
-                "stuck at {next} of {end} with {budget} bytes"
-            );
+            assert!(!bytes.is_empty(), "stuck at {next} of {end} with {budget} bytes");
             let batches = kafka_protocol::records::RecordBatchDecoder::decode_all(&mut bytes);
             for record in batches.unwrap().iter().flat_map(|batch| &batch.records) {
                 if record.offset >= next {
@@ -185,16 +160,10 @@ fn sessions_are_neither_promised_nor_continued() {
     client.create_topic("t", 1, &[]);
     let wants_session = fetch_request(&[("t", 0, 0)]).with_session_epoch(0);
     let answer = client.call(&wants_session, 12);
-    assert_eq!(
-        (answer.error_code, answer.session_id, answer.responses.len()),
-        (0, 0, 1)
-    );
+    assert_eq!((answer.error_code, answer.session_id, answer.responses.len()), (0, 0, 1));
     let continues = fetch_request(&[]).with_session_id(5).with_session_epoch(1);
     let answer = client.call(&continues, 12);
-    assert_eq!(
-        answer.error_code,
-        ResponseError::FetchSessionIdNotFound.code()
-    );
+    assert_eq!(answer.error_code, ResponseError::FetchSessionIdNotFound.code());
 }
 
 #[test]

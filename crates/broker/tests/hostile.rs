@@ -32,9 +32,7 @@ fn bytes_that_are_no_requests_close_only_their_connection() {
         // A known API of an unknown version, an unknown API, a body that claims too much.
         vec![0, 0, 0, 10, 0, 3, 0, 99, 0, 0, 0, 1, 0, 0],
         vec![0, 0, 0, 10, 3, 232, 0, 0, 0, 0, 0, 1, 0, 0],
-        vec![
-            0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0x7f, 0xff, 0xff, 0xff,
-        ],
+        vec![0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0x7f, 0xff, 0xff, 0xff],
         // Produce 0 is advertised for librdkafka's sake, but not spoken.
         vec![0, 0, 0, 14, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
     ];
@@ -72,7 +70,7 @@ fn a_request_may_come_byte_by_byte() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder);
     let mut client = Client::connect(broker.addr());
-    for byte in frame(&MetadataRequest::default(), 9, 7).iter() {
+    for byte in &frame(&MetadataRequest::default(), 9, 7) {
         client.stream.write_all(&[*byte]).unwrap();
     }
     assert_eq!(client.receive::<MetadataRequest>(7, 9).brokers.len(), 1);
@@ -110,10 +108,7 @@ fn connections_beyond_the_limit_are_refused_until_others_close() {
     held.pop();
     let began = std::time::Instant::now();
     while Client::connect(broker.addr()).is_closed_at_once() {
-        assert!(
-            began.elapsed() < PATIENCE,
-            "the place of a closed connection stays taken"
-        );
+        assert!(began.elapsed() < PATIENCE, "the place of a closed connection stays taken");
     }
 }
 
@@ -177,10 +172,7 @@ async fn a_broker_runs_inside_an_async_program() {
     let broker = Broker::start(config(&folder)).await.unwrap();
     let address = broker.addr();
     let asked = tokio::task::spawn_blocking(move || {
-        Client::connect(address)
-            .call(&MetadataRequest::default(), 9)
-            .brokers
-            .len()
+        Client::connect(address).call(&MetadataRequest::default(), 9).brokers.len()
     });
     assert_eq!(asked.await.unwrap(), 1);
     broker.shutdown().await.unwrap();

@@ -28,11 +28,7 @@ pub(crate) struct Api {
 impl Api {
     /// Whether requests of `version` have compact lengths and tagged fields.
     pub(crate) fn flexible(&self, version: i16) -> Flexible {
-        if version >= self.flexible_since {
-            Flexible::Yes
-        } else {
-            Flexible::No
-        }
+        if version >= self.flexible_since { Flexible::Yes } else { Flexible::No }
     }
 
     /// Whether the response header of `version` ends in tagged fields. Never for ApiVersions: a
@@ -50,20 +46,8 @@ pub(crate) fn find(key: i16) -> Option<&'static Api> {
     APIS.iter().find(|api| api.key as i16 == key)
 }
 
-const fn api(
-    key: ApiKey,
-    versions: (i16, i16),
-    flexible_since: i16,
-    layout: &'static [Field],
-) -> Api {
-    Api {
-        key,
-        advertised_min: versions.0,
-        min: versions.0,
-        max: versions.1,
-        flexible_since,
-        layout,
-    }
+const fn api(key: ApiKey, versions: (i16, i16), flexible_since: i16, layout: &'static [Field]) -> Api {
+    Api { key, advertised_min: versions.0, min: versions.0, max: versions.1, flexible_since, layout }
 }
 
 /// Everything the broker speaks; ApiVersions answers from this table.
@@ -102,10 +86,7 @@ const PRODUCE: &[Field] = &[
     always(Kind::Str),
     always(I16),
     always(I32),
-    always(Kind::Array(&[
-        always(Kind::Str),
-        always(Kind::Array(&[always(I32), always(Kind::Bytes)])),
-    ])),
+    always(Kind::Array(&[always(Kind::Str), always(Kind::Array(&[always(I32), always(Kind::Bytes)]))])),
 ];
 
 const FETCH: &[Field] = &[
@@ -118,37 +99,19 @@ const FETCH: &[Field] = &[
     since(7, I32),
     always(Kind::Array(&[
         always(Kind::Str),
-        always(Kind::Array(&[
-            always(I32),
-            since(9, I32),
-            always(I64),
-            since(12, I32),
-            since(5, I64),
-            always(I32),
-        ])),
+        always(Kind::Array(&[always(I32), since(9, I32), always(I64), since(12, I32), since(5, I64), always(I32)])),
     ])),
-    since(
-        7,
-        Kind::Array(&[always(Kind::Str), always(Kind::FixedArray(4))]),
-    ),
+    since(7, Kind::Array(&[always(Kind::Str), always(Kind::FixedArray(4))])),
     since(11, Kind::Str),
 ];
 
 const LIST_OFFSETS: &[Field] = &[
     always(I32),
     since(2, I8),
-    always(Kind::Array(&[
-        always(Kind::Str),
-        always(Kind::Array(&[always(I32), since(4, I32), always(I64)])),
-    ])),
+    always(Kind::Array(&[always(Kind::Str), always(Kind::Array(&[always(I32), since(4, I32), always(I64)]))])),
 ];
 
-const METADATA: &[Field] = &[
-    always(Kind::Array(&[always(Kind::Str)])),
-    since(4, I8),
-    since(8, I8),
-    since(8, I8),
-];
+const METADATA: &[Field] = &[always(Kind::Array(&[always(Kind::Str)])), since(4, I8), since(8, I8), since(8, I8)];
 
 const OFFSET_COMMIT: &[Field] = &[
     always(Kind::Str),
@@ -157,29 +120,14 @@ const OFFSET_COMMIT: &[Field] = &[
     between(2, 4, I64),
     always(Kind::Array(&[
         always(Kind::Str),
-        always(Kind::Array(&[
-            always(I32),
-            always(I64),
-            since(6, I32),
-            always(Kind::Str),
-        ])),
+        always(Kind::Array(&[always(I32), always(I64), since(6, I32), always(Kind::Str)])),
     ])),
 ];
 
-const OFFSET_FETCH: &[Field] = &[
-    always(Kind::Str),
-    always(Kind::Array(&[
-        always(Kind::Str),
-        always(Kind::FixedArray(4)),
-    ])),
-    since(7, I8),
-];
+const OFFSET_FETCH: &[Field] =
+    &[always(Kind::Str), always(Kind::Array(&[always(Kind::Str), always(Kind::FixedArray(4))])), since(7, I8)];
 
-const FIND_COORDINATOR: &[Field] = &[
-    between(0, 3, Kind::Str),
-    since(1, I8),
-    since(4, Kind::StrArray),
-];
+const FIND_COORDINATOR: &[Field] = &[between(0, 3, Kind::Str), since(1, I8), since(4, Kind::StrArray)];
 
 const JOIN_GROUP: &[Field] = &[
     always(Kind::Str),
@@ -221,20 +169,10 @@ const INIT_PRODUCER_ID: &[Field] = &[always(Kind::Str), always(I32), since(3, I6
 
 const LEADER_EPOCH: &[Field] = &[
     since(3, I32),
-    always(Kind::Array(&[
-        always(Kind::Str),
-        always(Kind::Array(&[always(I32), always(I32), always(I32)])),
-    ])),
+    always(Kind::Array(&[always(Kind::Str), always(Kind::Array(&[always(I32), always(I32), always(I32)]))])),
 ];
 
-const DESCRIBE_CONFIGS: &[Field] = &[
-    always(Kind::Array(&[
-        always(I8),
-        always(Kind::Str),
-        always(Kind::StrArray),
-    ])),
-    always(I8),
-    since(3, I8),
-];
+const DESCRIBE_CONFIGS: &[Field] =
+    &[always(Kind::Array(&[always(I8), always(Kind::Str), always(Kind::StrArray)])), always(I8), since(3, I8)];
 
 const DESCRIBE_CLUSTER: &[Field] = &[always(I8), since(1, I8)];

@@ -21,28 +21,15 @@ pub(crate) enum BadRequest {
     #[error("API {key} is not spoken here")]
     UnknownApi { key: i16 },
     #[error("{api:?} version {version} is not spoken here ({min} to {max} are)")]
-    UnsupportedVersion {
-        api: ApiKey,
-        version: i16,
-        min: i16,
-        max: i16,
-    },
+    UnsupportedVersion { api: ApiKey, version: i16, min: i16, max: i16 },
     #[error("the request is misshapen: {0}")]
     Misshapen(Misshapen),
     #[error("the request's header is misshapen")]
     Header,
     #[error("{api:?} version {version} cannot be decoded: {reason}")]
-    Undecodable {
-        api: ApiKey,
-        version: i16,
-        reason: String,
-    },
+    Undecodable { api: ApiKey, version: i16, reason: String },
     #[error("the answer to {api:?} version {version} cannot be encoded: {reason}")]
-    Unencodable {
-        api: ApiKey,
-        version: i16,
-        reason: String,
-    },
+    Unencodable { api: ApiKey, version: i16, reason: String },
     #[error("a produce request without acknowledgement failed")]
     UnacknowledgedFailure,
 }
@@ -75,12 +62,7 @@ pub(crate) fn parse(mut bytes: Bytes) -> Result<Parsed, BadRequest> {
         if api.key == ApiKey::ApiVersions {
             return Ok(Parsed::FutureApiVersions(correlation_id));
         }
-        return Err(BadRequest::UnsupportedVersion {
-            api: api.key,
-            version,
-            min: api.min,
-            max: api.max,
-        });
+        return Err(BadRequest::UnsupportedVersion { api: api.key, version, min: api.min, max: api.max });
     }
     let client_id = client_id(&mut bytes)?;
     let flexible = api.flexible(version);
@@ -89,12 +71,7 @@ pub(crate) fn parse(mut bytes: Bytes) -> Result<Parsed, BadRequest> {
         bytes.advance(tags);
     }
     shape::check(&bytes, api.layout, version, flexible).map_err(BadRequest::Misshapen)?;
-    let header = Header {
-        api,
-        version,
-        correlation_id,
-        client_id,
-    };
+    let header = Header { api, version, correlation_id, client_id };
     Ok(Parsed::Request(header, bytes))
 }
 
@@ -112,11 +89,7 @@ fn client_id(bytes: &mut Bytes) -> Result<Option<String>, BadRequest> {
 }
 
 /// Answers one request; `None` when the client wants no answer.
-pub(crate) async fn answer(
-    server: &Server,
-    peer: &Peer,
-    bytes: Bytes,
-) -> Result<Option<Reply>, BadRequest> {
+pub(crate) async fn answer(server: &Server, peer: &Peer, bytes: Bytes) -> Result<Option<Reply>, BadRequest> {
     match parse(bytes)? {
         Parsed::FutureApiVersions(correlation_id) => {
             let mut buffer = BytesMut::zeroed(LENGTH_BYTES);
@@ -127,20 +100,13 @@ pub(crate) async fn answer(
         Parsed::Request(header, body) => match header.api.key {
             ApiKey::Produce => produced(server, peer, &header, body),
             ApiKey::Fetch => fetched(server, peer, &header, body).await.map(Some),
-            ApiKey::JoinGroup | ApiKey::SyncGroup => {
-                grouped(server, peer, header, body).await.map(Some)
-            }
+            ApiKey::JoinGroup | ApiKey::SyncGroup => grouped(server, peer, header, body).await.map(Some),
             _ => at_once(server, peer, &header, body).map(Some),
         },
     }
 }
 
-fn produced(
-    server: &Server,
-    peer: &Peer,
-    header: &Header,
-    body: Bytes,
-) -> Result<Option<Reply>, BadRequest> {
+fn produced(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result<Option<Reply>, BadRequest> {
     match produce::produce(server, peer, header.decode(body)?) {
         Produced::Answer(response) => header.reply(&response).map(Some),
         Produced::Silence => Ok(None),
@@ -148,23 +114,13 @@ fn produced(
     }
 }
 
-async fn fetched(
-    server: &Server,
-    peer: &Peer,
-    header: &Header,
-    body: Bytes,
-) -> Result<Reply, BadRequest> {
+async fn fetched(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result<Reply, BadRequest> {
     let response = fetch::fetch(server, peer, header.decode(body)?).await;
     let (head, slices) = response.encode(header.version, header.response_head());
     Ok(Reply::framed(head, slices))
 }
 
-async fn grouped(
-    server: &Server,
-    peer: &Peer,
-    mut header: Header,
-    body: Bytes,
-) -> Result<Reply, BadRequest> {
+async fn grouped(server: &Server, peer: &Peer, mut header: Header, body: Bytes) -> Result<Reply, BadRequest> {
     if header.api.key == ApiKey::SyncGroup {
         let response = group::sync(server, peer, header.decode(body)?).await;
         return header.reply(&response);
@@ -175,68 +131,30 @@ async fn grouped(
 }
 
 /// The APIs that never wait.
-fn at_once(
-    server: &Server,
-    peer: &Peer,
-    header: &Header,
-    body: Bytes,
-) -> Result<Reply, BadRequest> {
+fn at_once(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result<Reply, BadRequest> {
     let version = header.version;
     match header.api.key {
         ApiKey::ApiVersions => header.reply(&cluster::api_versions()),
-        ApiKey::Metadata => header.reply(&topics::metadata(
-            server,
-            peer,
-            header.decode(body)?,
-            version,
-        )),
-        ApiKey::ListOffsets => header.reply(&list_offsets::list_offsets(
-            server,
-            peer,
-            header.decode(body)?,
-            version,
-        )),
+        ApiKey::Metadata => header.reply(&topics::metadata(server, peer, header.decode(body)?, version)),
+        ApiKey::ListOffsets => header.reply(&list_offsets::list_offsets(server, peer, header.decode(body)?, version)),
         ApiKey::OffsetForLeaderEpoch => {
             let request = header.decode(body)?;
-            header.reply(&list_offsets::offset_for_leader_epoch(
-                server, peer, request,
-            ))
+            header.reply(&list_offsets::offset_for_leader_epoch(server, peer, request))
         }
-        ApiKey::CreateTopics => {
-            header.reply(&topics::create_topics(server, peer, header.decode(body)?))
+        ApiKey::CreateTopics => header.reply(&topics::create_topics(server, peer, &header.decode(body)?)),
+        ApiKey::DeleteTopics => header.reply(&topics::delete_topics(server, peer, header.decode(body)?, version)),
+        ApiKey::DescribeConfigs => {
+            header.reply(&configs::describe_configs(server, peer, header.decode(body)?, version))
         }
-        ApiKey::DeleteTopics => header.reply(&topics::delete_topics(
-            server,
-            peer,
-            header.decode(body)?,
-            version,
-        )),
-        ApiKey::DescribeConfigs => header.reply(&configs::describe_configs(
-            server,
-            peer,
-            header.decode(body)?,
-            version,
-        )),
-        ApiKey::DescribeCluster => {
-            header.reply(&cluster::describe_cluster(server, &header.decode(body)?))
+        ApiKey::DescribeCluster => header.reply(&cluster::describe_cluster(server, &header.decode(body)?)),
+        ApiKey::FindCoordinator => {
+            header.reply(&cluster::find_coordinator(server, peer, header.decode(body)?, version))
         }
-        ApiKey::FindCoordinator => header.reply(&cluster::find_coordinator(
-            server,
-            peer,
-            header.decode(body)?,
-            version,
-        )),
-        ApiKey::InitProducerId => header.reply(&cluster::init_producer_id(
-            server,
-            peer,
-            &header.decode(body)?,
-        )),
+        ApiKey::InitProducerId => header.reply(&cluster::init_producer_id(server, peer, &header.decode(body)?)),
         ApiKey::Heartbeat => header.reply(&group::heartbeat(server, peer, &header.decode(body)?)),
         ApiKey::LeaveGroup => header.reply(&group::leave(server, peer, &header.decode(body)?)),
         ApiKey::OffsetCommit => header.reply(&offsets::commit(server, peer, header.decode(body)?)),
-        ApiKey::OffsetFetch => {
-            header.reply(&offsets::fetch(server, peer, header.decode(body)?, version))
-        }
+        ApiKey::OffsetFetch => header.reply(&offsets::fetch(server, peer, header.decode(body)?, version)),
         key => Err(BadRequest::UnknownApi { key: key as i16 }),
     }
 }
@@ -265,18 +183,12 @@ impl Header {
     }
 }
 
-fn encode<T: Encodable>(
-    api: ApiKey,
-    version: i16,
-    mut head: BytesMut,
-    body: &T,
-) -> Result<Reply, BadRequest> {
-    body.encode(&mut head, version)
-        .map_err(|error| BadRequest::Unencodable {
-            api,
-            version,
-            reason: error.to_string(),
-        })?;
+fn encode<T: Encodable>(api: ApiKey, version: i16, mut head: BytesMut, body: &T) -> Result<Reply, BadRequest> {
+    body.encode(&mut head, version).map_err(|error| BadRequest::Unencodable {
+        api,
+        version,
+        reason: error.to_string(),
+    })?;
     Ok(Reply::framed(head, []))
 }
 
@@ -302,9 +214,7 @@ pub(crate) fn decode_only(bytes: Bytes) -> Result<(), BadRequest> {
         ApiKey::CreateTopics => header.decode::<m::CreateTopicsRequest>(body).map(drop),
         ApiKey::DeleteTopics => header.decode::<m::DeleteTopicsRequest>(body).map(drop),
         ApiKey::InitProducerId => header.decode::<m::InitProducerIdRequest>(body).map(drop),
-        ApiKey::OffsetForLeaderEpoch => header
-            .decode::<m::OffsetForLeaderEpochRequest>(body)
-            .map(drop),
+        ApiKey::OffsetForLeaderEpoch => header.decode::<m::OffsetForLeaderEpochRequest>(body).map(drop),
         ApiKey::DescribeConfigs => header.decode::<m::DescribeConfigsRequest>(body).map(drop),
         ApiKey::DescribeCluster => header.decode::<m::DescribeClusterRequest>(body).map(drop),
         key => Err(BadRequest::UnknownApi { key: key as i16 }),

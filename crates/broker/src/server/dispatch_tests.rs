@@ -15,9 +15,7 @@ fn header(api: &Api, version: i16) -> Vec<u8> {
         .with_correlation_id(77)
         .with_client_id(Some(StrBytes::from_static_str("tester")));
     let mut bytes = BytesMut::new();
-    header
-        .encode(&mut bytes, api.key.request_header_version(version))
-        .unwrap();
+    header.encode(&mut bytes, api.key.request_header_version(version)).unwrap();
     bytes.to_vec()
 }
 
@@ -63,9 +61,7 @@ fn body(layout: &[shape::Field], version: i16, flexible: Flexible, out: &mut Vec
 }
 
 fn every_version() -> impl Iterator<Item = (&'static Api, i16)> {
-    api::APIS
-        .iter()
-        .flat_map(|api| (api.min..=api.max).map(move |version| (api, version)))
+    api::APIS.iter().flat_map(|api| (api.min..=api.max).map(move |version| (api, version)))
 }
 
 /// The layouts are the generated decoders' own: both take exactly the same bytes.
@@ -79,11 +75,7 @@ fn layouts_agree_with_the_generated_decoders() {
         assert_eq!(checked, Ok(()), "{name}");
         let mut whole = Bytes::from(bytes.clone());
         RequestKind::decode(api.key, &mut whole, version).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert!(
-            whole.is_empty(),
-            "{name}: the decoder left {} bytes",
-            whole.len()
-        );
+        assert!(whole.is_empty(), "{name}: the decoder left {} bytes", whole.len());
         for cut in 0..bytes.len() {
             let short = &bytes[..cut];
             let checked = shape::check(short, api.layout, version, api.flexible(version));
@@ -113,11 +105,7 @@ fn hostile_array_lengths_are_refused_before_decoding() {
     for (api, version) in every_version().filter(has_body) {
         let mut bytes = header(api, version);
         bytes.extend([0x7f; 64]);
-        assert!(
-            decode_only(Bytes::from(bytes)).is_err(),
-            "{:?} {version}",
-            api.key
-        );
+        assert!(decode_only(Bytes::from(bytes)).is_err(), "{:?} {version}", api.key);
     }
     let metadata = api::find(ApiKey::Metadata as i16).unwrap();
     let mut bytes = header(metadata, 1);
@@ -125,10 +113,7 @@ fn hostile_array_lengths_are_refused_before_decoding() {
     bytes.extend(i32::try_from(many).unwrap().to_be_bytes());
     bytes.resize(bytes.len() + 2 * many, 0);
     let refused = decode_only(Bytes::from(bytes));
-    assert!(matches!(
-        refused,
-        Err(BadRequest::Misshapen(Misshapen::TooManyElements))
-    ));
+    assert!(matches!(refused, Err(BadRequest::Misshapen(Misshapen::TooManyElements))));
 }
 
 proptest! {

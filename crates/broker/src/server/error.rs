@@ -11,9 +11,7 @@ use crate::log::LogError;
 #[non_exhaustive]
 pub enum BrokerError {
     /// The address cannot be listened on.
-    #[error(
-        "cannot listen on {address}: {source}; stop what uses it or choose another address with --listen"
-    )]
+    #[error("cannot listen on {address}: {source}; stop what uses it or choose another address with --listen")]
     Listen {
         /// The address.
         address: SocketAddr,

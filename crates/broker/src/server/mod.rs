@@ -54,10 +54,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Opens what lies in the data directory.
-    pub(crate) fn open(
-        config: BrokerConfig,
-        advertised: (String, u16),
-    ) -> Result<Self, BrokerError> {
+    pub(crate) fn open(config: BrokerConfig, advertised: (String, u16)) -> Result<Self, BrokerError> {
         let (store, recovery) = LogStore::open(config.store.clone(), now_ms())?;
         if recovery.clean {
             tracing::info!(partitions = recovery.partitions, elapsed = ?recovery.elapsed, "logs opened");
@@ -82,9 +79,7 @@ impl Server {
     }
 
     pub(crate) fn allows(&self, peer: &Peer, operation: Operation, resource: Resource<'_>) -> bool {
-        self.config
-            .authorizer
-            .allows(&peer.principal, operation, resource)
+        self.config.authorizer.allows(&peer.principal, operation, resource)
     }
 
     pub(crate) fn node_id(&self) -> BrokerId {
@@ -119,9 +114,7 @@ impl Server {
 }
 
 fn since_epoch() -> std::time::Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn now_ms() -> i64 {

@@ -33,10 +33,7 @@ impl ProducerIds {
             Err(source) => return Err(BrokerError::ProducerIds { path, source }),
         };
         match next {
-            Some(next) => Ok(Self {
-                path,
-                block: Mutex::new(Block { next, end: next }),
-            }),
+            Some(next) => Ok(Self { path, block: Mutex::new(Block { next, end: next }) }),
             None => Err(BrokerError::ProducerIds {
                 path,
                 source: io::Error::new(io::ErrorKind::InvalidData, "it does not hold a number"),
@@ -49,11 +46,7 @@ impl ProducerIds {
         let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
         if block.next == block.end {
             let end = block.next + BLOCK;
-            self.persist(end)
-                .map_err(|source| BrokerError::ProducerIds {
-                    path: self.path.clone(),
-                    source,
-                })?;
+            self.persist(end).map_err(|source| BrokerError::ProducerIds { path: self.path.clone(), source })?;
             block.end = end;
         }
         block.next += 1;

@@ -49,32 +49,17 @@ impl Broker {
         let (ended, has_ended) = watch::channel(false);
         let serving = runtime.spawn(serve(Arc::clone(&server), listener, ended));
         tracing::info!(%address, data = %server.config.store.data_dir.display(), "broker listens");
-        Ok(RunningBroker {
-            address,
-            server,
-            has_ended,
-            serving: Some(serving),
-            runtime: Some(runtime),
-        })
+        Ok(RunningBroker { address, server, has_ended, serving: Some(serving), runtime: Some(runtime) })
     }
 }
 
 fn runtime(config: &BrokerConfig) -> io::Result<Runtime> {
     let processors = available_parallelism().map_or(1, usize::from);
-    let threads = config
-        .worker_threads
-        .unwrap_or(processors.min(MAX_DEFAULT_THREADS));
-    Builder::new_multi_thread()
-        .worker_threads(threads.max(1))
-        .thread_name("broker")
-        .enable_all()
-        .build()
+    let threads = config.worker_threads.unwrap_or(processors.min(MAX_DEFAULT_THREADS));
+    Builder::new_multi_thread().worker_threads(threads.max(1)).thread_name("broker").enable_all().build()
 }
 
-fn listen(
-    runtime: &Runtime,
-    address: SocketAddr,
-) -> Result<(TcpListener, SocketAddr), BrokerError> {
+fn listen(runtime: &Runtime, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BrokerError> {
     let _context = runtime.enter();
     let bound = || -> io::Result<(TcpListener, SocketAddr)> {
         let listener = StdListener::bind(address)?;
@@ -93,9 +78,7 @@ fn advertised(config: &BrokerConfig, address: SocketAddr) -> (String, u16) {
         return (host.clone(), port);
     }
     if address.ip().is_unspecified() {
-        tracing::warn!(
-            "listening on all addresses but clients are told 127.0.0.1; set the advertised address"
-        );
+        tracing::warn!("listening on all addresses but clients are told 127.0.0.1; set the advertised address");
         return (Ipv4Addr::LOCALHOST.to_string(), address.port());
     }
     (address.ip().to_string(), address.port())
@@ -183,11 +166,7 @@ impl Drop for RunningBroker {
     }
 }
 
-async fn serve(
-    server: Arc<Server>,
-    listener: TcpListener,
-    ended: watch::Sender<bool>,
-) -> Result<(), BrokerError> {
+async fn serve(server: Arc<Server>, listener: TcpListener, ended: watch::Sender<bool>) -> Result<(), BrokerError> {
     let timer = {
         let server = Arc::clone(&server);
         tokio::spawn(async move { server.groups.run().await })
@@ -241,10 +220,7 @@ async fn converse(server: Arc<Server>, stream: TcpStream, address: SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
     }
-    let peer = Peer {
-        address,
-        principal: Principal::Anonymous,
-    };
+    let peer = Peer { address, principal: Principal::Anonymous };
     let (reader, writer) = stream.into_split();
     let ended = connection::serve(server, peer, reader, writer).await;
     if ended.is_suspicious() {
@@ -287,11 +263,7 @@ fn house_round(server: &Server, round: u64) {
         tracing::error!(error, "housekeeping");
     }
     if report.expired_segments + report.space_segments > 0 {
-        tracing::info!(
-            expired = report.expired_segments,
-            for_space = report.space_segments,
-            "segments deleted"
-        );
+        tracing::info!(expired = report.expired_segments, for_space = report.space_segments, "segments deleted");
     }
     if round % EXPIRY_ROUNDS == EXPIRY_ROUNDS - 1 {
         expire_offsets(server, now_ms);

@@ -53,11 +53,7 @@ pub(crate) const fn since(version: i16, kind: Kind) -> Field {
 
 /// A field of the versions `first..=last`.
 pub(crate) const fn between(first: i16, last: i16, kind: Kind) -> Field {
-    Field {
-        since: first,
-        until: last,
-        kind,
-    }
+    Field { since: first, until: last, kind }
 }
 
 /// Why a body was turned away.
@@ -77,10 +73,7 @@ impl fmt::Display for Misshapen {
             Self::Truncated => f.write_str("a length points behind the end of the request"),
             Self::NegativeLength => f.write_str("a length is below -1"),
             Self::TooManyElements => {
-                write!(
-                    f,
-                    "more than {MAX_REQUEST_ELEMENTS} elements in one request"
-                )
+                write!(f, "more than {MAX_REQUEST_ELEMENTS} elements in one request")
             }
         }
     }
@@ -88,29 +81,14 @@ impl fmt::Display for Misshapen {
 
 /// Walks over `body` laid out as `fields` in `version`; flexible versions have compact lengths and
 /// tagged fields.
-pub(crate) fn check(
-    body: &[u8],
-    fields: &[Field],
-    version: i16,
-    flexible: Flexible,
-) -> Result<(), Misshapen> {
-    let mut walker = Walker {
-        rest: body,
-        elements_left: MAX_REQUEST_ELEMENTS,
-        version,
-        flexible,
-    };
+pub(crate) fn check(body: &[u8], fields: &[Field], version: i16, flexible: Flexible) -> Result<(), Misshapen> {
+    let mut walker = Walker { rest: body, elements_left: MAX_REQUEST_ELEMENTS, version, flexible };
     walker.structure(fields)
 }
 
 /// Skips the tagged fields of a flexible request header; returns how many bytes they take.
 pub(crate) fn tagged_fields_len(bytes: &[u8]) -> Result<usize, Misshapen> {
-    let mut walker = Walker {
-        rest: bytes,
-        elements_left: MAX_REQUEST_ELEMENTS,
-        version: 0,
-        flexible: Flexible::Yes,
-    };
+    let mut walker = Walker { rest: bytes, elements_left: MAX_REQUEST_ELEMENTS, version: 0, flexible: Flexible::Yes };
     walker.tagged_fields()?;
     Ok(bytes.len() - walker.rest.len())
 }
@@ -180,10 +158,7 @@ impl Walker<'_> {
     }
 
     fn charge(&mut self, elements: usize) -> Result<(), Misshapen> {
-        self.elements_left = self
-            .elements_left
-            .checked_sub(elements)
-            .ok_or(Misshapen::TooManyElements)?;
+        self.elements_left = self.elements_left.checked_sub(elements).ok_or(Misshapen::TooManyElements)?;
         Ok(())
     }
 
@@ -250,27 +225,15 @@ fn nullable(length: i32) -> Result<usize, Misshapen> {
 mod tests {
     use super::*;
 
-    const NAMES: &[Field] = &[always(Kind::Array(&[
-        always(Kind::Str),
-        since(1, Kind::FixedArray(4)),
-    ]))];
+    const NAMES: &[Field] = &[always(Kind::Array(&[always(Kind::Str), since(1, Kind::FixedArray(4))]))];
 
     #[test]
     fn a_claimed_length_must_be_there() {
         let hostile = i32::MAX.to_be_bytes();
-        assert_eq!(
-            check(&hostile, NAMES, 0, Flexible::No),
-            Err(Misshapen::TooManyElements)
-        );
+        assert_eq!(check(&hostile, NAMES, 0, Flexible::No), Err(Misshapen::TooManyElements));
         let two_claimed_one_there = [0, 0, 0, 2, 0, 1, b'a'];
-        assert_eq!(
-            check(&two_claimed_one_there, NAMES, 0, Flexible::No),
-            Err(Misshapen::Truncated)
-        );
-        assert_eq!(
-            check(&[0xff, 0xff, 0xff, 0xfe], NAMES, 0, Flexible::No),
-            Err(Misshapen::NegativeLength)
-        );
+        assert_eq!(check(&two_claimed_one_there, NAMES, 0, Flexible::No), Err(Misshapen::Truncated));
+        assert_eq!(check(&[0xff, 0xff, 0xff, 0xfe], NAMES, 0, Flexible::No), Err(Misshapen::NegativeLength));
         assert_eq!(check(&[0xff; 4], NAMES, 0, Flexible::No), Ok(()));
     }
 
@@ -278,22 +241,13 @@ mod tests {
     fn fields_outside_their_versions_take_no_bytes() {
         let one_name = [0, 0, 0, 1, 0, 1, b'a'];
         assert_eq!(check(&one_name, NAMES, 0, Flexible::No), Ok(()));
-        assert_eq!(
-            check(&one_name, NAMES, 1, Flexible::No),
-            Err(Misshapen::Truncated)
-        );
+        assert_eq!(check(&one_name, NAMES, 1, Flexible::No), Err(Misshapen::Truncated));
     }
 
     #[test]
     fn tagged_fields_are_counted_and_skipped() {
         assert_eq!(tagged_fields_len(&[1, 7, 2, 0xaa, 0xbb, 9]), Ok(5));
-        assert_eq!(
-            tagged_fields_len(&[1, 7, 3, 0xaa]),
-            Err(Misshapen::Truncated)
-        );
-        assert_eq!(
-            tagged_fields_len(&[0xff, 0xff, 0xff, 0xff, 0x0f]),
-            Err(Misshapen::TooManyElements)
-        );
+        assert_eq!(tagged_fields_len(&[1, 7, 3, 0xaa]), Err(Misshapen::Truncated));
+        assert_eq!(tagged_fields_len(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Misshapen::TooManyElements));
     }
 }

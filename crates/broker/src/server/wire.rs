@@ -65,16 +65,12 @@ pub(crate) struct Frame {
 
 /// The budget that requests above [`LARGE_REQUEST_BYTES`] share.
 pub(crate) fn request_budget(limits: &Limits) -> Arc<Semaphore> {
-    let bytes = limits
-        .large_request_budget_bytes
-        .max(limits.max_request_bytes);
+    let bytes = limits.large_request_budget_bytes.max(limits.max_request_bytes);
     Arc::new(Semaphore::new(budget_units(bytes)))
 }
 
 fn budget_units(bytes: usize) -> usize {
-    bytes
-        .div_ceil(BUDGET_UNIT_BYTES)
-        .min(Semaphore::MAX_PERMITS)
+    bytes.div_ceil(BUDGET_UNIT_BYTES).min(Semaphore::MAX_PERMITS)
 }
 
 /// Cuts requests out of a byte stream. Every method is cancel safe.
@@ -89,13 +85,7 @@ pub(crate) struct FrameReader<R> {
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(stream: R, limits: Arc<Limits>, budget: Arc<Semaphore>) -> Self {
-        Self {
-            stream,
-            buffer: BytesMut::new(),
-            limits,
-            budget,
-            held: None,
-        }
+        Self { stream, buffer: BytesMut::new(), limits, budget, held: None }
     }
 
     /// The next request, in the order they were sent.
@@ -149,10 +139,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     fn cut(&mut self, length: usize) -> Frame {
         let mut bytes = self.buffer.split_to(length).freeze();
         bytes.advance(LENGTH_BYTES);
-        Frame {
-            bytes,
-            _budget: self.held.take(),
-        }
+        Frame { bytes, _budget: self.held.take() }
     }
 
     /// Waits until a large request fits into what all large requests together may hold.
@@ -178,11 +165,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn read_some(&mut self) -> Result<(), WireError> {
-        let patience = if self.buffer.is_empty() {
-            self.limits.idle_timeout
-        } else {
-            self.limits.stall_timeout
-        };
+        let patience = if self.buffer.is_empty() { self.limits.idle_timeout } else { self.limits.stall_timeout };
         let kept = patience.min(BUFFER_KEPT);
         let read = match timeout(kept, self.stream.read_buf(&mut self.buffer)).await {
             Ok(read) => read?,
@@ -194,11 +177,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(())
     }
 
-    async fn read_patiently(
-        &mut self,
-        patience: Duration,
-        remaining: Duration,
-    ) -> Result<usize, WireError> {
+    async fn read_patiently(&mut self, patience: Duration, remaining: Duration) -> Result<usize, WireError> {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::with_capacity(SMALL_READ_BYTES);
         }
@@ -229,11 +208,6 @@ impl Reply {
         Self { slices }
     }
 
-    /// Size on the wire.
-    pub(crate) fn len(&self) -> usize {
-        self.slices.iter().map(Bytes::len).sum()
-    }
-
     fn advance(&mut self, mut written: usize) {
         while let Some(front) = self.slices.front_mut() {
             if written < front.len() {
@@ -260,9 +234,7 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(
                 *slot = IoSlice::new(bytes);
                 used += 1;
             }
-            timeout(stall, stream.write_vectored(&slices[..used]))
-                .await
-                .map_err(|_| WireError::Stalled(stall))??
+            timeout(stall, stream.write_vectored(&slices[..used])).await.map_err(|_| WireError::Stalled(stall))??
         };
         if written == 0 {
             return Err(WireError::Closed);
@@ -326,10 +298,7 @@ mod tests {
         ] {
             let mut sent = length.to_be_bytes().to_vec();
             sent.extend(i16::to_be_bytes(key));
-            let error = reader(&sent[..], Limits::default())
-                .next()
-                .await
-                .unwrap_err();
+            let error = reader(&sent[..], Limits::default()).next().await.unwrap_err();
             match error {
                 WireError::TooLarge { .. } => assert!(large),
                 WireError::TooShort { .. } => assert!(!large),
@@ -357,20 +326,15 @@ mod tests {
         let (mut ours, mut theirs) = tokio::io::duplex(50);
         let parts: Vec<Bytes> = (0..200_u8).map(|n| Bytes::from(vec![n; 17])).collect();
         let reply = Reply::framed(BytesMut::from(&[0; 4][..]), parts.clone());
-        let total = reply.len();
+        let total = 4 + 200 * 17;
         let writer = tokio::spawn(async move {
-            write(&mut ours, reply, Duration::from_secs(5))
-                .await
-                .unwrap();
+            write(&mut ours, reply, Duration::from_secs(5)).await.unwrap();
         });
         let mut received = Vec::new();
         theirs.read_to_end(&mut received).await.unwrap();
         writer.await.unwrap();
         assert_eq!(received.len(), total);
-        assert_eq!(
-            received[..4],
-            i32::try_from(total - 4).unwrap().to_be_bytes()
-        );
+        assert_eq!(received[..4], i32::try_from(total - 4).unwrap().to_be_bytes());
         assert_eq!(received[4..], parts.concat());
     }
 }

@@ -2,8 +2,10 @@
 
 #![allow(
     dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
     clippy::allow_attributes,
-    reason = "every test file uses another part of this"
+    reason = "part of every test; each uses another part of it"
 )]
 
 use std::io::{Read, Write};
@@ -17,8 +19,8 @@ use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, FetchRequest, FetchResponse, GroupId, ProduceRequest,
-    RequestHeader, ResponseHeader, TopicName,
+    ApiKey, CreateTopicsRequest, FetchRequest, FetchResponse, GroupId, ProduceRequest, RequestHeader, ResponseHeader,
+    TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
@@ -63,10 +65,7 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self {
-            stream,
-            correlation_id: 0,
-        }
+        Self { stream, correlation_id: 0 }
     }
 
     /// Sends a request and gives back its correlation id.
@@ -79,28 +78,31 @@ impl Client {
 
     /// The next response, whatever it answers: correlation id and the rest.
     pub fn receive_any(&mut self) -> (i32, Bytes) {
+        self.try_receive_any().unwrap()
+    }
+
+    fn try_receive_any(&mut self) -> std::io::Result<(i32, Bytes)> {
         let mut length = [0; 4];
-        self.stream.read_exact(&mut length).unwrap();
+        self.stream.read_exact(&mut length)?;
         let mut body = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
-        self.stream.read_exact(&mut body).unwrap();
+        self.stream.read_exact(&mut body)?;
         let mut body = Bytes::from(body);
         let correlation_id = i32::from_be_bytes(body.split_to(4)[..].try_into().unwrap());
-        (correlation_id, body)
+        Ok((correlation_id, body))
     }
 
     pub fn receive<R: Request>(&mut self, correlation_id: i32, version: i16) -> R::Response {
-        let (got, body) = self.receive_any();
-        assert_eq!(
-            got, correlation_id,
-            "responses come in the order of their requests"
-        );
-        let mut whole = BytesMut::from(&got.to_be_bytes()[..]);
-        whole.extend_from_slice(&body);
-        let mut whole = whole.freeze();
-        ResponseHeader::decode(&mut whole, R::Response::header_version(version)).unwrap();
-        let response = R::Response::decode(&mut whole, version).unwrap();
-        assert!(whole.is_empty(), "{} bytes too many", whole.len());
-        response
+        let received = self.receive_any();
+        decode::<R>(received, correlation_id, version)
+    }
+
+    /// [`Client::call`] for a broker that may die meanwhile.
+    pub fn try_call<R: Request>(&mut self, request: &R, version: i16) -> std::io::Result<R::Response> {
+        self.correlation_id += 1;
+        let correlation_id = self.correlation_id;
+        self.stream.write_all(&frame(request, version, correlation_id))?;
+        let received = self.try_receive_any()?;
+        Ok(decode::<R>(received, correlation_id, version))
     }
 
     pub fn call<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
@@ -152,15 +154,25 @@ impl Client {
     }
 }
 
+fn decode<R: Request>(received: (i32, Bytes), correlation_id: i32, version: i16) -> R::Response {
+    let (got, body) = received;
+    assert_eq!(got, correlation_id, "responses come in the order of their requests");
+    let mut whole = BytesMut::from(&got.to_be_bytes()[..]);
+    whole.extend_from_slice(&body);
+    let mut whole = whole.freeze();
+    ResponseHeader::decode(&mut whole, R::Response::header_version(version)).unwrap();
+    let response = R::Response::decode(&mut whole, version).unwrap();
+    assert!(whole.is_empty(), "{} bytes too many", whole.len());
+    response
+}
+
 pub fn frame<R: Request>(request: &R, version: i16, correlation_id: i32) -> Bytes {
     let header = RequestHeader::default()
         .with_request_api_key(R::KEY)
         .with_request_api_version(version)
         .with_correlation_id(correlation_id)
         .with_client_id(Some(text("tester")));
-    let header_version = ApiKey::try_from(R::KEY)
-        .unwrap()
-        .request_header_version(version);
+    let header_version = ApiKey::try_from(R::KEY).unwrap().request_header_version(version);
     let mut body = BytesMut::zeroed(4);
     header.encode(&mut body, header_version).unwrap();
     request.encode(&mut body, version).unwrap();
@@ -170,11 +182,9 @@ pub fn frame<R: Request>(request: &R, version: i16, correlation_id: i32) -> Byte
 }
 
 pub fn creatable(name: &str, partitions: i32, settings: &[(&str, &str)]) -> CreatableTopic {
-    let settings = settings.iter().map(|(key, value)| {
-        CreatableTopicConfig::default()
-            .with_name(text(key))
-            .with_value(Some(text(value)))
-    });
+    let settings = settings
+        .iter()
+        .map(|(key, value)| CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value))));
     CreatableTopic::default()
         .with_name(topic(name))
         .with_num_partitions(partitions)
@@ -183,16 +193,9 @@ pub fn creatable(name: &str, partitions: i32, settings: &[(&str, &str)]) -> Crea
 }
 
 pub fn produce_request(name: &str, index: i32, records: Bytes, acks: i16) -> ProduceRequest {
-    let partition = PartitionProduceData::default()
-        .with_index(index)
-        .with_records(Some(records));
-    let topic = TopicProduceData::default()
-        .with_name(topic(name))
-        .with_partition_data(vec![partition]);
-    ProduceRequest::default()
-        .with_acks(acks)
-        .with_timeout_ms(5000)
-        .with_topic_data(vec![topic])
+    let partition = PartitionProduceData::default().with_index(index).with_records(Some(records));
+    let topic = TopicProduceData::default().with_name(topic(name)).with_partition_data(vec![partition]);
+    ProduceRequest::default().with_acks(acks).with_timeout_ms(5000).with_topic_data(vec![topic])
 }
 
 /// `(topic, partition, offset)`, no waiting, large budgets.
@@ -202,9 +205,7 @@ pub fn fetch_request(wanted: &[(&str, i32, i64)]) -> FetchRequest {
             .with_partition(*index)
             .with_fetch_offset(*offset)
             .with_partition_max_bytes(1 << 20);
-        FetchTopic::default()
-            .with_topic(topic(name))
-            .with_partitions(vec![partition])
+        FetchTopic::default().with_topic(topic(name)).with_partitions(vec![partition])
     });
     FetchRequest::default()
         .with_replica_id((-1).into())
@@ -244,10 +245,7 @@ pub fn idempotent_batch(values: &[&[u8]], producer: (i64, i16), sequence: i32) -
             headers: Default::default(),
         })
         .collect();
-    let options = RecordEncodeOptions {
-        version: 2,
-        compression: Compression::None,
-    };
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
     let mut bytes = BytesMut::new();
     RecordBatchEncoder::encode(&mut bytes, &records, &options).unwrap();
     bytes.freeze()

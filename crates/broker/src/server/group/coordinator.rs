@@ -10,7 +10,8 @@ use kafka_protocol::ResponseError;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep_until;
 
-use super::state::{Answer, Group, Join, JoinRefused, Joined, Rules, Ticket};
+use super::member::{Answer, Join, JoinRefused, Joined, Ticket};
+use super::state::{Group, Rules};
 use crate::server::config::GroupConfig;
 
 type JoinAnswer = Result<Joined, JoinRefused>;
@@ -47,16 +48,10 @@ impl Groups {
             // A receiver that is gone has lost its connection; the session timeout sees to it.
             match answer {
                 Answer::Join(ticket, joined) => {
-                    let _ = self
-                        .joins
-                        .remove(&ticket)
-                        .map(|waiting| waiting.send(joined));
+                    let _ = self.joins.remove(&ticket).map(|waiting| waiting.send(joined));
                 }
                 Answer::Sync(ticket, assignment) => {
-                    let _ = self
-                        .syncs
-                        .remove(&ticket)
-                        .map(|waiting| waiting.send(assignment));
+                    let _ = self.syncs.remove(&ticket).map(|waiting| waiting.send(assignment));
                 }
             }
         }
@@ -66,10 +61,7 @@ impl Groups {
     fn change<T>(&mut self, name: &str, rules: Rules, change: impl FnOnce(&mut Group) -> T) -> T {
         let group = match self.by_name.get_mut(name) {
             Some(group) => group,
-            None => self
-                .by_name
-                .entry(name.to_owned())
-                .or_insert_with(|| Group::new(rules)),
+            None => self.by_name.entry(name.to_owned()).or_insert_with(|| Group::new(rules)),
         };
         let bytes_before = group.bytes();
         let result = change(group);
@@ -86,11 +78,7 @@ impl Groups {
 
 impl Coordinator {
     pub(crate) fn new(config: GroupConfig) -> Self {
-        Self {
-            config,
-            groups: Mutex::default(),
-            sooner: Notify::new(),
-        }
+        Self { config, groups: Mutex::default(), sooner: Notify::new() }
     }
 
     /// Joins a group; the answer comes when its next generation begins.
@@ -112,9 +100,7 @@ impl Coordinator {
             let (sender, receiver) = oneshot::channel();
             let ticket = groups.ticket();
             groups.joins.insert(ticket, sender);
-            self.change(&mut groups, name, |group| {
-                group.join(Instant::now(), ticket, join)
-            });
+            self.change(&mut groups, name, |group| group.join(Instant::now(), ticket, join));
             (receiver, self.guard(name, ticket))
         };
         let answer = answer.await;
@@ -123,10 +109,7 @@ impl Coordinator {
     }
 
     fn has_room(&self, groups: &Groups, name: &str, join: &Join) -> bool {
-        let metadata = join
-            .protocols
-            .iter()
-            .map(|(name, data)| name.len() + data.len());
+        let metadata = join.protocols.iter().map(|(name, data)| name.len() + data.len());
         let bytes: usize = metadata.sum();
         bytes <= self.config.max_member_metadata_bytes
             && groups.bytes + bytes <= self.config.max_groups_bytes
@@ -134,12 +117,7 @@ impl Coordinator {
     }
 
     /// Brings the leader's assignments, or waits for them.
-    pub(crate) async fn sync(
-        &self,
-        name: &str,
-        from: (&str, i32),
-        assignments: Vec<(String, Bytes)>,
-    ) -> SyncAnswer {
+    pub(crate) async fn sync(&self, name: &str, from: (&str, i32), assignments: Vec<(String, Bytes)>) -> SyncAnswer {
         let (answer, guard) = {
             let mut groups = self.lock();
             if !groups.by_name.contains_key(name) {
@@ -162,15 +140,8 @@ impl Coordinator {
         answer.unwrap_or(Err(ResponseError::CoordinatorNotAvailable))
     }
 
-    pub(crate) fn heartbeat(
-        &self,
-        name: &str,
-        member: &str,
-        generation: i32,
-    ) -> Result<(), ResponseError> {
-        self.change_existing(name, |group| {
-            group.heartbeat(Instant::now(), member, generation)
-        })
+    pub(crate) fn heartbeat(&self, name: &str, member: &str, generation: i32) -> Result<(), ResponseError> {
+        self.change_existing(name, |group| group.heartbeat(Instant::now(), member, generation))
     }
 
     pub(crate) fn leave(&self, name: &str, member: &str) -> Result<(), ResponseError> {
@@ -178,12 +149,7 @@ impl Coordinator {
     }
 
     /// Whether offsets may be committed by `member`.
-    pub(crate) fn may_commit(
-        &self,
-        name: &str,
-        member: &str,
-        generation: i32,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn may_commit(&self, name: &str, member: &str, generation: i32) -> Result<(), ResponseError> {
         let mut groups = self.lock();
         if !groups.by_name.contains_key(name) {
             return match (generation < 0, member.is_empty()) {
@@ -191,9 +157,7 @@ impl Coordinator {
                 _ => Err(ResponseError::IllegalGeneration),
             };
         }
-        self.change(&mut groups, name, |group| {
-            group.may_commit(Instant::now(), member, generation)
-        })
+        self.change(&mut groups, name, |group| group.may_commit(Instant::now(), member, generation))
     }
 
     /// Whether somebody is in the group.
@@ -221,20 +185,12 @@ impl Coordinator {
     fn tick(&self, now: Instant) -> Option<Instant> {
         let mut groups = self.lock();
         let is_due = |group: &Group| group.next_deadline().is_some_and(|at| at <= now);
-        let due: Vec<String> = groups
-            .by_name
-            .iter()
-            .filter(|(_, group)| is_due(group))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let due: Vec<String> =
+            groups.by_name.iter().filter(|(_, group)| is_due(group)).map(|(name, _)| name.clone()).collect();
         for name in due {
             groups.change(&name, self.rules(), |group| group.tick(now));
         }
-        groups.alarm = groups
-            .by_name
-            .values()
-            .filter_map(Group::next_deadline)
-            .min();
+        groups.alarm = groups.by_name.values().filter_map(Group::next_deadline).min();
         groups.alarm
     }
 
@@ -250,12 +206,7 @@ impl Coordinator {
         self.change(&mut groups, name, change)
     }
 
-    fn change<T>(
-        &self,
-        groups: &mut Groups,
-        name: &str,
-        change: impl FnOnce(&mut Group) -> T,
-    ) -> T {
+    fn change<T>(&self, groups: &mut Groups, name: &str, change: impl FnOnce(&mut Group) -> T) -> T {
         let result = groups.change(name, self.rules(), change);
         let next = groups.by_name.get(name).and_then(Group::next_deadline);
         if let Some(next) = next
@@ -268,18 +219,11 @@ impl Coordinator {
     }
 
     fn rules(&self) -> Rules {
-        Rules {
-            initial_delay: self.config.initial_rebalance_delay,
-            max_members: self.config.max_members,
-        }
+        Rules { initial_delay: self.config.initial_rebalance_delay, max_members: self.config.max_members }
     }
 
     fn guard<'a>(&'a self, name: &'a str, ticket: Ticket) -> Abandoned<'a> {
-        Abandoned {
-            coordinator: self,
-            name,
-            ticket: Some(ticket),
-        }
+        Abandoned { coordinator: self, name, ticket: Some(ticket) }
     }
 
     fn abandon(&self, name: &str, ticket: Ticket) {
@@ -287,9 +231,7 @@ impl Coordinator {
         groups.joins.remove(&ticket);
         groups.syncs.remove(&ticket);
         if groups.by_name.contains_key(name) {
-            self.change(&mut groups, name, |group| {
-                group.abandon(Instant::now(), ticket)
-            });
+            self.change(&mut groups, name, |group| group.abandon(Instant::now(), ticket));
         }
     }
 

@@ -1,9 +1,10 @@
 //! Consumer groups: the state machine, the tasks that wait on it, and committed offsets.
 
 mod coordinator;
+mod member;
 mod offsets;
 mod state;
 
 pub(crate) use coordinator::Coordinator;
+pub(crate) use member::{Admission, Join, JoinRefused, Joined};
 pub(crate) use offsets::{CommitError, Committed, OFFSETS_TOPIC, OffsetStore, TopicPartition};
-pub(crate) use state::{Admission, Join, JoinRefused, Joined};

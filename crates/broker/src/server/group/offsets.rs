@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::records::{
-    Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, Record,
-    RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+    Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, Record, RecordBatchDecoder,
+    RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
 use crate::log::{AppendOrigin, FirstBatch, LogError, LogStore, Partition};
@@ -89,16 +89,9 @@ impl OffsetStore {
             }
         };
         let log = topic.partitions().into_iter().next();
-        let log = log.ok_or_else(|| LogError::UnknownPartition {
-            topic: OFFSETS_TOPIC.to_owned(),
-            partition: 0,
-        })?;
+        let log = log.ok_or_else(|| LogError::UnknownPartition { topic: OFFSETS_TOPIC.to_owned(), partition: 0 })?;
         let offsets = Mutex::new(load(&log)?);
-        Ok(Self {
-            log,
-            max_offsets,
-            offsets,
-        })
+        Ok(Self { log, max_offsets, offsets })
     }
 
     /// Keeps offsets of a group, all or none of what one batch holds.
@@ -117,11 +110,8 @@ impl OffsetStore {
                 return Err(CommitError::Full);
             }
         }
-        let changes = offsets
-            .into_iter()
-            .map(|(at, committed)| (at, Some(committed)));
-        self.write(&mut kept, group, changes, now_ms)
-            .map_err(CommitError::Log)
+        let changes = offsets.into_iter().map(|(at, committed)| (at, Some(committed)));
+        self.write(&mut kept, group, changes, now_ms).map_err(CommitError::Log)
     }
 
     /// One committed offset.
@@ -133,9 +123,7 @@ impl OffsetStore {
     pub(crate) fn all(&self, group: &str) -> Vec<(TopicPartition, Committed)> {
         let offsets = self.lock();
         let group = offsets.groups.get(group);
-        group.map_or_else(Vec::new, |g| {
-            g.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
-        })
+        group.map_or_else(Vec::new, |g| g.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
     /// Drops what was committed for a deleted topic.
@@ -144,28 +132,15 @@ impl OffsetStore {
     }
 
     /// Drops what was committed before `before_ms` by groups that are not `occupied`.
-    pub(crate) fn expire(
-        &self,
-        before_ms: i64,
-        now_ms: i64,
-        occupied: impl Fn(&str) -> bool,
-    ) -> Result<(), LogError> {
-        self.forget(now_ms, |group, _, committed| {
-            committed.committed_ms < before_ms && !occupied(group)
-        })
+    pub(crate) fn expire(&self, before_ms: i64, now_ms: i64, occupied: impl Fn(&str) -> bool) -> Result<(), LogError> {
+        self.forget(now_ms, |group, _, committed| committed.committed_ms < before_ms && !occupied(group))
     }
 
-    fn forget(
-        &self,
-        now_ms: i64,
-        gone: impl Fn(&str, &TopicPartition, &Committed) -> bool,
-    ) -> Result<(), LogError> {
+    fn forget(&self, now_ms: i64, gone: impl Fn(&str, &TopicPartition, &Committed) -> bool) -> Result<(), LogError> {
         let mut kept = self.lock();
         let mut changes: Vec<(String, Vec<TopicPartition>)> = Vec::new();
         for (group, offsets) in &kept.groups {
-            let gone = offsets
-                .iter()
-                .filter(|(at, committed)| gone(group, at, committed));
+            let gone = offsets.iter().filter(|(at, committed)| gone(group, at, committed));
             let gone: Vec<_> = gone.map(|(at, _)| at.clone()).collect();
             if !gone.is_empty() {
                 changes.push((group.clone(), gone));
@@ -196,12 +171,10 @@ impl OffsetStore {
             bytes += key.len() + payload.as_ref().map_or(0, Bytes::len);
             batch.push(((at, value), (key, payload)));
             if bytes >= BATCH_BYTES || changes.peek().is_none() {
-                let (applied, records): (Vec<_>, Vec<_>) =
-                    std::mem::take(&mut batch).into_iter().unzip();
+                let (applied, records): (Vec<_>, Vec<_>) = std::mem::take(&mut batch).into_iter().unzip();
                 bytes = 0;
                 let records = encode_batch(records, now_ms)?;
-                self.log
-                    .append(&records, now_ms, AppendOrigin::Coordinator)?;
+                self.log.append(&records, now_ms, AppendOrigin::Coordinator)?;
                 for (at, value) in applied {
                     kept.set(group.to_owned(), at, value);
                 }
@@ -249,10 +222,7 @@ fn last_offset(batch: &Bytes) -> Result<i64, LogError> {
 }
 
 fn damaged(bytes: usize) -> LogError {
-    LogError::CorruptMessage {
-        bytes,
-        reason: "a batch of committed offsets cannot be decoded",
-    }
+    LogError::CorruptMessage { bytes, reason: "a batch of committed offsets cannot be decoded" }
 }
 
 fn apply(offsets: &mut Offsets, record: Record) {
@@ -325,20 +295,12 @@ fn decode_value(mut value: Bytes) -> Option<Committed> {
 }
 
 fn encode_batch(entries: Vec<(Bytes, Option<Bytes>)>, now_ms: i64) -> Result<Bytes, LogError> {
-    let records: Vec<Record> = (0..)
-        .zip(entries)
-        .map(|(index, (key, value))| record(index, key, value, now_ms))
-        .collect();
-    let options = RecordEncodeOptions {
-        version: 2,
-        compression: Compression::None,
-    };
+    let records: Vec<Record> =
+        (0..).zip(entries).map(|(index, (key, value))| record(index, key, value, now_ms)).collect();
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
     let mut buffer = BytesMut::new();
-    RecordBatchEncoder::encode(&mut buffer, &records, &options).map_err(|_| {
-        LogError::InvalidRecord {
-            reason: "committed offsets do not fit into a batch",
-        }
-    })?;
+    RecordBatchEncoder::encode(&mut buffer, &records, &options)
+        .map_err(|_| LogError::InvalidRecord { reason: "committed offsets do not fit into a batch" })?;
     Ok(buffer.freeze())
 }
 

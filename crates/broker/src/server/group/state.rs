@@ -11,102 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
-/// Stands for a request whose answer is still to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Ticket(pub(crate) u64);
-
-/// A request to join.
-#[derive(Debug, Clone)]
-pub(crate) struct Join {
-    /// The id the member was given before; `None` for a newcomer.
-    pub(crate) member_id: Option<String>,
-    /// What a newcomer is called.
-    pub(crate) new_id: String,
-    /// How a newcomer is let in.
-    pub(crate) admission: Admission,
-    /// Without a sign of life for this long a member is removed.
-    pub(crate) session_timeout: Duration,
-    /// How long the others wait for this member to join again.
-    pub(crate) rebalance_timeout: Duration,
-    /// `consumer` for consumers.
-    pub(crate) protocol_type: String,
-    /// Assignors by preference, each with the member's subscription.
-    pub(crate) protocols: Vec<(String, Bytes)>,
-}
-
-/// How a newcomer is let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// At once (JoinGroup before version 4).
-    AtOnce,
-    /// It is told its id and has to come back with it, so that a lost answer leaves no ghost
-    /// (KIP-394).
-    ByIdFirst,
-}
-
-/// The answer to a join.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Joined {
-    pub(crate) member_id: String,
-    pub(crate) generation: i32,
-    pub(crate) protocol: String,
-    pub(crate) leader: String,
-    /// Every member with its subscription; empty unless this is the leader.
-    pub(crate) members: Vec<(String, Bytes)>,
-}
-
-/// A refused join and the id to come back with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct JoinRefused {
-    pub(crate) error: ResponseError,
-    pub(crate) member_id: String,
-}
-
-/// An answer to a request that waited.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Join(Ticket, Result<Joined, JoinRefused>),
-    Sync(Ticket, Result<Bytes, ResponseError>),
-}
-
-#[derive(Debug)]
-struct Member {
-    id: String,
-    session_timeout: Duration,
-    rebalance_timeout: Duration,
-    protocols: Vec<(String, Bytes)>,
-    assignment: Bytes,
-    session_ends: Instant,
-    joining: Option<Ticket>,
-    syncing: Option<Ticket>,
-}
-
-impl Member {
-    fn waits(&self) -> bool {
-        self.joining.is_some() || self.syncing.is_some()
-    }
-
-    fn bytes(&self) -> usize {
-        let protocols = self
-            .protocols
-            .iter()
-            .map(|(name, data)| name.len() + data.len());
-        self.id.len() + self.assignment.len() + protocols.sum::<usize>()
-    }
-
-    fn supports(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|(name, _)| name == protocol)
-    }
-
-    fn subscription(&self, protocol: &str) -> Bytes {
-        let found = self.protocols.iter().find(|(name, _)| name == protocol);
-        found.map_or_else(Bytes::new, |(_, metadata)| metadata.clone())
-    }
-
-    fn alive(&mut self, now: Instant) {
-        self.session_ends = now + self.session_timeout;
-    }
-}
+use super::member::{Admission, Answer, Join, JoinRefused, Joined, Member, Ticket, elect_protocol};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -173,22 +78,13 @@ impl Group {
 
     /// When [`Group::tick`] has something to do next.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let sessions = self
-            .members
-            .iter()
-            .filter(|m| !m.waits())
-            .map(|m| m.session_ends);
+        let sessions = self.members.iter().filter(|m| !m.waits()).map(|m| m.session_ends);
         let phase = match self.phase {
-            Phase::Preparing { earliest, latest } if self.everybody_joined() => {
-                Some(earliest.min(latest))
-            }
+            Phase::Preparing { earliest, latest } if self.everybody_joined() => Some(earliest.min(latest)),
             Phase::Preparing { latest, .. } | Phase::Completing { latest } => Some(latest),
             Phase::Empty | Phase::Stable => None,
         };
-        sessions
-            .chain(self.pending.values().copied())
-            .chain(phase)
-            .min()
+        sessions.chain(self.pending.values().copied()).chain(phase).min()
     }
 
     /// A member joins, or joins again. The answer follows by ticket.
@@ -198,21 +94,14 @@ impl Group {
             Ok(member_id) => self.joined(now, ticket, &member_id),
             Err(refused) => self.answers.push(Answer::Join(
                 ticket,
-                Err(JoinRefused {
-                    member_id: refused.1.or(id).unwrap_or_default(),
-                    error: refused.0,
-                }),
+                Err(JoinRefused { member_id: refused.1.or(id).unwrap_or_default(), error: refused.0 }),
             )),
         }
     }
 
     /// Enters the member (or its new subscription) and begins a rebalance when that changes
     /// something; gives back its id.
-    fn admit(
-        &mut self,
-        now: Instant,
-        join: Join,
-    ) -> Result<String, (ResponseError, Option<String>)> {
+    fn admit(&mut self, now: Instant, join: Join) -> Result<String, (ResponseError, Option<String>)> {
         if !self.compatible(&join) {
             return Err((ResponseError::InconsistentGroupProtocol, None));
         }
@@ -240,11 +129,7 @@ impl Group {
         Ok(id)
     }
 
-    fn admit_newcomer(
-        &mut self,
-        now: Instant,
-        join: Join,
-    ) -> Result<String, (ResponseError, Option<String>)> {
+    fn admit_newcomer(&mut self, now: Instant, join: Join) -> Result<String, (ResponseError, Option<String>)> {
         if self.members.len() + self.pending.len() >= self.rules.max_members {
             return Err((ResponseError::GroupMaxSizeReached, None));
         }
@@ -290,11 +175,7 @@ impl Group {
         if join.protocol_type.is_empty() || join.protocols.is_empty() {
             return false;
         }
-        let mut others = self
-            .members
-            .iter()
-            .filter(|m| Some(&m.id) != join.member_id.as_ref())
-            .peekable();
+        let mut others = self.members.iter().filter(|m| Some(&m.id) != join.member_id.as_ref()).peekable();
         if others.peek().is_none() {
             return true;
         }
@@ -314,10 +195,7 @@ impl Group {
         if let Some(former) = member.joining.replace(ticket) {
             self.answers.push(Answer::Join(
                 former,
-                Err(JoinRefused {
-                    error: ResponseError::RebalanceInProgress,
-                    member_id: id.to_owned(),
-                }),
+                Err(JoinRefused { error: ResponseError::RebalanceInProgress, member_id: id.to_owned() }),
             ));
         }
         self.complete_when_ready(now);
@@ -330,11 +208,7 @@ impl Group {
             generation: self.generation,
             protocol: self.protocol.clone(),
             leader: self.leader.clone(),
-            members: if id == self.leader {
-                self.members.iter().map(subscriptions).collect()
-            } else {
-                Vec::new()
-            },
+            members: if id == self.leader { self.members.iter().map(subscriptions).collect() } else { Vec::new() },
         }
     }
 
@@ -384,20 +258,13 @@ impl Group {
         if !self.members.iter().any(|m| m.id == self.leader) {
             self.leader = first.id.clone();
         }
-        self.protocol = self.elect_protocol();
-        self.phase = Phase::Completing {
-            latest: now + self.longest_rebalance_timeout(),
-        };
+        self.protocol = elect_protocol(&self.members);
+        self.phase = Phase::Completing { latest: now + self.longest_rebalance_timeout() };
         let mut due = Vec::with_capacity(self.members.len());
         for member in &mut self.members {
             member.assignment = Bytes::new();
             member.alive(now);
-            due.extend(
-                member
-                    .joining
-                    .take()
-                    .map(|ticket| (ticket, member.id.clone())),
-            );
+            due.extend(member.joining.take().map(|ticket| (ticket, member.id.clone())));
         }
         for (ticket, id) in due {
             let joined = self.describe(&id);
@@ -405,37 +272,9 @@ impl Group {
         }
     }
 
-    /// Every member votes for the first of its assignors that all support.
-    fn elect_protocol(&self) -> String {
-        let mut votes: Vec<(&str, usize)> = Vec::new();
-        for member in &self.members {
-            let shared = |name: &str| self.members.iter().all(|m| m.supports(name));
-            let Some((vote, _)) = member.protocols.iter().find(|(name, _)| shared(name)) else {
-                continue;
-            };
-            match votes.iter_mut().find(|(name, _)| name == vote) {
-                Some((_, count)) => *count += 1,
-                None => votes.push((vote, 1)),
-            }
-        }
-        let most = votes
-            .iter()
-            .map(|(_, count)| *count)
-            .max()
-            .unwrap_or_default();
-        let elected = votes.iter().find(|(_, count)| *count == most);
-        elected.map_or_else(String::new, |(name, _)| (*name).to_owned())
-    }
-
     /// A member asks for its assignment; the leader brings those of all. The answer follows by
     /// ticket.
-    pub(crate) fn sync(
-        &mut self,
-        now: Instant,
-        ticket: Ticket,
-        from: (&str, i32),
-        assignments: Vec<(String, Bytes)>,
-    ) {
+    pub(crate) fn sync(&mut self, now: Instant, ticket: Ticket, from: (&str, i32), assignments: Vec<(String, Bytes)>) {
         let (id, generation) = from;
         if let Err(error) = self.check_member(id, generation) {
             self.answers.push(Answer::Sync(ticket, Err(error)));
@@ -490,12 +329,7 @@ impl Group {
     }
 
     /// A sign of life. During a rebalance the answer tells the member to join again.
-    pub(crate) fn heartbeat(
-        &mut self,
-        now: Instant,
-        id: &str,
-        generation: i32,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn heartbeat(&mut self, now: Instant, id: &str, generation: i32) -> Result<(), ResponseError> {
         if self.pending.contains_key(id) {
             return Err(ResponseError::RebalanceInProgress);
         }
@@ -510,12 +344,7 @@ impl Group {
 
     /// Whether offsets may be committed, which counts as a sign of life. Generation −1 without a
     /// member id is a consumer that assigns its partitions itself.
-    pub(crate) fn may_commit(
-        &mut self,
-        now: Instant,
-        id: &str,
-        generation: i32,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn may_commit(&mut self, now: Instant, id: &str, generation: i32) -> Result<(), ResponseError> {
         if generation < 0 && id.is_empty() && self.members.is_empty() {
             return Ok(());
         }
@@ -559,12 +388,8 @@ impl Group {
     /// Removes members and newcomers whose time is up and ends phases that have lasted too long.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.pending.retain(|_, until| *until > now);
-        let mut expired: HashSet<String> = self
-            .members
-            .iter()
-            .filter(|m| !m.waits() && m.session_ends <= now)
-            .map(|m| m.id.clone())
-            .collect();
+        let mut expired: HashSet<String> =
+            self.members.iter().filter(|m| !m.waits() && m.session_ends <= now).map(|m| m.id.clone()).collect();
         if matches!(self.phase, Phase::Completing { latest } if latest <= now) {
             let silent = self.members.iter().filter(|m| m.syncing.is_none());
             expired.extend(silent.map(|m| m.id.clone()));
@@ -580,10 +405,7 @@ impl Group {
             let gone = ResponseError::UnknownMemberId;
             if let Some(ticket) = member.joining.take() {
                 let member_id = member.id.clone();
-                let refused = JoinRefused {
-                    error: gone,
-                    member_id,
-                };
+                let refused = JoinRefused { error: gone, member_id };
                 self.answers.push(Answer::Join(ticket, Err(refused)));
             }
             if let Some(ticket) = member.syncing.take() {

@@ -16,10 +16,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let rules = Rules {
-            initial_delay: DELAY,
-            max_members: 5,
-        };
+        let rules = Rules { initial_delay: DELAY, max_members: 5 };
         Self {
             group: Group::new(rules),
             now: Instant::now(),
@@ -33,16 +30,10 @@ impl Bench {
         for answer in self.group.take_answers() {
             match answer {
                 Answer::Join(ticket, answer) => {
-                    assert!(
-                        self.joined.insert(ticket, answer).is_none(),
-                        "answered twice"
-                    );
+                    assert!(self.joined.insert(ticket, answer).is_none(), "answered twice");
                 }
                 Answer::Sync(ticket, answer) => {
-                    assert!(
-                        self.synced.insert(ticket, answer).is_none(),
-                        "answered twice"
-                    );
+                    assert!(self.synced.insert(ticket, answer).is_none(), "answered twice");
                 }
             }
         }
@@ -67,13 +58,10 @@ impl Bench {
 
     fn sync(&mut self, id: &str, assignments: &[(&str, &'static str)]) -> Ticket {
         let ticket = self.ticket();
-        let assignments = assignments
-            .iter()
-            .map(|(id, data)| ((*id).to_owned(), Bytes::from_static(data.as_bytes())))
-            .collect();
+        let assignments =
+            assignments.iter().map(|(id, data)| ((*id).to_owned(), Bytes::from_static(data.as_bytes()))).collect();
         let generation = self.group.generation;
-        self.group
-            .sync(self.now, ticket, (id, generation), assignments);
+        self.group.sync(self.now, ticket, (id, generation), assignments);
         self.collect();
         ticket
     }
@@ -111,12 +99,7 @@ fn request(new_id: &str, id: Option<&str>, protocols: &[&str]) -> Join {
         protocol_type: "consumer".to_owned(),
         protocols: protocols
             .iter()
-            .map(|name| {
-                (
-                    (*name).to_owned(),
-                    Bytes::copy_from_slice(new_id.as_bytes()),
-                )
-            })
+            .map(|name| ((*name).to_owned(), Bytes::copy_from_slice(new_id.as_bytes())))
             .collect(),
     }
 }
@@ -131,10 +114,7 @@ fn members_that_come_together_share_the_first_generation() {
     assert!(bench.joined.is_empty(), "a newcomer extends the delay");
     bench.pass(DELAY / 2);
     let leader = bench.joined[&first].clone().unwrap();
-    assert_eq!(
-        (leader.generation, &*leader.leader, &*leader.protocol),
-        (1, "a", "range")
-    );
+    assert_eq!((leader.generation, &*leader.leader, &*leader.protocol), (1, "a", "range"));
     let names: Vec<_> = leader.members.iter().map(|(id, _)| &**id).collect();
     assert_eq!(names, ["a", "b"]);
     assert!(bench.joined[&second].clone().unwrap().members.is_empty());
@@ -160,10 +140,7 @@ fn a_third_member_makes_the_others_join_again() {
     bench.join("b");
     assert_eq!(bench.joined[&third].clone().unwrap().generation, 2);
     assert_eq!(bench.beat("a"), Ok(()));
-    assert_eq!(
-        bench.group.heartbeat(bench.now, "a", 1),
-        Err(ResponseError::IllegalGeneration)
-    );
+    assert_eq!(bench.group.heartbeat(bench.now, "a", 1), Err(ResponseError::IllegalGeneration));
 }
 
 #[test]
@@ -193,10 +170,7 @@ fn a_silent_member_expires_and_the_rest_divide_its_work() {
     let alone = bench.join("a");
     assert_eq!(bench.joined[&alone].clone().unwrap().members.len(), 1);
     bench.pass(REBALANCE);
-    assert!(
-        bench.group.is_vacant(),
-        "and when nobody syncs, the group is empty"
-    );
+    assert!(bench.group.is_vacant(), "and when nobody syncs, the group is empty");
 }
 
 #[test]
@@ -207,12 +181,7 @@ fn waiting_members_do_not_expire_until_their_connection_is_gone() {
     let third = bench.join("c");
     let first = bench.join("a");
     bench.pass(SESSION / 2);
-    assert_eq!(
-        bench.group.members.len(),
-        2,
-        "b was silent, a and c wait: {:?}",
-        bench.joined
-    );
+    assert_eq!(bench.group.members.len(), 2, "b was silent, a and c wait: {:?}", bench.joined);
     assert!(bench.joined.contains_key(&first) && bench.joined.contains_key(&third));
 
     let mut bench = Bench::new();
@@ -230,10 +199,7 @@ fn the_leader_must_bring_the_assignment_in_time() {
     bench.pass(DELAY);
     let waiting = bench.sync("b", &[]);
     bench.pass(SESSION);
-    assert_eq!(
-        bench.synced[&waiting],
-        Err(ResponseError::RebalanceInProgress)
-    );
+    assert_eq!(bench.synced[&waiting], Err(ResponseError::RebalanceInProgress));
     let next = bench.join("b");
     assert_eq!(bench.joined[&next].clone().unwrap().leader, "b");
 }
@@ -241,16 +207,10 @@ fn the_leader_must_bring_the_assignment_in_time() {
 #[test]
 fn newcomers_of_version_4_come_back_with_their_id() {
     let mut bench = Bench::new();
-    let by_id = |id: Option<&str>| Join {
-        admission: Admission::ByIdFirst,
-        ..request("x", id, &["range"])
-    };
+    let by_id = |id: Option<&str>| Join { admission: Admission::ByIdFirst, ..request("x", id, &["range"]) };
     let refused = bench.join_with(by_id(None));
     let refused = bench.joined[&refused].clone().unwrap_err();
-    assert_eq!(
-        (refused.error, &*refused.member_id),
-        (ResponseError::MemberIdRequired, "x")
-    );
+    assert_eq!((refused.error, &*refused.member_id), (ResponseError::MemberIdRequired, "x"));
     let ticket = bench.join_with(by_id(Some("x")));
     bench.pass(DELAY);
     assert_eq!(bench.joined[&ticket].clone().unwrap().member_id, "x");
@@ -300,10 +260,7 @@ fn leaving_ends_membership_and_the_last_one_ends_the_group() {
     let mut bench = Bench::new();
     bench.settle(&["a", "b"]);
     assert_eq!(bench.group.leave(bench.now, "a"), Ok(()));
-    assert_eq!(
-        bench.group.leave(bench.now, "a"),
-        Err(ResponseError::UnknownMemberId)
-    );
+    assert_eq!(bench.group.leave(bench.now, "a"), Err(ResponseError::UnknownMemberId));
     assert_eq!(bench.beat("b"), Err(ResponseError::RebalanceInProgress));
     assert_eq!(bench.group.leave(bench.now, "b"), Ok(()));
     assert!(bench.group.is_vacant());
@@ -314,11 +271,7 @@ fn leaving_ends_membership_and_the_last_one_ends_the_group() {
 fn offsets_are_committed_by_members_of_this_generation() {
     let mut bench = Bench::new();
     let now = bench.now;
-    assert_eq!(
-        bench.group.may_commit(now, "", -1),
-        Ok(()),
-        "assigned by hand"
-    );
+    assert_eq!(bench.group.may_commit(now, "", -1), Ok(()), "assigned by hand");
     bench.settle(&["a"]);
     assert_eq!(bench.group.may_commit(now, "a", 1), Ok(()));
     for (id, generation, expected) in [
@@ -329,11 +282,7 @@ fn offsets_are_committed_by_members_of_this_generation() {
         assert_eq!(bench.group.may_commit(now, id, generation), Err(expected));
     }
     bench.join("b");
-    assert_eq!(
-        bench.group.may_commit(now, "a", 1),
-        Ok(()),
-        "also while others join"
-    );
+    assert_eq!(bench.group.may_commit(now, "a", 1), Ok(()), "also while others join");
     bench.join("a");
     let refused = bench.group.may_commit(now, "a", 2);
     assert_eq!(refused, Err(ResponseError::RebalanceInProgress));

@@ -40,10 +40,7 @@ pub(crate) fn unsupported_api_versions() -> ApiVersionsResponse {
 }
 
 /// The cluster: this broker.
-pub(crate) fn describe_cluster(
-    server: &Server,
-    request: &DescribeClusterRequest,
-) -> DescribeClusterResponse {
+pub(crate) fn describe_cluster(server: &Server, request: &DescribeClusterRequest) -> DescribeClusterResponse {
     let response = DescribeClusterResponse::default()
         .with_endpoint_type(request.endpoint_type)
         .with_cluster_id(text(server.store.cluster_id()));
@@ -58,9 +55,7 @@ pub(crate) fn describe_cluster(
         .with_broker_id(server.node_id())
         .with_host(text(host))
         .with_port(i32::from(*port));
-    response
-        .with_controller_id(server.node_id())
-        .with_brokers(vec![broker])
+    response.with_controller_id(server.node_id()).with_brokers(vec![broker])
 }
 
 /// This broker coordinates every group, and no transactions.
@@ -81,11 +76,7 @@ pub(crate) fn find_coordinator(
         .with_node_id(found.node_id)
         .with_host(found.host)
         .with_port(found.port);
-    if version >= 1 {
-        response.with_error_message(found.error_message)
-    } else {
-        response
-    }
+    if version >= 1 { response.with_error_message(found.error_message) } else { response }
 }
 
 fn coordinator(server: &Server, peer: &Peer, key_type: i8, key: StrBytes) -> Coordinator {
@@ -95,10 +86,7 @@ fn coordinator(server: &Server, peer: &Peer, key_type: i8, key: StrBytes) -> Coo
         }
         GROUP_KEY => None,
         // The one error that makes clients give up at once instead of asking for ever.
-        TRANSACTION_KEY => Some((
-            ResponseError::TransactionalIdAuthorizationFailed,
-            Some(NO_TRANSACTIONS.into()),
-        )),
+        TRANSACTION_KEY => Some((ResponseError::TransactionalIdAuthorizationFailed, Some(NO_TRANSACTIONS.into()))),
         _ => Some((ResponseError::InvalidRequest, None)),
     };
     let coordinator = Coordinator::default().with_key(key);
@@ -137,9 +125,7 @@ pub(crate) fn init_producer_id(
     };
     let response = InitProducerIdResponse::default();
     match given {
-        Ok(id) => response
-            .with_producer_id(ProducerId(id))
-            .with_producer_epoch(0),
+        Ok(id) => response.with_producer_id(ProducerId(id)).with_producer_epoch(0),
         Err(error) => response
             .with_error_code(error.code())
             .with_producer_id(ProducerId(NO_PRODUCER))

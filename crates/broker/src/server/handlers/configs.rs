@@ -29,6 +29,13 @@ enum Source {
     Default = 5,
 }
 
+/// Whether the client wants to see where else a setting could come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Synonyms {
+    Shown,
+    Hidden,
+}
+
 struct Entry {
     name: &'static str,
     value: String,
@@ -58,23 +65,20 @@ pub(crate) fn describe_configs(
     let mut seen = HashSet::new();
     let resources = request.resources.into_iter();
     let resources = resources.filter(|r| seen.insert((r.resource_type, r.resource_name.clone())));
-    let synonyms = request.include_synonyms;
+    let shown = match request.include_synonyms {
+        true => Synonyms::Shown,
+        false => Synonyms::Hidden,
+    };
     let results = resources.map(|resource| {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         match entries(server, peer, &resource) {
-            Err((error, message)) => result
-                .with_error_code(error.code())
-                .with_error_message(message),
+            Err((error, message)) => result.with_error_code(error.code()).with_error_message(message),
             Ok(entries) => {
-                let wanted = entries
-                    .into_iter()
-                    .filter(|entry| is_wanted(entry, &resource));
-                let described = wanted.map(|entry| described(entry, synonyms, version));
-                result
-                    .with_error_message(None)
-                    .with_configs(described.collect())
+                let wanted = entries.into_iter().filter(|entry| is_wanted(entry, &resource));
+                let described = wanted.map(|entry| described(entry, shown, version));
+                result.with_error_message(None).with_configs(described.collect())
             }
         }
     });
@@ -144,51 +148,19 @@ fn broker_entries(server: &Server) -> Vec<Entry> {
         ("default.replication.factor", "1".to_owned()),
         ("auto.create.topics.enable", auto_create.to_string()),
         ("max.connections", config.limits.max_connections.to_string()),
-        (
-            "socket.request.max.bytes",
-            config.limits.max_request_bytes.to_string(),
-        ),
+        ("socket.request.max.bytes", config.limits.max_request_bytes.to_string()),
         ("fetch.max.bytes", config.limits.max_fetch_bytes.to_string()),
-        (
-            "connections.max.idle.ms",
-            config.limits.idle_timeout.as_millis().to_string(),
-        ),
+        ("connections.max.idle.ms", config.limits.idle_timeout.as_millis().to_string()),
         ("group.max.size", config.groups.max_members.to_string()),
-        (
-            "group.min.session.timeout.ms",
-            config.groups.min_session_timeout.as_millis().to_string(),
-        ),
-        (
-            "group.max.session.timeout.ms",
-            config.groups.max_session_timeout.as_millis().to_string(),
-        ),
-        (
-            "group.initial.rebalance.delay.ms",
-            config
-                .groups
-                .initial_rebalance_delay
-                .as_millis()
-                .to_string(),
-        ),
-        (
-            "offset.metadata.max.bytes",
-            config.groups.max_offset_metadata_bytes.to_string(),
-        ),
-        (
-            "offsets.retention.minutes",
-            (config.groups.offsets_retention.as_secs() / 60).to_string(),
-        ),
+        ("group.min.session.timeout.ms", config.groups.min_session_timeout.as_millis().to_string()),
+        ("group.max.session.timeout.ms", config.groups.max_session_timeout.as_millis().to_string()),
+        ("group.initial.rebalance.delay.ms", config.groups.initial_rebalance_delay.as_millis().to_string()),
+        ("offset.metadata.max.bytes", config.groups.max_offset_metadata_bytes.to_string()),
+        ("offsets.retention.minutes", (config.groups.offsets_retention.as_secs() / 60).to_string()),
     ];
     let defaults = config.store.defaults.entries().into_iter();
     let defaults = defaults.filter_map(|(name, value)| Some((broker_name(name)?, value)));
-    own.into_iter()
-        .chain(defaults)
-        .map(|(name, value)| Entry {
-            name,
-            value,
-            source: Source::Broker,
-        })
-        .collect()
+    own.into_iter().chain(defaults).map(|(name, value)| Entry { name, value, source: Source::Broker }).collect()
 }
 
 /// The broker's name of a topic's setting ("Topic Configs" in Kafka's documentation).
@@ -207,11 +179,7 @@ fn broker_name(topic_setting: &str) -> Option<&'static str> {
     })
 }
 
-#[expect(
-    clippy::fn_params_excessive_bools,
-    reason = "mirrors the request's own field, which is a boolean on the wire"
-)]
-fn described(entry: Entry, synonyms: bool, version: i16) -> DescribeConfigsResourceResult {
+fn described(entry: Entry, synonyms: Synonyms, version: i16) -> DescribeConfigsResourceResult {
     let value = Some(text(entry.value));
     let synonym = DescribeConfigsSynonym::default()
         .with_name(entry.name.into())
@@ -221,14 +189,13 @@ fn described(entry: Entry, synonyms: bool, version: i16) -> DescribeConfigsResou
         .with_name(entry.name.into())
         .with_config_source(entry.source as i8)
         .with_read_only(entry.source == Source::Broker)
-        .with_synonyms(if synonyms { vec![synonym] } else { Vec::new() });
+        .with_synonyms(match synonyms {
+            Synonyms::Shown => vec![synonym],
+            Synonyms::Hidden => Vec::new(),
+        });
     let kind = value_kind(value.as_deref().unwrap_or_default());
     let result = result.with_value(value);
-    if version >= 3 {
-        result.with_config_type(kind).with_documentation(None)
-    } else {
-        result
-    }
+    if version >= 3 { result.with_config_type(kind).with_documentation(None) } else { result }
 }
 
 /// Kafka's `ConfigType` by the look of the value: boolean, long, double or string.

@@ -44,8 +44,8 @@ pub(crate) async fn fetch(server: &Server, peer: &Peer, request: FetchRequest) -
         return FetchBody::failed(ResponseError::FetchSessionIdNotFound, isolation);
     }
     let budget = positive(request.max_bytes).min(server.config.limits.max_fetch_bytes);
-    let patience = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0))
-        .min(server.config.limits.max_fetch_wait);
+    let patience =
+        Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(server.config.limits.max_fetch_wait);
     let min_bytes = positive(request.min_bytes).min(budget);
     let wants = wanted(server, peer, &request.topics);
     let mut look = look(&wants, budget);
@@ -53,11 +53,7 @@ pub(crate) async fn fetch(server: &Server, peer: &Peer, request: FetchRequest) -
         let deadline = Instant::now() + patience;
         look = wait(server, &wants, (budget, min_bytes), deadline).await;
     }
-    FetchBody {
-        error: None,
-        isolation,
-        topics: by_topic(request.topics, look.partitions),
-    }
+    FetchBody { error: None, isolation, topics: by_topic(request.topics, look.partitions) }
 }
 
 impl Look {
@@ -133,11 +129,7 @@ async fn wait(server: &Server, wants: &[Want], sizes: (usize, usize), deadline: 
 /// Reads every partition within the budget. The first batch found is returned even when it is
 /// larger than all budgets, or its reader could never go on.
 fn look(wants: &[Want], budget: usize) -> Look {
-    let mut look = Look {
-        partitions: Vec::with_capacity(wants.len()),
-        bytes: 0,
-        has_error: false,
-    };
+    let mut look = Look { partitions: Vec::with_capacity(wants.len()), bytes: 0, has_error: false };
     for want in wants {
         let left = budget.saturating_sub(look.bytes);
         let limit = positive(want.request.partition_max_bytes).min(left);
@@ -167,11 +159,7 @@ fn read(want: &Want, limit: usize, first: FirstBatch) -> FetchedPartition {
             log_start_offset: slice.log_start_offset,
             records: slice.records,
         },
-        Err(LogError::OffsetOutOfRange {
-            log_start_offset,
-            end_offset,
-            ..
-        }) => FetchedPartition {
+        Err(LogError::OffsetOutOfRange { log_start_offset, end_offset, .. }) => FetchedPartition {
             high_watermark: end_offset,
             log_start_offset,
             ..FetchedPartition::failed(index, ResponseError::OffsetOutOfRange.code())
@@ -182,13 +170,7 @@ fn read(want: &Want, limit: usize, first: FirstBatch) -> FetchedPartition {
 
 impl FetchedPartition {
     fn failed(index: i32, error_code: i16) -> Self {
-        Self {
-            index,
-            error_code,
-            high_watermark: NO_OFFSET,
-            log_start_offset: NO_OFFSET,
-            records: Bytes::new(),
-        }
+        Self { index, error_code, high_watermark: NO_OFFSET, log_start_offset: NO_OFFSET, records: Bytes::new() }
     }
 }
 

@@ -53,24 +53,15 @@ pub(crate) struct FetchedPartition {
 
 impl FetchBody {
     pub(crate) fn failed(error: ResponseError, isolation: Isolation) -> Self {
-        Self {
-            error: Some(error),
-            isolation,
-            topics: Vec::new(),
-        }
+        Self { error: Some(error), isolation, topics: Vec::new() }
     }
 
     /// Encodes the body behind `head`; gives back the slices that follow each other on the wire.
     pub(crate) fn encode(self, version: i16, head: BytesMut) -> (BytesMut, Vec<Bytes>) {
-        let mut out = Output {
-            version,
-            buffer: head,
-            slices: Vec::new(),
-        };
+        let mut out = Output { version, buffer: head, slices: Vec::new() };
         out.buffer.put_i32(0);
         if version >= 7 {
-            out.buffer
-                .put_i16(self.error.map_or(0, |error| error.code()));
+            out.buffer.put_i16(self.error.map_or(0, |error| error.code()));
             out.buffer.put_i32(0);
         }
         out.length(self.topics.len());
@@ -164,9 +155,7 @@ impl Output {
         match slices.next() {
             None => (self.buffer, Vec::new()),
             Some(first) => {
-                let head = first
-                    .try_into_mut()
-                    .unwrap_or_else(|shared| shared[..].into());
+                let head = first.try_into_mut().unwrap_or_else(|shared| shared[..].into());
                 let rest = slices.chain([self.buffer.freeze()]).collect();
                 (head, rest)
             }
@@ -193,14 +182,8 @@ mod tests {
             error: None,
             isolation,
             topics: vec![
-                FetchedTopic {
-                    name: name("raw_images"),
-                    partitions: (0..).zip(sizes).map(partition).collect(),
-                },
-                FetchedTopic {
-                    name: name("empty"),
-                    partitions: Vec::new(),
-                },
+                FetchedTopic { name: name("raw_images"), partitions: (0..).zip(sizes).map(partition).collect() },
+                FetchedTopic { name: name("empty"), partitions: Vec::new() },
             ],
         }
     }
@@ -213,32 +196,16 @@ mod tests {
             for isolation in [Isolation::Committed, Isolation::Uncommitted] {
                 let body = body(isolation, &sizes);
                 let (head, tail) = body.encode(version, BytesMut::new());
-                assert_eq!(
-                    tail.len(),
-                    6,
-                    "three large record sets stay slices of their own"
-                );
-                let mut bytes = Bytes::from(
-                    [head.freeze()]
-                        .into_iter()
-                        .chain(tail)
-                        .collect::<Vec<_>>()
-                        .concat(),
-                );
+                assert_eq!(tail.len(), 6, "three large record sets stay slices of their own");
+                let mut bytes = Bytes::from([head.freeze()].into_iter().chain(tail).collect::<Vec<_>>().concat());
                 let decoded = FetchResponse::decode(&mut bytes, version).unwrap();
                 assert!(bytes.is_empty());
                 let topic = &decoded.responses[0];
-                assert_eq!(
-                    (&*topic.topic.0, decoded.responses.len()),
-                    ("raw_images", 2)
-                );
+                assert_eq!((&*topic.topic.0, decoded.responses.len()), ("raw_images", 2));
                 for (partition, size) in topic.partitions.iter().zip(sizes) {
                     let records = partition.records.as_ref().expect("never null");
                     assert_eq!(records.len(), size);
-                    assert_eq!(
-                        (partition.high_watermark, partition.last_stable_offset),
-                        (77, 77)
-                    );
+                    assert_eq!((partition.high_watermark, partition.last_stable_offset), (77, 77));
                     let start = if version >= 5 { 5 } else { -1 };
                     assert_eq!(partition.log_start_offset, start);
                     let aborted = partition.aborted_transactions.is_some();
@@ -251,8 +218,7 @@ mod tests {
     #[test]
     fn a_request_error_has_no_topics() {
         let error = ResponseError::FetchSessionIdNotFound;
-        let (head, tail) =
-            FetchBody::failed(error, Isolation::Committed).encode(12, BytesMut::new());
+        let (head, tail) = FetchBody::failed(error, Isolation::Committed).encode(12, BytesMut::new());
         assert!(tail.is_empty());
         let decoded = FetchResponse::decode(&mut head.freeze(), 12).unwrap();
         assert_eq!((decoded.error_code, decoded.session_id), (error.code(), 0));

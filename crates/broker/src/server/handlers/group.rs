@@ -6,8 +6,8 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    SyncGroupRequest, SyncGroupResponse,
 };
 
 use super::{code, text};
@@ -35,19 +35,11 @@ pub(crate) async fn join(
             let join = join_of(server, request, version, client_id);
             server.groups.join(&group, join).await
         }
-        Err(error) => Err(JoinRefused {
-            error,
-            member_id: request.member_id.to_string(),
-        }),
+        Err(error) => Err(JoinRefused { error, member_id: request.member_id.to_string() }),
     };
     match joined {
         Ok(joined) => {
-            tracing::debug!(
-                group,
-                member = joined.member_id,
-                generation = joined.generation,
-                "joined"
-            );
+            tracing::debug!(group, member = joined.member_id, generation = joined.generation, "joined");
             accepted(joined)
         }
         Err(refused) => JoinGroupResponse::default()
@@ -65,17 +57,10 @@ fn may_read(server: &Server, peer: &Peer, group: &str) -> Result<(), ResponseErr
     }
 }
 
-fn join_of(
-    server: &Server,
-    request: JoinGroupRequest,
-    version: i16,
-    client_id: Option<String>,
-) -> Join {
+fn join_of(server: &Server, request: JoinGroupRequest, version: i16, client_id: Option<String>) -> Join {
     let session_timeout = millis(request.session_timeout_ms);
     let name: String = client_id.unwrap_or_default();
-    let name = name
-        .get(..name.floor_char_boundary(MAX_CLIENT_ID_BYTES))
-        .unwrap_or_default();
+    let name = name.get(..name.floor_char_boundary(MAX_CLIENT_ID_BYTES)).unwrap_or_default();
     let protocols = request.protocols.into_iter();
     Join {
         member_id: Some(request.member_id.to_string()).filter(|id| !id.is_empty()),
@@ -92,9 +77,7 @@ fn join_of(
         },
         protocol_type: request.protocol_type.to_string(),
         // Copied: a slice would keep the whole request alive as long as the member.
-        protocols: protocols
-            .map(|p| (p.name.to_string(), Bytes::copy_from_slice(&p.metadata)))
-            .collect(),
+        protocols: protocols.map(|p| (p.name.to_string(), Bytes::copy_from_slice(&p.metadata))).collect(),
     }
 }
 
@@ -103,11 +86,10 @@ fn millis(number: i32) -> Duration {
 }
 
 fn accepted(joined: Joined) -> JoinGroupResponse {
-    let members = joined.members.into_iter().map(|(id, metadata)| {
-        JoinGroupResponseMember::default()
-            .with_member_id(text(id))
-            .with_metadata(metadata)
-    });
+    let members = joined
+        .members
+        .into_iter()
+        .map(|(id, metadata)| JoinGroupResponseMember::default().with_member_id(text(id)).with_metadata(metadata));
     JoinGroupResponse::default()
         .with_generation_id(joined.generation)
         .with_protocol_name(Some(text(joined.protocol)))
@@ -117,24 +99,14 @@ fn accepted(joined: Joined) -> JoinGroupResponse {
 }
 
 /// Gets a member its assignment once the leader has brought it.
-pub(crate) async fn sync(
-    server: &Server,
-    peer: &Peer,
-    request: SyncGroupRequest,
-) -> SyncGroupResponse {
+pub(crate) async fn sync(server: &Server, peer: &Peer, request: SyncGroupRequest) -> SyncGroupResponse {
     let group = request.group_id.to_string();
     let synced = match may_read(server, peer, &group) {
         Err(error) => Err(error),
         Ok(()) => {
             let assignments = request.assignments.into_iter();
-            let assignments = assignments
-                .map(|a| {
-                    (
-                        a.member_id.to_string(),
-                        Bytes::copy_from_slice(&a.assignment),
-                    )
-                })
-                .collect();
+            let assignments =
+                assignments.map(|a| (a.member_id.to_string(), Bytes::copy_from_slice(&a.assignment))).collect();
             let from = (&*request.member_id, request.generation_id);
             server.groups.sync(&group, from, assignments).await
         }
@@ -146,28 +118,16 @@ pub(crate) async fn sync(
 }
 
 /// A member's sign of life.
-pub(crate) fn heartbeat(
-    server: &Server,
-    peer: &Peer,
-    request: &HeartbeatRequest,
-) -> HeartbeatResponse {
+pub(crate) fn heartbeat(server: &Server, peer: &Peer, request: &HeartbeatRequest) -> HeartbeatResponse {
     let group = &*request.group_id;
-    let alive = may_read(server, peer, group).and_then(|()| {
-        server
-            .groups
-            .heartbeat(group, &request.member_id, request.generation_id)
-    });
+    let alive = may_read(server, peer, group)
+        .and_then(|()| server.groups.heartbeat(group, &request.member_id, request.generation_id));
     HeartbeatResponse::default().with_error_code(code(alive))
 }
 
 /// A member goes.
-pub(crate) fn leave(
-    server: &Server,
-    peer: &Peer,
-    request: &LeaveGroupRequest,
-) -> LeaveGroupResponse {
+pub(crate) fn leave(server: &Server, peer: &Peer, request: &LeaveGroupRequest) -> LeaveGroupResponse {
     let group = &*request.group_id;
-    let left =
-        may_read(server, peer, group).and_then(|()| server.groups.leave(group, &request.member_id));
+    let left = may_read(server, peer, group).and_then(|()| server.groups.leave(group, &request.member_id));
     LeaveGroupResponse::default().with_error_code(code(left))
 }

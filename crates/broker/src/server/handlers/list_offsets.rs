@@ -4,16 +4,11 @@ use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
-use kafka_protocol::messages::list_offsets_response::{
-    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
-};
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
-use kafka_protocol::messages::offset_for_leader_epoch_response::{
-    EpochEndOffset, OffsetForLeaderTopicResult,
-};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka_protocol::messages::{
-    ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest,
-    OffsetForLeaderEpochResponse, TopicName,
+    ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, TopicName,
 };
 
 use super::fetch::check_epoch;
@@ -36,29 +31,19 @@ pub(crate) fn list_offsets(
 ) -> ListOffsetsResponse {
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
-            let at = (
-                &topic.name,
-                wanted.partition_index,
-                wanted.current_leader_epoch,
-            );
+            let at = (&topic.name, wanted.partition_index, wanted.current_leader_epoch);
             let found = log_of(server, peer, at).and_then(|log| {
                 let (offset, timestamp) = locate(&log, wanted, version)?;
                 Ok((offset, timestamp, log.leader_epoch()))
             });
             list_response(wanted.partition_index, found, version)
         });
-        ListOffsetsTopicResponse::default()
-            .with_partitions(partitions.collect())
-            .with_name(topic.name.clone())
+        ListOffsetsTopicResponse::default().with_partitions(partitions.collect()).with_name(topic.name.clone())
     });
     ListOffsetsResponse::default().with_topics(topics.collect())
 }
 
-fn log_of(
-    server: &Server,
-    peer: &Peer,
-    at: (&TopicName, i32, i32),
-) -> Result<Arc<Partition>, ResponseError> {
+fn log_of(server: &Server, peer: &Peer, at: (&TopicName, i32, i32)) -> Result<Arc<Partition>, ResponseError> {
     let (topic, partition, epoch) = at;
     if !server.allows(peer, Operation::Describe, Resource::Topic(topic)) {
         return Err(ResponseError::TopicAuthorizationFailed);
@@ -70,11 +55,7 @@ fn log_of(
 }
 
 /// Offset and time; −1 and −1 when the log has nothing there.
-fn locate(
-    log: &Partition,
-    wanted: &ListOffsetsPartition,
-    version: i16,
-) -> Result<(i64, i64), ResponseError> {
+fn locate(log: &Partition, wanted: &ListOffsetsPartition, version: i16) -> Result<(i64, i64), ResponseError> {
     let found = match wanted.timestamp {
         LATEST => return Ok((log.high_watermark(), NO_TIMESTAMP)),
         EARLIEST => return Ok((log.log_start_offset(), NO_TIMESTAMP)),
@@ -100,16 +81,9 @@ fn list_response(
     match found {
         Ok((offset, timestamp, epoch)) => {
             let response = response.with_offset(offset).with_timestamp(timestamp);
-            if version >= 4 {
-                response.with_leader_epoch(epoch)
-            } else {
-                response
-            }
+            if version >= 4 { response.with_leader_epoch(epoch) } else { response }
         }
-        Err(error) => response
-            .with_error_code(error.code())
-            .with_offset(NO_OFFSET)
-            .with_timestamp(NO_TIMESTAMP),
+        Err(error) => response.with_error_code(error.code()).with_offset(NO_OFFSET).with_timestamp(NO_TIMESTAMP),
     }
 }
 
@@ -124,25 +98,18 @@ pub(crate) fn offset_for_leader_epoch(
             let at = (&topic.topic, wanted.partition, wanted.current_leader_epoch);
             epoch_end(wanted, log_of(server, peer, at))
         });
-        OffsetForLeaderTopicResult::default()
-            .with_partitions(partitions.collect())
-            .with_topic(topic.topic.clone())
+        OffsetForLeaderTopicResult::default().with_partitions(partitions.collect()).with_topic(topic.topic.clone())
     });
     OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
 }
 
-fn epoch_end(
-    wanted: &OffsetForLeaderPartition,
-    log: Result<Arc<Partition>, ResponseError>,
-) -> EpochEndOffset {
+fn epoch_end(wanted: &OffsetForLeaderPartition, log: Result<Arc<Partition>, ResponseError>) -> EpochEndOffset {
     let response = EpochEndOffset::default().with_partition(wanted.partition);
     match log {
         Err(error) => response.with_error_code(error.code()),
-        Ok(log) if wanted.leader_epoch == log.leader_epoch() => response
-            .with_leader_epoch(log.leader_epoch())
-            .with_end_offset(log.high_watermark()),
-        Ok(_) => response
-            .with_leader_epoch(UNKNOWN_EPOCH)
-            .with_end_offset(NO_OFFSET),
+        Ok(log) if wanted.leader_epoch == log.leader_epoch() => {
+            response.with_leader_epoch(log.leader_epoch()).with_end_offset(log.high_watermark())
+        }
+        Ok(_) => response.with_leader_epoch(UNKNOWN_EPOCH).with_end_offset(NO_OFFSET),
     }
 }

@@ -21,8 +21,7 @@ pub(crate) const NO_OFFSET: i64 = -1;
 /// No time, and "latest" in ListOffsets.
 pub(crate) const NO_TIMESTAMP: i64 = -1;
 /// Why transactional ids are refused.
-pub(crate) const NO_TRANSACTIONS: &str =
-    "transactions are not supported by this broker; leave transactional.id unset";
+pub(crate) const NO_TRANSACTIONS: &str = "transactions are not supported by this broker; leave transactional.id unset";
 
 /// The protocol's code for a result.
 pub(crate) fn code<T>(result: Result<T, ResponseError>) -> i16 {

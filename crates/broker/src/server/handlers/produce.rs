@@ -28,17 +28,12 @@ type Refusal = (i16, Option<StrBytes>);
 /// Appends every partition's records; `acks` 1 and −1 are the same on a single node.
 pub(crate) fn produce(server: &Server, peer: &Peer, request: ProduceRequest) -> Produced {
     let refusal = refuse_all(&request);
-    let responses: Vec<_> = request
-        .topic_data
-        .into_iter()
-        .map(|topic| produce_topic(server, peer, topic, refusal.as_ref()))
-        .collect();
+    let responses: Vec<_> =
+        request.topic_data.into_iter().map(|topic| produce_topic(server, peer, topic, refusal.as_ref())).collect();
     if request.acks != 0 {
         return Produced::Answer(ProduceResponse::default().with_responses(responses));
     }
-    let mut partitions = responses
-        .iter()
-        .flat_map(|topic| &topic.partition_responses);
+    let mut partitions = responses.iter().flat_map(|topic| &topic.partition_responses);
     match partitions.all(|partition| partition.error_code == 0) {
         true => Produced::Silence,
         false => Produced::Hangup,
@@ -60,9 +55,7 @@ fn produce_topic(
     topic: TopicProduceData,
     refusal: Option<&Refusal>,
 ) -> TopicProduceResponse {
-    let refusal = refusal
-        .cloned()
-        .or_else(|| refuse_topic(server, peer, &topic.name));
+    let refusal = refusal.cloned().or_else(|| refuse_topic(server, peer, &topic.name));
     let mut partitions = Vec::with_capacity(topic.partition_data.len());
     for data in topic.partition_data {
         let index = data.index;
@@ -72,9 +65,7 @@ fn produce_topic(
         };
         partitions.push(partition_response(index, appended));
     }
-    TopicProduceResponse::default()
-        .with_name(topic.name)
-        .with_partition_responses(partitions)
+    TopicProduceResponse::default().with_name(topic.name).with_partition_responses(partitions)
 }
 
 fn refuse_topic(server: &Server, peer: &Peer, name: &str) -> Option<Refusal> {
@@ -83,26 +74,17 @@ fn refuse_topic(server: &Server, peer: &Peer, name: &str) -> Option<Refusal> {
     }
     (name == OFFSETS_TOPIC).then(|| {
         let reason = "this topic belongs to the broker";
-        (
-            ResponseError::InvalidTopicException.code(),
-            Some(reason.into()),
-        )
+        (ResponseError::InvalidTopicException.code(), Some(reason.into()))
     })
 }
 
 fn append(server: &Server, topic: &str, data: PartitionProduceData) -> Result<Appended, Refusal> {
     let unknown = || (ResponseError::UnknownTopicOrPartition.code(), None);
-    let partition = server
-        .store
-        .partition(topic, data.index)
-        .ok_or_else(unknown)?;
-    let records = data
-        .records
-        .filter(|records| !records.is_empty())
-        .ok_or_else(|| {
-            let reason = "the request holds no records for this partition";
-            (ResponseError::InvalidRecord.code(), Some(text(reason)))
-        })?;
+    let partition = server.store.partition(topic, data.index).ok_or_else(unknown)?;
+    let records = data.records.filter(|records| !records.is_empty()).ok_or_else(|| {
+        let reason = "the request holds no records for this partition";
+        (ResponseError::InvalidRecord.code(), Some(text(reason)))
+    })?;
     let appended = partition.append(&records, server.now_ms(), AppendOrigin::Client);
     appended.map_err(|error| {
         tracing::debug!(topic, partition = data.index, %error, "records refused");

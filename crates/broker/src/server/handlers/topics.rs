@@ -10,8 +10,8 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    MetadataRequest, MetadataResponse, TopicName,
+    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
+    MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::task::block_in_place;
@@ -26,29 +26,20 @@ use crate::server::group::OFFSETS_TOPIC;
 type Refusal = (i16, Option<StrBytes>);
 
 /// The broker and its topics.
-pub(crate) fn metadata(
-    server: &Server,
-    peer: &Peer,
-    request: MetadataRequest,
-    version: i16,
-) -> MetadataResponse {
+pub(crate) fn metadata(server: &Server, peer: &Peer, request: MetadataRequest, version: i16) -> MetadataResponse {
     let auto_create = match request.allow_auto_topic_creation {
         true => server.config.auto_create_topics,
         false => AutoCreate::Off,
     };
     // Version 0 has no null array: an empty one asks for everything.
-    let named = request
-        .topics
-        .filter(|topics| version > 0 || !topics.is_empty());
+    let named = request.topics.filter(|topics| version > 0 || !topics.is_empty());
     let topics = match named {
         None => all_topics(server, peer),
         Some(named) => {
             let mut seen = HashSet::new();
             let names = named.into_iter().filter_map(|topic| topic.name);
             let names = names.filter(|name| seen.insert(name.clone()));
-            names
-                .map(|name| named_topic(server, peer, name, auto_create))
-                .collect()
+            names.map(|name| named_topic(server, peer, &name, auto_create)).collect()
         }
     };
     let (host, port) = &server.advertised;
@@ -65,32 +56,20 @@ pub(crate) fn metadata(
 
 fn all_topics(server: &Server, peer: &Peer) -> Vec<MetadataResponseTopic> {
     let topics = server.store.topics();
-    let visible =
-        |topic: &Topic| server.allows(peer, Operation::Describe, Resource::Topic(topic.name()));
+    let visible = |topic: &Topic| server.allows(peer, Operation::Describe, Resource::Topic(topic.name()));
     let visible = topics.iter().filter(|topic| visible(topic));
-    visible
-        .map(|topic| describe(topic, server.node_id()))
-        .collect()
+    visible.map(|topic| describe(topic, server.node_id())).collect()
 }
 
-fn named_topic(
-    server: &Server,
-    peer: &Peer,
-    name: TopicName,
-    auto_create: AutoCreate,
-) -> MetadataResponseTopic {
-    let failed = |code| {
-        MetadataResponseTopic::default()
-            .with_error_code(code)
-            .with_name(Some(name.clone()))
-    };
-    if !server.allows(peer, Operation::Describe, Resource::Topic(&name)) {
+fn named_topic(server: &Server, peer: &Peer, name: &TopicName, auto_create: AutoCreate) -> MetadataResponseTopic {
+    let failed = |code| MetadataResponseTopic::default().with_error_code(code).with_name(Some(name.clone()));
+    if !server.allows(peer, Operation::Describe, Resource::Topic(name)) {
         return failed(ResponseError::TopicAuthorizationFailed.code());
     }
-    if let Some(topic) = server.store.topic(&name) {
+    if let Some(topic) = server.store.topic(name) {
         return describe(&topic, server.node_id());
     }
-    match check_or_create(server, peer, &name, auto_create) {
+    match check_or_create(server, peer, name, auto_create) {
         Ok(topic) => describe(&topic, server.node_id()),
         Err(code) => failed(code),
     }
@@ -117,10 +96,7 @@ fn check_or_create(
     let created = block_in_place(|| server.store.create_topic(name, partitions, &none));
     match created {
         Ok(topic) => Ok(topic),
-        Err(LogError::TopicExists { .. }) => server
-            .store
-            .topic(name)
-            .ok_or(ResponseError::LeaderNotAvailable.code()),
+        Err(LogError::TopicExists { .. }) => server.store.topic(name).ok_or(ResponseError::LeaderNotAvailable.code()),
         Err(error) => Err(log_failure(&error).0),
     }
 }
@@ -141,26 +117,30 @@ fn describe(topic: &Topic, node_id: BrokerId) -> MetadataResponseTopic {
 }
 
 /// Creates topics, or only checks whether it could.
-pub(crate) fn create_topics(
-    server: &Server,
-    peer: &Peer,
-    request: CreateTopicsRequest,
-) -> CreateTopicsResponse {
+pub(crate) fn create_topics(server: &Server, peer: &Peer, request: &CreateTopicsRequest) -> CreateTopicsResponse {
+    let mode = match request.validate_only {
+        true => Mode::CheckOnly,
+        false => Mode::Create,
+    };
     let mut times: HashMap<TopicName, usize> = HashMap::new();
     for topic in &request.topics {
         *times.entry(topic.name.clone()).or_default() += 1;
     }
     let results = request.topics.iter().filter_map(|topic| {
         let created = match times.remove(&topic.name)? {
-            1 => create_topic(server, peer, topic, request.validate_only),
-            _ => Err(refusal(
-                ResponseError::InvalidRequest,
-                "the topic is named twice",
-            )),
+            1 => create_topic(server, peer, topic, mode),
+            _ => Err(refusal(ResponseError::InvalidRequest, "the topic is named twice")),
         };
         Some(created_result(topic.name.clone(), created))
     });
     CreateTopicsResponse::default().with_topics(results.collect())
+}
+
+/// Whether a topic that could be created is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Create,
+    CheckOnly,
 }
 
 struct Created {
@@ -173,16 +153,7 @@ fn refusal(error: ResponseError, reason: &'static str) -> Refusal {
     (error.code(), Some(reason.into()))
 }
 
-#[expect(
-    clippy::fn_params_excessive_bools,
-    reason = "mirrors the request's own field, which is a boolean on the wire"
-)]
-fn create_topic(
-    server: &Server,
-    peer: &Peer,
-    topic: &CreatableTopic,
-    validate_only: bool,
-) -> Result<Created, Refusal> {
+fn create_topic(server: &Server, peer: &Peer, topic: &CreatableTopic, mode: Mode) -> Result<Created, Refusal> {
     let name: &str = &topic.name;
     let allowed = server.allows(peer, Operation::Create, Resource::Topic(name))
         || server.allows(peer, Operation::Create, Resource::Cluster);
@@ -192,23 +163,17 @@ fn create_topic(
     let partitions = partition_count(server, topic)?;
     let overrides = overrides(topic)?;
     if server.store.topic(name).is_some() {
-        let error = LogError::TopicExists {
-            topic: name.to_owned(),
-        };
+        let error = LogError::TopicExists { topic: name.to_owned() };
         return Err(log_failure(&error));
     }
     let checked = server.store.check_topic(name, partitions, &overrides);
     let config = checked.map_err(|error| log_failure(&error))?;
-    if !validate_only {
+    if mode == Mode::Create {
         let created = block_in_place(|| server.store.create_topic(name, partitions, &overrides));
         created.map_err(|error| log_failure(&error))?;
-        tracing::info!(topic = name, partitions, ?overrides, "topic created");
+        tracing::info!(topic = name, partitions, ?overrides, by = %peer.address, "topic created");
     }
-    Ok(Created {
-        partitions,
-        config,
-        overrides,
-    })
+    Ok(Created { partitions, config, overrides })
 }
 
 /// The number asked for, the default, or that of a manual assignment, which may name only us.
@@ -227,16 +192,10 @@ fn partition_count(server: &Server, topic: &CreatableTopic) -> Result<i32, Refus
         let reason = "an assignment excludes numbers of partitions and replicas";
         return Err(refusal(ResponseError::InvalidRequest, reason));
     }
-    let mut indexes: Vec<i32> = topic
-        .assignments
-        .iter()
-        .map(|a| a.partition_index)
-        .collect();
+    let mut indexes: Vec<i32> = topic.assignments.iter().map(|a| a.partition_index).collect();
     indexes.sort_unstable();
     let ours = |ids: &[BrokerId]| ids == [server.node_id()];
-    let complete = (0..)
-        .zip(&indexes)
-        .all(|(expected, index)| expected == *index);
+    let complete = (0..).zip(&indexes).all(|(expected, index)| expected == *index);
     if !complete || !topic.assignments.iter().all(|a| ours(&a.broker_ids)) {
         let reason = "partitions must count from 0 and be assigned to this broker alone";
         return Err(refusal(ResponseError::InvalidReplicaAssignment, reason));
@@ -251,10 +210,7 @@ fn overrides(topic: &CreatableTopic) -> Result<Overrides, Refusal> {
             let reason = "a setting without a value";
             return Err(refusal(ResponseError::InvalidConfig, reason));
         };
-        if overrides
-            .insert(config.name.to_string(), value.to_string())
-            .is_some()
-        {
+        if overrides.insert(config.name.to_string(), value.to_string()).is_some() {
             let reason = "a setting is named twice";
             return Err(refusal(ResponseError::InvalidConfig, reason));
         }
@@ -294,9 +250,7 @@ pub(crate) fn delete_topics(
         let result = DeletableTopicResult::default().with_name(Some(name));
         match deleted {
             Ok(()) => result,
-            Err((code, message)) => result
-                .with_error_code(code)
-                .with_error_message(message.filter(|_| version >= 5)),
+            Err((code, message)) => result.with_error_code(code).with_error_message(message.filter(|_| version >= 5)),
         }
     });
     DeleteTopicsResponse::default().with_responses(results.collect())
@@ -315,6 +269,6 @@ fn delete_topic(server: &Server, peer: &Peer, name: &str) -> Result<(), Refusal>
         server.offsets.forget_topic(name, server.now_ms())
     })
     .map_err(|error| log_failure(&error))?;
-    tracing::info!(topic = name, "topic deleted");
+    tracing::info!(topic = name, by = %peer.address, "topic deleted");
     Ok(())
 }
