@@ -19,7 +19,7 @@ use rdkafka::util::Timeout;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use explain::{Attempt, explain, is_secret, prefer_diagnosis};
+pub(crate) use explain::{Attempt, code_of, explain, is_secret, prefer_diagnosis};
 pub use problem::BrokerProblem;
 
 /// How the ids of embedded brokers' clusters begin; Apache Kafka's are 22 characters of Base64.

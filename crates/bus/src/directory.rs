@@ -176,6 +176,8 @@ impl fmt::Debug for Directory {
 fn reader_config(config: &BusConfig) -> rdkafka::ClientConfig {
     let mut client = config.client_config(Role::Admin);
     client
+        // librdkafka assigns partitions only to a consumer with a group; nothing is ever joined or committed.
+        .set("group.id", "lumenbus-directory")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.commit", "false")

@@ -236,11 +236,12 @@ impl Shared {
 
     fn trouble(&self, error: KafkaError) {
         tracing::debug!(topic = %self.topic, %error, "reading the directory");
-        if error.rdkafka_error_code().is_some_and(is_missing) {
-            self.topic_exists.store(false, Ordering::Relaxed);
-            return;
+        match error.rdkafka_error_code() {
+            Some(code) if is_missing(code) => self.topic_exists.store(false, Ordering::Relaxed),
+            // The group is in name only; nobody needs a right to it.
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
+            _ => self.state().fault = Some(error),
         }
-        self.state().fault = Some(error);
     }
 
     /// Reads on from where it is; librdkafka reports the end of a partition only once, a seek makes it report again.

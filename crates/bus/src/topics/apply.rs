@@ -1,10 +1,12 @@
 //! Makes the cluster as planned, as far as that is safe.
 
-use super::check::{Drift, DriftKind, check};
+use super::check::{ActualTopic, Drift, check};
 use super::cluster::Cluster;
-use super::plan::{TopicPlan, plan_of};
+use super::plan::{TopicPlan, TopicSpec, plan_of};
 use crate::config::BusConfig;
+use crate::diagnosis::code_of;
 use crate::error::BusError;
+use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeSet;
 
 /// Whether a topic with too few partitions gets more.
@@ -31,43 +33,55 @@ pub struct Applied {
 
 /// Creates missing topics and, on Apache Kafka, sets settings that differ; other settings of a topic are kept.
 ///
+/// The embedded broker creates topics only; there all else is reported as remaining.
+///
 /// # Errors
 /// The first thing that the cluster refuses; what was done before stays.
 pub fn apply(cluster: &Cluster, plan: &TopicPlan, growth: Growth) -> Result<Applied, BusError> {
     let names: Vec<&str> = plan.topics.iter().map(|topic| topic.name.as_str()).collect();
     let actual = cluster.actual(&names)?;
+    let mut facts = cluster.facts().clone();
     let mut applied = Applied::default();
-    let drifts = check(plan, &actual, cluster.facts());
     for spec in &plan.topics {
-        let kinds: Vec<&DriftKind> =
-            drifts.iter().filter(|drift| drift.topic == spec.name).map(|drift| &drift.kind).collect();
         let Some(topic) = actual.get(&spec.name) else {
             cluster.create(spec)?;
             applied.created.push(spec.name.clone());
             continue;
         };
-        if cluster.facts().is_embedded {
+        if facts.is_embedded {
             continue;
         }
-        let mut altered = false;
-        if kinds.iter().any(|kind| matches!(kind, DriftKind::Setting { .. })) {
-            cluster.alter(spec, topic)?;
-            altered = true;
-        }
-        if growth == Growth::Grow && spec.partitions > topic.partitions {
-            cluster.grow(spec)?;
-            altered = true;
-        }
-        if altered {
-            applied.altered.push(spec.name.clone());
+        match mend(cluster, spec, topic, growth) {
+            Ok(Mended::Yes) => applied.altered.push(spec.name.clone()),
+            Ok(Mended::NothingToDo) => {}
+            Err(error) if is_unsupported(&error) => facts.is_embedded = true,
+            Err(error) => return Err(error),
         }
     }
-    applied.remaining = remaining(cluster, plan, &names)?;
+    applied.remaining = check(plan, &cluster.actual(&names)?, &facts);
     Ok(applied)
 }
 
-fn remaining(cluster: &Cluster, plan: &TopicPlan, names: &[&str]) -> Result<Vec<Drift>, BusError> {
-    Ok(check(plan, &cluster.actual(names)?, cluster.facts()))
+enum Mended {
+    Yes,
+    NothingToDo,
+}
+
+fn mend(cluster: &Cluster, spec: &TopicSpec, topic: &ActualTopic, growth: Growth) -> Result<Mended, BusError> {
+    let differs = spec.configs.iter().any(|(name, planned)| topic.configs.get(*name) != Some(planned));
+    let grows = growth == Growth::Grow && spec.partitions > topic.partitions;
+    if differs {
+        cluster.alter(spec, topic)?;
+    }
+    if grows {
+        cluster.grow(spec)?;
+    }
+    Ok(if differs || grows { Mended::Yes } else { Mended::NothingToDo })
+}
+
+/// A broker without the request: an embedded one whatever its id.
+fn is_unsupported(error: &BusError) -> bool {
+    matches!(error, BusError::Kafka { source, .. } if code_of(source) == Some(RDKafkaErrorCode::UnsupportedFeature))
 }
 
 /// Sees to it that the topics with these base names exist; one that exists is left as it is.

@@ -1,0 +1,326 @@
+//! Directory, topics and diagnosis against real brokers: the embedded one, and Apache Kafka where
+//! `LUMENBUS_TEST_KAFKA` names its bootstrap servers.
+
+use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
+use lumenbus_bus::topics::{Cluster, Drift, DriftKind, Growth, PlanOptions, TopicGroup, apply, check, ensure_topics, plan};
+use lumenbus_bus::{BusConfig, BusError, Directory, DirectoryEvent, Role, TopicPrefix, probe};
+use lumenbus_frame::{CameraId, Codec, Epoch, StreamId, StreamName, TopicName};
+use lumenbus_wire::{CameraEntry, StreamEntry, StreamState};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+static NEXT_PREFIX: AtomicU32 = AtomicU32::new(0);
+
+/// A broker to test against; the embedded one ends with it.
+struct Site {
+    config: BusConfig,
+    embedded: Option<(RunningBroker, tempfile::TempDir)>,
+}
+
+impl Site {
+    fn embedded() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = ([127, 0, 0, 1], 0).into();
+        let broker = Broker::start_blocking(BrokerConfig::new(folder.path()).listen(listen)).unwrap();
+        Self { config: BusConfig::new(broker.bootstrap_servers()), embedded: Some((broker, folder)) }
+    }
+
+    fn all() -> Vec<Self> {
+        let mut sites = vec![Self::embedded()];
+        match std::env::var("LUMENBUS_TEST_KAFKA").ok().filter(|brokers| !brokers.is_empty()) {
+            Some(brokers) => sites.push(Self { config: BusConfig::new(brokers), embedded: None }),
+            None => eprintln!("SKIPPED: Apache Kafka; name its bootstrap servers in LUMENBUS_TEST_KAFKA"),
+        }
+        for site in &mut sites {
+            let number = NEXT_PREFIX.fetch_add(1, Ordering::Relaxed);
+            site.config.topic_prefix = TopicPrefix::new(&format!("t{}-{number}.", std::process::id())).unwrap();
+        }
+        sites
+    }
+
+    fn full(&self, base: &str) -> String {
+        self.config.topic_prefix.topic(base).to_string()
+    }
+
+    /// Writes a record into the directory's topic as somebody else might.
+    fn write_raw(&self, key: &[u8], value: &[u8]) {
+        let producer: BaseProducer = self.config.client_config(Role::Producer).create().unwrap();
+        let topic = self.full("lumenbus.cameras");
+        producer.send(BaseRecord::to(&topic).partition(0).key(key).payload(value)).map_err(|(error, _)| error).unwrap();
+        producer.flush(PATIENCE).unwrap();
+    }
+}
+
+fn camera(id: &str) -> CameraId {
+    CameraId::new(id).unwrap()
+}
+
+fn stream(name: &str, epoch: u64) -> StreamEntry {
+    StreamEntry {
+        topic: TopicName::new("raw_video").unwrap(),
+        name: StreamName::new(name).unwrap(),
+        partition: 3,
+        epoch: Epoch(epoch),
+        codec: Codec::H264,
+        state: StreamState::Live,
+        last_seq: None,
+        gaps: Vec::new(),
+        next_offset: None,
+        updated_unix_nanos: 7,
+        parameters: None,
+        repeat: None,
+        moved_from: None,
+    }
+}
+
+fn id(camera_id: &str, name: &str) -> StreamId {
+    StreamId {
+        camera: camera(camera_id),
+        topic: TopicName::new("raw_video").unwrap(),
+        name: StreamName::new(name).unwrap(),
+    }
+}
+
+fn events(directory: &Directory) -> (Receiver<DirectoryEvent>, lumenbus_bus::DirectoryWatch) {
+    let (sender, receiver) = channel();
+    let sender = Mutex::new(sender);
+    let watch = directory.on_change(Arc::new(move |event| {
+        let _ = sender.lock().unwrap().send(event.clone());
+    }));
+    (receiver, watch)
+}
+
+#[test]
+fn what_one_directory_writes_another_reads_in_order() {
+    for site in Site::all() {
+        let writer = Directory::open(&site.config).unwrap();
+        let reader = Directory::open_reading(&site.config).unwrap();
+        let (seen, _watch) = events(&reader);
+        for epoch in 1..=20 {
+            writer.put_stream(&camera("gate"), stream("main", epoch)).unwrap();
+        }
+        writer.update(&camera("gate"), |entry| entry.name = "Gate, north".to_owned()).unwrap();
+        reader.sync().unwrap();
+        assert_eq!(reader.stream(&id("gate", "main")).unwrap().epoch, Epoch(20));
+        assert_eq!(reader.entry(&camera("gate")).unwrap().name, "Gate, north");
+        let epochs: Vec<u64> = seen.try_iter().map(|event| event.entry.streams[0].epoch.0).collect();
+        assert_eq!(epochs, (1..=20).chain([20]).collect::<Vec<_>>());
+        let late = Directory::open_reading(&site.config).unwrap();
+        assert_eq!(late.cameras(), reader.cameras());
+    }
+}
+
+#[test]
+fn a_lower_epoch_is_reported_but_does_not_win_and_may_not_be_written() {
+    for site in Site::all() {
+        let directory = Directory::open(&site.config).unwrap();
+        let (seen, _watch) = events(&directory);
+        directory.put_stream(&camera("gate"), stream("main", 9)).unwrap();
+        let error = directory.put_stream(&camera("gate"), stream("main", 5)).unwrap_err();
+        assert!(matches!(error, BusError::Superseded { theirs: Epoch(9), .. }), "{error}");
+        let old = CameraEntry { streams: vec![stream("main", 4)], ..CameraEntry::default() };
+        site.write_raw(b"gate", &old.encode().unwrap());
+        directory.sync().unwrap();
+        let late = seen.try_iter().last().unwrap();
+        assert_eq!(late.stream(&id("gate", "main")).unwrap().epoch, Epoch(4));
+        assert_eq!(directory.stream(&id("gate", "main")).unwrap().epoch, Epoch(9));
+    }
+}
+
+#[test]
+fn foreign_records_are_counted_and_hurt_nobody() {
+    for site in Site::all() {
+        let directory = Directory::open(&site.config).unwrap();
+        for (key, value) in [(&b"gate"[..], &b"{}"[..]), (b"not a camera", b""), (b"\xff", b"\x08\x07"), (b"a", b"\x08\x63")] {
+            site.write_raw(key, value);
+        }
+        directory.put_stream(&camera("gate"), stream("main", 1)).unwrap();
+        assert_eq!(directory.foreign_records(), 4);
+        assert_eq!(directory.cameras().len(), 1);
+    }
+}
+
+#[test]
+fn two_publishers_of_one_camera_keep_each_others_streams() {
+    for site in Site::all() {
+        let directories = [Directory::open(&site.config).unwrap(), Directory::open(&site.config).unwrap()];
+        std::thread::scope(|scope| {
+            for (number, directory) in directories.iter().enumerate() {
+                scope.spawn(move || {
+                    for epoch in 1..=10 {
+                        directory.put_stream(&camera("gate"), stream(&format!("s{number}"), epoch)).unwrap();
+                    }
+                });
+            }
+        });
+        for directory in &directories {
+            directory.sync().unwrap();
+            for name in ["s0", "s1"] {
+                assert_eq!(directory.stream(&id("gate", name)).unwrap().epoch, Epoch(10), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_tolerates_a_missing_topic_and_finds_it_later() {
+    for site in Site::all() {
+        let reader = Directory::open_reading(&site.config).unwrap();
+        assert!(reader.cameras().is_empty());
+        reader.sync().unwrap();
+        let (seen, _watch) = events(&reader);
+        Directory::open(&site.config).unwrap().put_stream(&camera("gate"), stream("main", 1)).unwrap();
+        assert_eq!(seen.recv_timeout(PATIENCE).unwrap().camera, camera("gate"));
+        reader.sync().unwrap();
+        assert!(reader.stream(&id("gate", "main")).is_some());
+    }
+}
+
+#[test]
+fn a_callback_that_would_wait_for_itself_is_refused_and_one_that_panics_is_survived() {
+    for site in Site::all() {
+        let directory = Directory::open(&site.config).unwrap();
+        let (sender, receiver) = channel();
+        let sender = Mutex::new(sender);
+        let weak = directory.clone();
+        let watch = directory.on_change(Arc::new(move |_| {
+            let refused = weak.sync().is_err() && weak.update(&camera("x"), |_| {}).is_err();
+            sender.lock().unwrap().send(refused).unwrap();
+        }));
+        let panicking = directory.on_change(Arc::new(|_| panic!("a callback of a test")));
+        directory.put_stream(&camera("gate"), stream("main", 1)).unwrap();
+        assert!(receiver.recv_timeout(PATIENCE).unwrap());
+        drop((watch, panicking));
+        directory.put_stream(&camera("gate"), stream("main", 2)).unwrap();
+        assert!(receiver.try_recv().is_err(), "a dropped watch is called no more");
+    }
+}
+
+#[test]
+fn topics_are_left_alone_when_asked_to() {
+    for mut site in Site::all() {
+        site.config.keeps_topics_as_they_are = true;
+        let error = Directory::open(&site.config).unwrap_err();
+        assert!(matches!(error, BusError::UnknownTopic { .. }), "{error}");
+        assert!(error.to_string().contains("lumenbus topics apply"), "{error}");
+        let cluster = Cluster::open(&site.config).unwrap();
+        assert!(cluster.actual(&[&site.full("lumenbus.cameras")]).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn apply_makes_the_plan_true_and_check_finds_what_differs() {
+    for site in Site::all() {
+        let cluster = Cluster::open(&site.config).unwrap();
+        let options = PlanOptions { frame_partitions: Some(2), ..PlanOptions::default() };
+        let wanted = plan(cluster.facts(), &site.config.topic_prefix, &options);
+        let names: Vec<&str> = wanted.topics.iter().map(|topic| topic.name.as_str()).collect();
+        let missing = check(&wanted, &cluster.actual(&names).unwrap(), cluster.facts());
+        assert!(missing.iter().all(|drift| drift.kind == DriftKind::Missing), "{missing:?}");
+        assert_eq!(missing.len(), names.len());
+
+        let applied = apply(&cluster, &wanted, Growth::Keep).unwrap();
+        assert_eq!(applied.created, names);
+        assert_eq!(applied.remaining, []);
+        let again = apply(&cluster, &wanted, Growth::Keep).unwrap();
+        assert!(again.created.is_empty() && again.altered.is_empty() && again.remaining.is_empty(), "{again:?}");
+
+        let other = PlanOptions { frame_partitions: Some(3), frame_retention_millis: Some(1_000_000), ..options };
+        let other = plan(cluster.facts(), &site.config.topic_prefix, &other);
+        let drift = check(&other, &cluster.actual(&names).unwrap(), cluster.facts());
+        let of_video: Vec<_> = drift.iter().filter(|d| d.topic == site.full("raw_video")).map(|d| d.kind.what()).collect();
+        assert_eq!(of_video, ["partitions", "retention.ms"]);
+        if site.embedded.is_some() {
+            let refused = apply(&cluster, &other, Growth::Grow).unwrap();
+            assert!(refused.altered.is_empty());
+            let kinds = |drifts: &[Drift]| drifts.iter().map(|drift| drift.kind.clone()).collect::<Vec<_>>();
+            assert_eq!(kinds(&refused.remaining), kinds(&drift));
+            assert!(refused.remaining.iter().all(|drift| !drift.remedy.contains("topics apply")), "{refused:?}");
+            continue;
+        }
+        let kept = apply(&cluster, &other, Growth::Keep).unwrap();
+        assert!(kept.remaining.iter().all(|drift| drift.kind.what() == "partitions"), "{:?}", kept.remaining);
+        let grown = apply(&cluster, &other, Growth::Grow).unwrap();
+        assert_eq!(grown.remaining, []);
+    }
+}
+
+#[test]
+fn every_group_of_topics_is_taken_by_the_broker() {
+    for site in Site::all() {
+        let groups = [TopicGroup::Dicom, TopicGroup::Keys, TopicGroup::Audit].into();
+        let options = PlanOptions { groups, frame_partitions: Some(1), ..PlanOptions::default() };
+        let cluster = Cluster::open(&site.config).unwrap();
+        let wanted = plan(cluster.facts(), &site.config.topic_prefix, &options);
+        assert_eq!(apply(&cluster, &wanted, Growth::Keep).unwrap().remaining, []);
+    }
+}
+
+#[test]
+fn ensuring_a_topic_twice_and_at_the_same_time_is_fine() {
+    for site in Site::all() {
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| ensure_topics(&site.config, &["raw_images", "lumenbus.cameras"]).unwrap());
+            }
+        });
+        let cluster = Cluster::open(&site.config).unwrap();
+        let name = site.full("raw_images");
+        let actual = cluster.actual(&[&name]).unwrap();
+        assert_eq!(actual[&name].partitions, if cluster.facts().is_embedded { 12 } else { 48 });
+        assert_eq!(actual[&name].overrides["message.timestamp.type"], "LogAppendTime");
+    }
+}
+
+#[test]
+fn a_good_broker_is_found_good() {
+    for site in Site::all() {
+        let facts = probe(&site.config).unwrap();
+        assert!(!facts.brokers.is_empty() && facts.cluster_id.is_some(), "{facts:?}");
+    }
+}
+
+#[test]
+fn a_tls_client_is_told_that_the_broker_has_none() {
+    for mut site in Site::all() {
+        site.config.set_property("security.protocol", "SSL");
+        let error = Cluster::open(&site.config).map(|_| ()).unwrap_err();
+        assert_eq!(error.code(), "LB-E0106", "{error}");
+    }
+}
+
+#[test]
+fn nobody_there_is_said_at_once_by_whatever_is_opened() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = BusConfig::new(free.to_string());
+    let expected = format!("no broker at {free}; start one with `lumenbus broker --data DIR` or pass --brokers");
+    for error in [
+        Directory::open(&config).map(|_| ()).unwrap_err(),
+        Directory::open_reading(&config).map(|_| ()).unwrap_err(),
+        Cluster::open(&config).map(|_| ()).unwrap_err(),
+    ] {
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.code(), "LB-E0101");
+    }
+}
+
+#[test]
+fn the_directory_survives_its_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |port| Broker::start_blocking(BrokerConfig::new(folder.path()).listen(([127, 0, 0, 1], port).into()));
+    let broker = start(0).unwrap();
+    let port = broker.addr().port();
+    let config = BusConfig::new(broker.bootstrap_servers());
+    let directory = Directory::open(&config).unwrap();
+    directory.put_stream(&camera("gate"), stream("main", 1)).unwrap();
+    broker.shutdown_blocking().unwrap();
+    assert!(directory.stream(&id("gate", "main")).is_some(), "what was read stays known");
+    let broker = start(port).unwrap();
+    directory.put_stream(&camera("gate"), stream("main", 2)).unwrap();
+    assert_eq!(Directory::open_reading(&config).unwrap().cameras(), directory.cameras());
+    broker.shutdown_blocking().unwrap();
+}
