@@ -64,12 +64,7 @@ impl BatchHeader {
     /// Parses and checks a stored header. The caller compares `size` with the bytes it has.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, HeaderFault> {
         let header = Self::parse_any_offset(bytes)?;
-        if header.base_offset < 0
-            || header
-                .base_offset
-                .checked_add(i64::from(header.last_offset_delta) + 1)
-                .is_none()
-        {
+        if header.base_offset < 0 || header.base_offset.checked_add(i64::from(header.last_offset_delta) + 1).is_none() {
             return Err(HeaderFault::Field("its base offset is out of range"));
         }
         Ok(header)
@@ -107,14 +102,10 @@ impl BatchHeader {
 
     fn check(self) -> Result<Self, HeaderFault> {
         if self.size < HEADER_BYTES {
-            return Err(HeaderFault::Field(
-                "its length is smaller than a batch header",
-            ));
+            return Err(HeaderFault::Field("its length is smaller than a batch header"));
         }
         if self.last_offset_delta < 0 || self.count < 0 {
-            return Err(HeaderFault::Field(
-                "its record count or last offset delta is negative",
-            ));
+            return Err(HeaderFault::Field("its record count or last offset delta is negative"));
         }
         Ok(self)
     }
@@ -215,19 +206,10 @@ pub(crate) mod tests {
 
     impl BatchSpec {
         pub(crate) fn values(values: &[&[u8]], timestamp: i64) -> Self {
-            Self::records(
-                values
-                    .iter()
-                    .map(|value| (None, Some(value.to_vec())))
-                    .collect(),
-                timestamp,
-            )
+            Self::records(values.iter().map(|value| (None, Some(value.to_vec()))).collect(), timestamp)
         }
 
-        pub(crate) fn records(
-            records: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>,
-            timestamp: i64,
-        ) -> Self {
+        pub(crate) fn records(records: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>, timestamp: i64) -> Self {
             let count = i32::try_from(records.len()).unwrap();
             let header = BatchHeader {
                 base_offset: 0,
@@ -253,6 +235,11 @@ pub(crate) mod tests {
             self
         }
 
+        pub(crate) fn attributes(mut self, bits: i16) -> Self {
+            self.header.attributes |= bits;
+            self
+        }
+
         pub(crate) fn compressed(mut self, codec: i16) -> Self {
             self.header.attributes |= codec;
             self
@@ -262,15 +249,9 @@ pub(crate) mod tests {
             let mut body = Vec::new();
             for (delta, (key, value)) in self.records.iter().enumerate() {
                 let delta = i32::try_from(delta).unwrap();
-                crate::log::record::put_record(
-                    &mut body,
-                    delta,
-                    0,
-                    key.as_deref(),
-                    value.as_deref(),
-                );
+                crate::log::record::put_record(&mut body, delta, 0, key.as_deref(), value.as_deref());
             }
-            if self.header.compression() != 0 {
+            if matches!(self.header.compression(), 1..=4) {
                 body = crate::log::compression::compress(self.header.compression(), &body).unwrap();
             }
             self.header.size = HEADER_BYTES + body.len();
@@ -284,15 +265,10 @@ pub(crate) mod tests {
 
     #[test]
     fn header_survives_encoding() {
-        let batch = BatchSpec::values(&[b"a", b"bc"], 7)
-            .producer(5, 1, 9)
-            .bytes();
+        let batch = BatchSpec::values(&[b"a", b"bc"], 7).producer(5, 1, 9).bytes();
         let header = BatchHeader::parse(&batch).unwrap();
         assert_eq!(header.encode()[..], batch[..HEADER_BYTES]);
-        assert_eq!(
-            (header.count, header.last_offset_delta, header.size),
-            (2, 1, batch.len())
-        );
+        assert_eq!((header.count, header.last_offset_delta, header.size), (2, 1, batch.len()));
         assert_eq!(header.crc, checksum(&batch));
     }
 

@@ -27,23 +27,14 @@ pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> Result<(), LogError>
         file.write_all(contents)?;
         file.sync_data()
     });
-    let renamed = written
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_directory(directory));
+    let renamed = written.and_then(|()| fs::rename(&temporary, path)).and_then(|()| sync_directory(directory));
     renamed.map_err(LogError::storage("write", path))
 }
 
 /// A name that differs from the target's in its last four bytes only, so that the longest topic name still fits.
 fn temporary_of(path: &Path) -> PathBuf {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let kept = if name.len() > 240 {
-        &name[..name.len() - 4]
-    } else {
-        name
-    };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let kept = if name.len() > 240 { &name[..name.len() - 4] } else { name };
     path.with_file_name(format!("{kept}.tmp"))
 }
 
@@ -59,10 +50,7 @@ pub(crate) fn read_offsets(path: &Path) -> Result<Offsets, LogError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Offsets::new()),
         Err(error) => return Err(LogError::storage("read", path)(error)),
     };
-    parse_offsets(&text).map_err(|reason| LogError::BadFile {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    })
+    parse_offsets(&text).map_err(|reason| LogError::BadFile { path: path.to_owned(), reason: reason.to_owned() })
 }
 
 fn parse_offsets(text: &str) -> Result<Offsets, &'static str> {
@@ -70,27 +58,14 @@ fn parse_offsets(text: &str) -> Result<Offsets, &'static str> {
     if lines.next().map(str::trim) != Some("0") {
         return Err("it does not begin with version 0");
     }
-    let count: usize = lines
-        .next()
-        .and_then(|line| line.trim().parse().ok())
-        .ok_or("it has no entry count")?;
-    let offsets = lines
-        .map(parse_line)
-        .collect::<Option<Offsets>>()
-        .ok_or("a line is not topic, partition, offset")?;
-    if offsets.len() == count {
-        Ok(offsets)
-    } else {
-        Err("it has more or fewer entries than it says")
-    }
+    let count: usize = lines.next().and_then(|line| line.trim().parse().ok()).ok_or("it has no entry count")?;
+    let offsets = lines.map(parse_line).collect::<Option<Offsets>>().ok_or("a line is not topic, partition, offset")?;
+    if offsets.len() == count { Ok(offsets) } else { Err("it has more or fewer entries than it says") }
 }
 
 fn parse_line(line: &str) -> Option<((String, i32), i64)> {
     let mut words = line.split_whitespace();
-    let entry = (
-        (words.next()?.to_owned(), words.next()?.parse().ok()?),
-        words.next()?.parse().ok()?,
-    );
+    let entry = ((words.next()?.to_owned(), words.next()?.parse().ok()?), words.next()?.parse().ok()?);
     words.next().is_none().then_some(entry)
 }
 
@@ -109,18 +84,13 @@ pub(crate) fn write_offsets(path: &Path, offsets: &Offsets) -> Result<(), LogErr
 pub(crate) fn leader_epoch(directory: &Path, start_offset: i64) -> Result<i32, LogError> {
     let path = directory.join("leader-epoch-checkpoint");
     if let Ok(text) = fs::read_to_string(&path) {
-        let last = text
-            .lines()
-            .skip(2)
-            .last()
-            .and_then(|line| line.split_whitespace().next()?.parse().ok());
+        let last = text.lines().skip(2).last().and_then(|line| line.split_whitespace().next()?.parse().ok());
         if let Some(epoch) = last {
             return Ok(epoch);
         }
     }
     // Not synced: a lost file is written again with the same contents.
-    fs::write(&path, format!("0\n1\n0 {start_offset}\n"))
-        .map_err(LogError::storage("write", &path))?;
+    fs::write(&path, format!("0\n1\n0 {start_offset}\n")).map_err(LogError::storage("write", &path))?;
     Ok(0)
 }
 
@@ -135,24 +105,11 @@ mod tests {
         assert!(read_offsets(&path).unwrap().is_empty());
         let offsets = Offsets::from([(("a.b".to_owned(), 0), 7), (("a.b".to_owned(), 11), 0)]);
         write_offsets(&path, &offsets).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            "0\n2\na.b 0 7\na.b 11 0\n"
-        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "0\n2\na.b 0 7\na.b 11 0\n");
         assert_eq!(read_offsets(&path).unwrap(), offsets);
-        for broken in [
-            "",
-            "1\n0\n",
-            "0\nx\n",
-            "0\n2\na 0 7\n",
-            "0\n1\na 0\n",
-            "0\n1\na 0 7 8\n",
-        ] {
+        for broken in ["", "1\n0\n", "0\nx\n", "0\n2\na 0 7\n", "0\n1\na 0\n", "0\n1\na 0 7 8\n"] {
             fs::write(&path, broken).unwrap();
-            assert!(
-                matches!(read_offsets(&path), Err(LogError::BadFile { .. })),
-                "{broken:?}"
-            );
+            assert!(matches!(read_offsets(&path), Err(LogError::BadFile { .. })), "{broken:?}");
         }
     }
 }

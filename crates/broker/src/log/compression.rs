@@ -10,9 +10,7 @@ const LZ4: i16 = 3;
 const ZSTD: i16 = 4;
 
 /// Header of the snappy-java block stream that Kafka clients write: magic, version, compatible version.
-const XERIAL_HEADER: [u8; 16] = [
-    0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1,
-];
+const XERIAL_HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 
 /// The records of a batch, decompressed; an error of kind `FileTooLarge` when they exceed `limit` bytes.
@@ -24,10 +22,7 @@ pub(crate) fn decompress(codec: i16, body: &[u8], limit: usize) -> io::Result<Co
         SNAPPY => unsnap(body, limit),
         LZ4 => bounded(lz4_flex::frame::FrameDecoder::new(body), limit),
         ZSTD => bounded(zstd::stream::read::Decoder::with_buffer(body)?, limit),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "unknown compression codec",
-        )),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "unknown compression codec")),
     }
 }
 
@@ -36,8 +31,7 @@ pub(crate) fn compress(codec: i16, contents: &[u8]) -> io::Result<Vec<u8>> {
     match codec {
         NONE => Ok(contents.to_vec()),
         GZIP => {
-            let mut encoder =
-                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             encoder.write_all(contents)?;
             encoder.finish()
         }
@@ -48,36 +42,23 @@ pub(crate) fn compress(codec: i16, contents: &[u8]) -> io::Result<Vec<u8>> {
             encoder.finish().map_err(io::Error::other)
         }
         ZSTD => zstd::stream::encode_all(contents, 0),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "unknown compression codec",
-        )),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "unknown compression codec")),
     }
 }
 
 fn too_large() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::FileTooLarge,
-        "batch contents exceed the limit for decompression",
-    )
+    io::Error::new(io::ErrorKind::FileTooLarge, "batch contents exceed the limit for decompression")
 }
 
 fn bounded(reader: impl Read, limit: usize) -> io::Result<Cow<'static, [u8]>> {
     let mut contents = Vec::new();
     reader.take(limit as u64 + 1).read_to_end(&mut contents)?;
-    if contents.len() > limit {
-        Err(too_large())
-    } else {
-        Ok(Cow::Owned(contents))
-    }
+    if contents.len() > limit { Err(too_large()) } else { Ok(Cow::Owned(contents)) }
 }
 
 /// Snappy as Kafka clients write it: one raw block, or the snappy-java stream of length-prefixed blocks.
 fn unsnap(body: &[u8], limit: usize) -> io::Result<Cow<'static, [u8]>> {
-    let Some(mut blocks) = body
-        .strip_prefix(&XERIAL_HEADER[..8])
-        .and_then(|rest| rest.get(8..))
-    else {
+    let Some(mut blocks) = body.strip_prefix(&XERIAL_HEADER[..8]).and_then(|rest| rest.get(8..)) else {
         return unsnap_block(body, limit).map(Cow::Owned);
     };
     let mut contents = Vec::new();
@@ -102,11 +83,7 @@ fn snap_blocks(contents: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = snap::raw::Encoder::new();
     for chunk in contents.chunks(XERIAL_BLOCK_BYTES) {
         let block = encoder.compress_vec(chunk)?;
-        out.extend_from_slice(
-            &u32::try_from(block.len())
-                .map_err(io::Error::other)?
-                .to_be_bytes(),
-        );
+        out.extend_from_slice(&u32::try_from(block.len()).map_err(io::Error::other)?.to_be_bytes());
         out.extend_from_slice(&block);
     }
     Ok(out)
@@ -118,23 +95,14 @@ mod tests {
 
     #[test]
     fn every_codec_round_trips_and_keeps_its_limit() {
-        let contents: Vec<u8> = (0..100_000_u32)
-            .map(|i| (i % 251).to_le_bytes()[0])
-            .collect();
+        let contents: Vec<u8> = (0..100_000_u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
         for codec in [NONE, GZIP, SNAPPY, LZ4, ZSTD] {
             let packed = compress(codec, &contents).unwrap();
-            assert_eq!(
-                decompress(codec, &packed, contents.len()).unwrap(),
-                contents,
-                "codec {codec}"
-            );
+            assert_eq!(decompress(codec, &packed, contents.len()).unwrap(), contents, "codec {codec}");
             let refused = decompress(codec, &packed, contents.len() - 1).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge, "codec {codec}");
             if codec != NONE {
-                assert!(
-                    decompress(codec, &packed[..packed.len() / 2], contents.len()).is_err(),
-                    "codec {codec}"
-                );
+                assert!(decompress(codec, &packed[..packed.len() / 2], contents.len()).is_err(), "codec {codec}");
             }
         }
         assert!(decompress(5, &contents, usize::MAX).is_err());
@@ -142,12 +110,7 @@ mod tests {
 
     #[test]
     fn raw_snappy_is_read_too() {
-        let packed = snap::raw::Encoder::new()
-            .compress_vec(b"plain block")
-            .unwrap();
-        assert_eq!(
-            &decompress(SNAPPY, &packed, 100).unwrap()[..],
-            b"plain block"
-        );
+        let packed = snap::raw::Encoder::new().compress_vec(b"plain block").unwrap();
+        assert_eq!(&decompress(SNAPPY, &packed, 100).unwrap()[..], b"plain block");
     }
 }

@@ -137,10 +137,7 @@ impl Default for LogConfig {
             retention_ms: Some(7 * DAY_MS),
             retention_bytes: None,
             max_message_bytes: (1 << 20) + 12,
-            cleanup_policy: CleanupPolicy {
-                delete: true,
-                compact: false,
-            },
+            cleanup_policy: CleanupPolicy { delete: true, compact: false },
             message_timestamp_type: TimestampType::CreateTime,
             message_timestamp_before_max_ms: i64::MAX,
             message_timestamp_after_max_ms: HOUR_MS,
@@ -165,13 +162,11 @@ impl LogConfig {
     pub fn with_overrides(&self, overrides: &Overrides) -> Result<Self, LogError> {
         let mut config = self.clone();
         for (key, value) in overrides {
-            config
-                .set(key, value.trim())
-                .map_err(|reason| LogError::InvalidConfig {
-                    key: key.clone(),
-                    value: value.clone(),
-                    reason,
-                })?;
+            config.set(key, value.trim()).map_err(|reason| LogError::InvalidConfig {
+                key: key.clone(),
+                value: value.clone(),
+                reason,
+            })?;
         }
         Ok(config)
     }
@@ -179,11 +174,7 @@ impl LogConfig {
     /// `segment.ms`, or less where `max.compaction.lag.ms` needs records out of the growing segment earlier.
     #[must_use]
     pub fn effective_segment_ms(&self) -> i64 {
-        if self.cleanup_policy.compact {
-            self.segment_ms.min(self.max_compaction_lag_ms)
-        } else {
-            self.segment_ms
-        }
+        if self.cleanup_policy.compact { self.segment_ms.min(self.max_compaction_lag_ms) } else { self.segment_ms }
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
@@ -193,33 +184,22 @@ impl LogConfig {
             "segment.index.bytes" => self.segment_index_bytes = within(value, 32, 1 << 30)?,
             "retention.ms" => self.retention_ms = unlimited(value)?,
             "retention.bytes" => {
-                self.retention_bytes =
-                    unlimited(value)?.map(|bytes| u64::try_from(bytes).unwrap_or(0));
+                self.retention_bytes = unlimited(value)?.map(|bytes| u64::try_from(bytes).unwrap_or(0));
             }
             "max.message.bytes" => self.max_message_bytes = within(value, 0, i32::MAX as usize)?,
             "cleanup.policy" => self.cleanup_policy = cleanup_policy(value)?,
             "message.timestamp.type" => self.message_timestamp_type = timestamp_type(value)?,
-            "message.timestamp.before.max.ms" => {
-                self.message_timestamp_before_max_ms = within(value, 0, i64::MAX)?
-            }
-            "message.timestamp.after.max.ms" => {
-                self.message_timestamp_after_max_ms = within(value, 0, i64::MAX)?
-            }
-            "index.interval.bytes" => {
-                self.index_interval_bytes = within(value, 0, MAX_SEGMENT_BYTES)?
-            }
+            "message.timestamp.before.max.ms" => self.message_timestamp_before_max_ms = within(value, 0, i64::MAX)?,
+            "message.timestamp.after.max.ms" => self.message_timestamp_after_max_ms = within(value, 0, i64::MAX)?,
+            "index.interval.bytes" => self.index_interval_bytes = within(value, 0, MAX_SEGMENT_BYTES)?,
             "delete.retention.ms" => self.delete_retention_ms = within(value, 0, i64::MAX)?,
-            "min.cleanable.dirty.ratio" => {
-                self.min_cleanable_dirty_ratio = within(value, 0.0, 1.0)?
-            }
+            "min.cleanable.dirty.ratio" => self.min_cleanable_dirty_ratio = within(value, 0.0, 1.0)?,
             "min.compaction.lag.ms" => self.min_compaction_lag_ms = within(value, 0, i64::MAX)?,
             "max.compaction.lag.ms" => self.max_compaction_lag_ms = within(value, 1, i64::MAX)?,
             "flush.messages" => self.flush_messages = within(value, 1, i64::MAX)?,
             "flush.ms" => self.flush_ms = within(value, 0, i64::MAX)?,
             "min.insync.replicas" => self.min_insync_replicas = single_replica(value)?,
-            "unclean.leader.election.enable" => {
-                self.unclean_leader_election_enable = boolean(value)?
-            }
+            "unclean.leader.election.enable" => self.unclean_leader_election_enable = boolean(value)?,
             "compression.type" => producer_compression(value)?,
             "preallocate" => not_preallocated(value)?,
             _ => return Err("unknown setting, or one this broker does not support"),
@@ -237,52 +217,22 @@ impl LogConfig {
             ("delete.retention.ms", self.delete_retention_ms.to_string()),
             ("flush.messages", self.flush_messages.to_string()),
             ("flush.ms", self.flush_ms.to_string()),
-            (
-                "index.interval.bytes",
-                self.index_interval_bytes.to_string(),
-            ),
-            (
-                "max.compaction.lag.ms",
-                self.max_compaction_lag_ms.to_string(),
-            ),
+            ("index.interval.bytes", self.index_interval_bytes.to_string()),
+            ("max.compaction.lag.ms", self.max_compaction_lag_ms.to_string()),
             ("max.message.bytes", self.max_message_bytes.to_string()),
-            (
-                "message.timestamp.after.max.ms",
-                self.message_timestamp_after_max_ms.to_string(),
-            ),
-            (
-                "message.timestamp.before.max.ms",
-                self.message_timestamp_before_max_ms.to_string(),
-            ),
-            (
-                "message.timestamp.type",
-                self.message_timestamp_type.to_string(),
-            ),
-            (
-                "min.cleanable.dirty.ratio",
-                self.min_cleanable_dirty_ratio.to_string(),
-            ),
-            (
-                "min.compaction.lag.ms",
-                self.min_compaction_lag_ms.to_string(),
-            ),
+            ("message.timestamp.after.max.ms", self.message_timestamp_after_max_ms.to_string()),
+            ("message.timestamp.before.max.ms", self.message_timestamp_before_max_ms.to_string()),
+            ("message.timestamp.type", self.message_timestamp_type.to_string()),
+            ("min.cleanable.dirty.ratio", self.min_cleanable_dirty_ratio.to_string()),
+            ("min.compaction.lag.ms", self.min_compaction_lag_ms.to_string()),
             ("min.insync.replicas", self.min_insync_replicas.to_string()),
             ("preallocate", "false".to_owned()),
-            (
-                "retention.bytes",
-                unlimited(self.retention_bytes.map(|bytes| bytes.to_string())),
-            ),
-            (
-                "retention.ms",
-                unlimited(self.retention_ms.map(|ms| ms.to_string())),
-            ),
+            ("retention.bytes", unlimited(self.retention_bytes.map(|bytes| bytes.to_string()))),
+            ("retention.ms", unlimited(self.retention_ms.map(|ms| ms.to_string()))),
             ("segment.bytes", self.segment_bytes.to_string()),
             ("segment.index.bytes", self.segment_index_bytes.to_string()),
             ("segment.ms", self.segment_ms.to_string()),
-            (
-                "unclean.leader.election.enable",
-                self.unclean_leader_election_enable.to_string(),
-            ),
+            ("unclean.leader.election.enable", self.unclean_leader_election_enable.to_string()),
         ]
     }
 }
@@ -307,14 +257,8 @@ impl fmt::Display for TimestampType {
 }
 
 fn within<T: FromStr + PartialOrd>(value: &str, low: T, high: T) -> Result<T, &'static str> {
-    let number: T = value
-        .parse()
-        .map_err(|_| "not a number of this setting's kind")?;
-    if number >= low && number <= high {
-        Ok(number)
-    } else {
-        Err("out of the range Kafka allows")
-    }
+    let number: T = value.parse().map_err(|_| "not a number of this setting's kind")?;
+    if number >= low && number <= high { Ok(number) } else { Err("out of the range Kafka allows") }
 }
 
 fn unlimited(value: &str) -> Result<Option<i64>, &'static str> {
@@ -323,10 +267,7 @@ fn unlimited(value: &str) -> Result<Option<i64>, &'static str> {
 }
 
 fn cleanup_policy(value: &str) -> Result<CleanupPolicy, &'static str> {
-    let mut policy = CleanupPolicy {
-        delete: false,
-        compact: false,
-    };
+    let mut policy = CleanupPolicy { delete: false, compact: false };
     for part in value.split(',') {
         match part.trim() {
             "delete" => policy.delete = true,
@@ -355,9 +296,7 @@ fn single_replica(value: &str) -> Result<i32, &'static str> {
 fn producer_compression(value: &str) -> Result<(), &'static str> {
     match value {
         "producer" => Ok(()),
-        _ => {
-            Err("this broker stores batches as producers compress them; only producer is supported")
-        }
+        _ => Err("this broker stores batches as producers compress them; only producer is supported"),
     }
 }
 
@@ -385,23 +324,13 @@ mod tests {
         let config = LogConfig {
             retention_bytes: Some(77),
             retention_ms: None,
-            cleanup_policy: CleanupPolicy {
-                delete: true,
-                compact: true,
-            },
+            cleanup_policy: CleanupPolicy { delete: true, compact: true },
             message_timestamp_type: TimestampType::LogAppendTime,
             min_cleanable_dirty_ratio: 0.25,
             ..LogConfig::default()
         };
-        let overrides = config
-            .entries()
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect();
-        assert_eq!(
-            LogConfig::default().with_overrides(&overrides).unwrap(),
-            config
-        );
+        let overrides = config.entries().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        assert_eq!(LogConfig::default().with_overrides(&overrides).unwrap(), config);
         assert!(config.entries().is_sorted());
     }
 

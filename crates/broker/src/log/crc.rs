@@ -46,11 +46,7 @@ const fn multiply(a: u32, b: u32) -> u32 {
         if a & mask != 0 {
             product ^= factor;
         }
-        factor = if factor & 1 == 1 {
-            (factor >> 1) ^ POLYNOMIAL
-        } else {
-            factor >> 1
-        };
+        factor = if factor & 1 == 1 { (factor >> 1) ^ POLYNOMIAL } else { factor >> 1 };
         mask >>= 1;
     }
     product

@@ -20,17 +20,11 @@ pub(crate) struct DiskSpace {
 pub(crate) fn lock(data_dir: &Path) -> Result<File, LogError> {
     fs::create_dir_all(data_dir).map_err(LogError::storage("create", data_dir))?;
     let path = data_dir.join(".lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(LogError::storage("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LogError::DirectoryInUse {
-            path: data_dir.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(LogError::DirectoryInUse { path: data_dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(LogError::storage("lock", path)(error)),
     }
 }
@@ -40,19 +34,13 @@ pub(crate) fn cluster_id(data_dir: &Path) -> Result<String, LogError> {
     let path = data_dir.join("meta.properties");
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let id = text
-                .lines()
-                .find_map(|line| line.strip_prefix("cluster.id="));
+            let id = text.lines().find_map(|line| line.strip_prefix("cluster.id="));
             let id = id.map(str::trim).filter(|id| !id.is_empty());
-            id.map(str::to_owned).ok_or(LogError::BadFile {
-                path,
-                reason: "it names no cluster.id".to_owned(),
-            })
+            id.map(str::to_owned).ok_or(LogError::BadFile { path, reason: "it names no cluster.id".to_owned() })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (cluster, directory) = (encode_id(random_id()), encode_id(random_id()));
-            let text =
-                format!("version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id={directory}\n");
+            let text = format!("version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id={directory}\n");
             replace_file(&path, text.as_bytes()).map(|()| cluster)
         }
         Err(error) => Err(LogError::storage("read", path)(error)),
@@ -85,18 +73,11 @@ pub(crate) fn take_clean_marker(data_dir: &Path) -> Result<bool, LogError> {
 
 /// Says that everything is on the disk.
 pub(crate) fn put_clean_marker(data_dir: &Path) -> Result<(), LogError> {
-    replace_file(
-        &data_dir.join(CLEAN_SHUTDOWN),
-        b"{\"version\":0,\"brokerEpoch\":-1}",
-    )
+    replace_file(&data_dir.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")
 }
 
 /// What is left for unprivileged users on the directory's file system.
 pub(crate) fn disk_space(data_dir: &Path) -> Result<DiskSpace, LogError> {
-    let stat = rustix::fs::statvfs(data_dir)
-        .map_err(|error| LogError::storage("inspect", data_dir)(error.into()))?;
-    Ok(DiskSpace {
-        free_bytes: stat.f_bavail * stat.f_frsize,
-        total_bytes: stat.f_blocks * stat.f_frsize,
-    })
+    let stat = rustix::fs::statvfs(data_dir).map_err(|error| LogError::storage("inspect", data_dir)(error.into()))?;
+    Ok(DiskSpace { free_bytes: stat.f_bavail * stat.f_frsize, total_bytes: stat.f_blocks * stat.f_frsize })
 }

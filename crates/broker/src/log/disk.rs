@@ -28,11 +28,7 @@ impl Disk for SystemDisk {
 }
 
 /// Writes all of `slices`.
-pub(crate) fn write_all(
-    disk: &dyn Disk,
-    file: &File,
-    mut slices: &mut [IoSlice<'_>],
-) -> io::Result<()> {
+pub(crate) fn write_all(disk: &dyn Disk, file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
     while !slices.is_empty() {
         match disk.write(file, slices) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -31,9 +31,7 @@ pub enum LogError {
         reason: String,
     },
     /// Another process holds the data directory.
-    #[error(
-        "data directory {path} is in use by another broker; stop it or choose another --data directory"
-    )]
+    #[error("data directory {path} is in use by another broker; stop it or choose another --data directory")]
     DirectoryInUse {
         /// The data directory.
         path: PathBuf,
@@ -47,9 +45,7 @@ pub enum LogError {
         reason: String,
     },
     /// A batch read back from disk contradicts itself or the index; it is not served.
-    #[error(
-        "{path} at byte {position} holds no valid batch ({reason}); restore the file or delete the segment"
-    )]
+    #[error("{path} at byte {position} holds no valid batch ({reason}); restore the file or delete the segment")]
     CorruptSegment {
         /// The segment file.
         path: PathBuf,
@@ -59,9 +55,7 @@ pub enum LogError {
         reason: &'static str,
     },
     /// A producer's batch failed its CRC-32C.
-    #[error(
-        "batch checksum is {computed:#010x}, its header says {stored:#010x}: damaged on the way"
-    )]
+    #[error("batch checksum is {computed:#010x}, its header says {stored:#010x}: damaged on the way")]
     CrcMismatch {
         /// The header's value.
         stored: u32,
@@ -83,9 +77,7 @@ pub enum LogError {
         reason: &'static str,
     },
     /// Message format before v2.
-    #[error(
-        "message format v{magic} is not supported; use a client that speaks format v2 (Kafka 0.11 and newer)"
-    )]
+    #[error("message format v{magic} is not supported; use a client that speaks format v2 (Kafka 0.11 and newer)")]
     UnsupportedMagic {
         /// The batch's magic byte.
         magic: i8,
@@ -94,9 +86,7 @@ pub enum LogError {
     #[error("transactional batches are not supported by this broker; leave transactional.id unset")]
     TransactionalUnsupported,
     /// One batch is larger than the topic allows.
-    #[error(
-        "batch of {bytes} bytes exceeds max.message.bytes={limit}; raise it on the topic or send smaller batches"
-    )]
+    #[error("batch of {bytes} bytes exceeds max.message.bytes={limit}; raise it on the topic or send smaller batches")]
     MessageTooLarge {
         /// Size of the batch, header included.
         bytes: usize,
@@ -104,9 +94,7 @@ pub enum LogError {
         limit: usize,
     },
     /// One append is larger than a segment.
-    #[error(
-        "record set of {bytes} bytes exceeds segment.bytes={limit}; raise it on the topic or send less at once"
-    )]
+    #[error("record set of {bytes} bytes exceeds segment.bytes={limit}; raise it on the topic or send less at once")]
     RecordListTooLarge {
         /// Size of the record set.
         bytes: usize,
@@ -122,9 +110,7 @@ pub enum LogError {
         reason: &'static str,
     },
     /// The producer was fenced by a newer one with the same id.
-    #[error(
-        "producer {producer_id} has epoch {current}; this batch carries the older epoch {epoch}"
-    )]
+    #[error("producer {producer_id} has epoch {current}; this batch carries the older epoch {epoch}")]
     InvalidProducerEpoch {
         /// Producer id.
         producer_id: i64,
@@ -146,9 +132,7 @@ pub enum LogError {
         last: i32,
     },
     /// A read or deletion outside what the log holds.
-    #[error(
-        "offset {offset} is outside the log, which holds {log_start_offset} up to {end_offset}"
-    )]
+    #[error("offset {offset} is outside the log, which holds {log_start_offset} up to {end_offset}")]
     OffsetOutOfRange {
         /// The offset asked for.
         offset: i64,
@@ -215,9 +199,7 @@ fn io_advice(source: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             " (free space, lower retention.ms or retention.bytes, or raise --keep-free)"
         }
-        io::ErrorKind::ReadOnlyFilesystem => {
-            " (the file system went read-only: check the disk and remount)"
-        }
+        io::ErrorKind::ReadOnlyFilesystem => " (the file system went read-only: check the disk and remount)",
         io::ErrorKind::PermissionDenied => " (the broker's user needs read and write access)",
         _ => "",
     }
@@ -252,15 +234,8 @@ impl LogError {
         }
     }
 
-    pub(crate) fn storage(
-        operation: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn storage(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Storage {
-            operation,
-            path,
-            source,
-        }
+        move |source| Self::Storage { operation, path, source }
     }
 }

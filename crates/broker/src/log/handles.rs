@@ -25,11 +25,7 @@ pub(crate) struct HandleCache {
 
 impl HandleCache {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            capacity: capacity.max(1),
-            clock: AtomicU64::new(0),
-            entries: Mutex::default(),
-        }
+        Self { capacity: capacity.max(1), clock: AtomicU64::new(0), entries: Mutex::default() }
     }
 
     pub(crate) fn get(&self, segment: u64) -> Option<Arc<Handles>> {
@@ -45,10 +41,7 @@ impl HandleCache {
         let mut entries = self.lock();
         entries.insert(segment, (now, Arc::clone(handles)));
         if entries.len() > self.capacity
-            && let Some(oldest) = entries
-                .iter()
-                .min_by_key(|(_, (used, _))| *used)
-                .map(|(segment, _)| *segment)
+            && let Some(oldest) = entries.iter().min_by_key(|(_, (used, _))| *used).map(|(segment, _)| *segment)
         {
             entries.remove(&oldest);
         }

@@ -39,11 +39,7 @@ pub(super) struct Rounds {
 
 impl Rounds {
     pub(super) fn starting(now_ms: i64) -> Self {
-        Self {
-            last_flush_ms: now_ms,
-            last_producer_expiry_ms: now_ms,
-            starved: false,
-        }
+        Self { last_flush_ms: now_ms, last_producer_expiry_ms: now_ms, starved: false }
     }
 }
 
@@ -102,12 +98,7 @@ impl LogStore {
         }
     }
 
-    fn apply_retention(
-        &self,
-        partitions: &[Arc<Partition>],
-        now_ms: i64,
-        report: &mut HousekeepingReport,
-    ) {
+    fn apply_retention(&self, partitions: &[Arc<Partition>], now_ms: i64, report: &mut HousekeepingReport) {
         let mut expired = Vec::new();
         for partition in partitions {
             let found = report.note(partition.expire(now_ms));
@@ -171,13 +162,7 @@ impl LogStore {
         }
     }
 
-    fn flush(
-        &self,
-        partitions: &[Arc<Partition>],
-        rounds: &mut Rounds,
-        now_ms: i64,
-        report: &mut HousekeepingReport,
-    ) {
+    fn flush(&self, partitions: &[Arc<Partition>], rounds: &mut Rounds, now_ms: i64, report: &mut HousekeepingReport) {
         let interval = i64::try_from(self.config.flush_interval.as_millis()).unwrap_or(i64::MAX);
         let due = now_ms.saturating_sub(rounds.last_flush_ms) >= interval;
         if due {
@@ -216,15 +201,9 @@ impl LogStore {
 }
 
 /// The partition whose oldest closed segment ended first, among topics that let records go at all.
-fn oldest<'a>(
-    partitions: &'a [Arc<Partition>],
-    report: &mut HousekeepingReport,
-) -> Option<&'a Arc<Partition>> {
+fn oldest<'a>(partitions: &'a [Arc<Partition>], report: &mut HousekeepingReport) -> Option<&'a Arc<Partition>> {
     let mut oldest: Option<(i64, &Arc<Partition>)> = None;
-    for partition in partitions
-        .iter()
-        .filter(|partition| may_lose_records(partition))
-    {
+    for partition in partitions.iter().filter(|partition| may_lose_records(partition)) {
         let Some(Some(timestamp)) = report.note(partition.oldest_closed_timestamp()) else {
             continue;
         };
@@ -238,8 +217,7 @@ fn oldest<'a>(
 /// Compacted topics and those kept for ever are never shortened for space.
 fn may_lose_records(partition: &Partition) -> bool {
     let config = partition.config();
-    config.cleanup_policy.delete
-        && (config.retention_ms.is_some() || config.retention_bytes.is_some())
+    config.cleanup_policy.delete && (config.retention_ms.is_some() || config.retention_bytes.is_some())
 }
 
 fn wanted_bytes(keep_free: KeepFree, total_bytes: u64) -> u64 {

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::segment::remove_if_present;
+
 /// Size of one entry of `.index`.
 pub(crate) const OFFSET_ENTRY_BYTES: u64 = 8;
 /// Size of one entry of `.timeindex`.
@@ -37,19 +39,14 @@ pub(crate) trait Entry: Copy {
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes[at..at + N]
-        .try_into()
-        .expect("callers pass whole entries")
+    bytes[at..at + N].try_into().expect("callers pass whole entries")
 }
 
 impl Entry for OffsetEntry {
     const BYTES: u64 = OFFSET_ENTRY_BYTES;
 
     fn decode(bytes: &[u8]) -> Self {
-        Self {
-            relative: u32::from_be_bytes(array(bytes, 0)),
-            position: u32::from_be_bytes(array(bytes, 4)),
-        }
+        Self { relative: u32::from_be_bytes(array(bytes, 0)), position: u32::from_be_bytes(array(bytes, 4)) }
     }
 
     fn encode(self, out: &mut Vec<u8>) {
@@ -66,10 +63,7 @@ impl Entry for TimeEntry {
     const BYTES: u64 = TIME_ENTRY_BYTES;
 
     fn decode(bytes: &[u8]) -> Self {
-        Self {
-            timestamp_ms: i64::from_be_bytes(array(bytes, 0)),
-            relative: u32::from_be_bytes(array(bytes, 8)),
-        }
+        Self { timestamp_ms: i64::from_be_bytes(array(bytes, 0)), relative: u32::from_be_bytes(array(bytes, 8)) }
     }
 
     fn encode(self, out: &mut Vec<u8>) {
@@ -104,27 +98,20 @@ impl LiveIndex {
 
     /// Where to start looking for the batch that holds base + `relative`; the segment's start when `None`.
     pub(crate) fn entry_for(&self, relative: u32) -> Option<OffsetEntry> {
-        let after = self
-            .offsets
-            .partition_point(|entry| entry.relative <= relative);
+        let after = self.offsets.partition_point(|entry| entry.relative <= relative);
         after.checked_sub(1).map(|at| self.offsets[at])
     }
 
     /// The last offset known to precede every batch with a timestamp above `timestamp_ms`.
     pub(crate) fn relative_for_time(&self, timestamp_ms: i64) -> u32 {
-        let after = self
-            .times
-            .partition_point(|entry| entry.timestamp_ms < timestamp_ms);
+        let after = self.times.partition_point(|entry| entry.timestamp_ms < timestamp_ms);
         after.checked_sub(1).map_or(0, |at| self.times[at].relative)
     }
 
     /// Forgets what lies at or beyond `relative`/`position`.
     pub(crate) fn truncate(&mut self, relative: i64, position: u64) {
-        self.offsets.retain(|entry| {
-            i64::from(entry.relative) < relative && u64::from(entry.position) < position
-        });
-        self.times
-            .retain(|entry| i64::from(entry.relative) < relative);
+        self.offsets.retain(|entry| i64::from(entry.relative) < relative && u64::from(entry.position) < position);
+        self.times.retain(|entry| i64::from(entry.relative) < relative);
     }
 }
 
@@ -144,10 +131,7 @@ impl IndexFile {
             Err(error) => return Err(error),
         };
         let length = file.metadata()?.len();
-        Ok((length % E::BYTES == 0).then_some(Self {
-            file,
-            entries: length / E::BYTES,
-        }))
+        Ok((length % E::BYTES == 0).then_some(Self { file, entries: length / E::BYTES }))
     }
 
     fn entry<E: Entry>(&self, at: u64) -> io::Result<E> {
@@ -174,10 +158,7 @@ impl IndexFile {
     }
 
     pub(crate) fn last<E: Entry>(&self) -> io::Result<Option<E>> {
-        self.entries
-            .checked_sub(1)
-            .map(|at| self.entry(at))
-            .transpose()
+        self.entries.checked_sub(1).map(|at| self.entry(at)).transpose()
     }
 }
 
@@ -199,11 +180,11 @@ pub(crate) fn load<E: Entry>(path: &Path) -> io::Result<Option<Vec<E>>> {
 
 /// Writes `entries` from number `first` on; what the file held from there is replaced.
 pub(crate) fn store<E: Entry>(path: &Path, first: usize, entries: &[E]) -> io::Result<File> {
-    let file = File::options()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(path)?;
+    if first == 0 {
+        // A new file: readers may hold the old one, whose length they know.
+        remove_if_present(path)?;
+    }
+    let file = File::options().create(true).write(true).truncate(false).open(path)?;
     let mut bytes = Vec::with_capacity(entries.len() * usize::try_from(E::BYTES).unwrap_or(1));
     for entry in entries {
         entry.encode(&mut bytes);
@@ -224,34 +205,19 @@ mod tests {
         let path = dir.path().join("0.index");
         let mut live = LiveIndex::default();
         for i in 0..500_u32 {
-            live.push_offset(OffsetEntry {
-                relative: i * 7 + 3,
-                position: i * 5000,
-            });
-            live.push_time(TimeEntry {
-                timestamp_ms: i64::from(i / 2),
-                relative: i * 7 + 3,
-            });
+            live.push_offset(OffsetEntry { relative: i * 7 + 3, position: i * 5000 });
+            live.push_time(TimeEntry { timestamp_ms: i64::from(i / 2), relative: i * 7 + 3 });
         }
         store(&path, 0, &live.offsets[..200]).unwrap();
         store(&path, 200, &live.offsets[200..]).unwrap();
         assert_eq!(load::<OffsetEntry>(&path).unwrap().unwrap(), live.offsets);
         let file = IndexFile::open::<OffsetEntry>(&path).unwrap().unwrap();
         for relative in 0..3600 {
-            let on_disk = file
-                .last_where(|entry: OffsetEntry| entry.relative <= relative)
-                .unwrap();
+            let on_disk = file.last_where(|entry: OffsetEntry| entry.relative <= relative).unwrap();
             assert_eq!(on_disk, live.entry_for(relative));
         }
         assert_eq!(live.times.len(), 250);
-        assert_eq!(
-            (
-                live.relative_for_time(0),
-                live.relative_for_time(1),
-                live.relative_for_time(9999)
-            ),
-            (0, 3, 3489)
-        );
+        assert_eq!((live.relative_for_time(0), live.relative_for_time(1), live.relative_for_time(9999)), (0, 3, 3489));
     }
 
     #[test]

@@ -39,13 +39,14 @@ mod error;
 mod handles;
 mod housekeeping;
 mod index;
+mod indexer;
 mod partition;
 mod producer;
 mod record;
 mod segment;
 mod store;
 #[cfg(test)]
-mod store_tests;
+mod tests;
 mod topic;
 mod validate;
 mod waiter;

@@ -59,9 +59,7 @@ struct Producer {
 
 impl Producer {
     fn last_sequence(&self) -> i32 {
-        self.batches
-            .back()
-            .map_or(NO_SEQUENCE, |batch| batch.last_sequence)
+        self.batches.back().map_or(NO_SEQUENCE, |batch| batch.last_sequence)
     }
 }
 
@@ -92,18 +90,13 @@ impl Producers {
                 && let Some(known) = self.find_duplicate(header)
             {
                 let base_offset = duplicate.map_or(known.base_offset, |first| first.base_offset);
-                duplicate = Some(Duplicate {
-                    base_offset,
-                    ..known
-                });
+                duplicate = Some(Duplicate { base_offset, ..known });
                 continue;
             }
             if duplicate.is_some() {
                 return Err(out_of_order(header, NO_SEQUENCE));
             }
-            let before = pending.filter(|(id, epoch, _)| {
-                (*id, *epoch) == (header.producer_id, header.producer_epoch)
-            });
+            let before = pending.filter(|(id, epoch, _)| (*id, *epoch) == (header.producer_id, header.producer_epoch));
             match before {
                 Some((_, _, last)) if !follows(last, header.base_sequence) => {
                     return Err(out_of_order(header, last));
@@ -118,10 +111,7 @@ impl Producers {
     }
 
     fn find_duplicate(&self, header: &BatchHeader) -> Option<Duplicate> {
-        let producer = self
-            .entries
-            .get(&header.producer_id)
-            .filter(|known| known.epoch == header.producer_epoch)?;
+        let producer = self.entries.get(&header.producer_id).filter(|known| known.epoch == header.producer_epoch)?;
         let batch = producer.batches.iter().find(|batch| batch.is(header))?;
         Some(Duplicate {
             base_offset: batch.last_offset - i64::from(batch.offset_delta),
@@ -141,16 +131,8 @@ impl Producers {
                 current: producer.epoch,
             });
         }
-        let last = if header.producer_epoch == producer.epoch {
-            producer.last_sequence()
-        } else {
-            NO_SEQUENCE
-        };
-        if follows(last, header.base_sequence) {
-            Ok(())
-        } else {
-            Err(out_of_order(header, last))
-        }
+        let last = if header.producer_epoch == producer.epoch { producer.last_sequence() } else { NO_SEQUENCE };
+        if follows(last, header.base_sequence) { Ok(()) } else { Err(out_of_order(header, last)) }
     }
 
     /// Remembers an appended batch; `header` carries its final offsets.
@@ -158,14 +140,11 @@ impl Producers {
         if !header.has_producer() || header.is_control() {
             return;
         }
-        let producer = self
-            .entries
-            .entry(header.producer_id)
-            .or_insert_with(|| Producer {
-                epoch: header.producer_epoch,
-                seen_ms,
-                batches: VecDeque::with_capacity(WINDOW),
-            });
+        let producer = self.entries.entry(header.producer_id).or_insert_with(|| Producer {
+            epoch: header.producer_epoch,
+            seen_ms,
+            batches: VecDeque::with_capacity(WINDOW),
+        });
         if producer.epoch != header.producer_epoch {
             producer.batches.clear();
             producer.epoch = header.producer_epoch;
@@ -180,8 +159,7 @@ impl Producers {
     /// Forgets producers silent for `expiry_ms`, and beyond `limit` the longest silent tenth.
     pub(crate) fn expire(&mut self, now_ms: i64, expiry_ms: i64, limit: usize) {
         let oldest = now_ms.saturating_sub(expiry_ms);
-        self.entries
-            .retain(|_, producer| producer.seen_ms >= oldest);
+        self.entries.retain(|_, producer| producer.seen_ms >= oldest);
         self.enforce(limit);
     }
 
@@ -189,11 +167,7 @@ impl Producers {
         if self.entries.len() <= limit {
             return;
         }
-        let mut by_age: Vec<(i64, i64)> = self
-            .entries
-            .iter()
-            .map(|(id, producer)| (producer.seen_ms, *id))
-            .collect();
+        let mut by_age: Vec<(i64, i64)> = self.entries.iter().map(|(id, producer)| (producer.seen_ms, *id)).collect();
         by_age.sort_unstable();
         let surplus = self.entries.len() - limit + limit / 10;
         for (_, id) in by_age.into_iter().take(surplus) {
@@ -203,11 +177,7 @@ impl Producers {
 
     /// Offset of a producer's newest batch.
     pub(crate) fn last_offset(&self, producer_id: i64) -> Option<i64> {
-        self.entries
-            .get(&producer_id)?
-            .batches
-            .back()
-            .map(|batch| batch.last_offset)
+        self.entries.get(&producer_id)?.batches.back().map(|batch| batch.last_offset)
     }
 
     /// Kafka's snapshot form (`ProducerSnapshot` v1), our windows behind it under the same checksum.
@@ -234,8 +204,7 @@ impl Producers {
             return None;
         }
         let count = usize::try_from(body.try_get_i32().ok()?).ok()?;
-        let (mut entries, mut windows) =
-            body.split_at_checked(count.checked_mul(SNAPSHOT_ENTRY_BYTES)?)?;
+        let (mut entries, mut windows) = body.split_at_checked(count.checked_mul(SNAPSHOT_ENTRY_BYTES)?)?;
         let has_windows = windows.starts_with(&WINDOW_MAGIC);
         windows = windows.get(WINDOW_MAGIC.len()..).unwrap_or_default();
         let mut producers = Self::default();
@@ -273,19 +242,8 @@ fn take_entry(entries: &mut &[u8]) -> (i64, Producer) {
         timestamp_ms: entries.get_i64(),
     };
     entries.advance(12);
-    let batches = if batch.last_sequence == NO_SEQUENCE {
-        VecDeque::new()
-    } else {
-        VecDeque::from([batch])
-    };
-    (
-        id,
-        Producer {
-            epoch,
-            seen_ms: batch.timestamp_ms,
-            batches,
-        },
-    )
+    let batches = if batch.last_sequence == NO_SEQUENCE { VecDeque::new() } else { VecDeque::from([batch]) };
+    (id, Producer { epoch, seen_ms: batch.timestamp_ms, batches })
 }
 
 fn put_window(out: &mut Vec<u8>, producer: &Producer) {
@@ -348,19 +306,11 @@ pub(crate) fn write_snapshot(directory: &Path, offset: i64, bytes: &[u8]) -> Res
 }
 
 /// The newest intact snapshot at or below `end`, with its offset. Others at fault or beyond `end` are removed.
-pub(crate) fn load_snapshot(
-    directory: &Path,
-    offsets: &mut [i64],
-    end: i64,
-) -> io::Result<Option<(i64, Producers)>> {
+pub(crate) fn load_snapshot(directory: &Path, offsets: &mut [i64], end: i64) -> io::Result<Option<(i64, Producers)>> {
     offsets.sort_unstable();
     for &offset in offsets.iter().rev() {
         let path = snapshot_path(directory, offset);
-        let usable = if offset <= end {
-            Producers::decode(&fs::read(&path)?)
-        } else {
-            None
-        };
+        let usable = if offset <= end { Producers::decode(&fs::read(&path)?) } else { None };
         match usable {
             Some(producers) => return Ok(Some((offset, producers))),
             None => fs::remove_file(&path)?,
@@ -376,19 +326,12 @@ mod tests {
 
     fn header(id: i64, epoch: i16, sequence: i32, count: usize, offset: i64) -> BatchHeader {
         let values = vec![&b"v"[..]; count];
-        let batch = BatchSpec::values(&values, 5)
-            .producer(id, epoch, sequence)
-            .bytes();
-        BatchHeader {
-            base_offset: offset,
-            ..BatchHeader::parse(&batch).unwrap()
-        }
+        let batch = BatchSpec::values(&values, 5).producer(id, epoch, sequence).bytes();
+        BatchHeader { base_offset: offset, ..BatchHeader::parse(&batch).unwrap() }
     }
 
     fn check(producers: &Producers, header: &BatchHeader) -> Result<Option<Duplicate>, i16> {
-        producers
-            .check(std::iter::once(header))
-            .map_err(|error| error.kafka_code())
+        producers.check(std::iter::once(header)).map_err(|error| error.kafka_code())
     }
 
     #[test]
@@ -400,13 +343,8 @@ mod tests {
             producers.record(&next, 100);
         }
         for i in 1..6 {
-            let again = check(&producers, &header(1, 0, i * 2, 2, 0))
-                .unwrap()
-                .unwrap();
-            assert_eq!(
-                (again.base_offset, again.last_offset),
-                (i64::from(i) * 2, i64::from(i) * 2 + 1)
-            );
+            let again = check(&producers, &header(1, 0, i * 2, 2, 0)).unwrap().unwrap();
+            assert_eq!((again.base_offset, again.last_offset), (i64::from(i) * 2, i64::from(i) * 2 + 1));
         }
         assert_eq!(check(&producers, &header(1, 0, 0, 2, 0)), Err(45));
         assert_eq!(check(&producers, &header(1, 0, 13, 1, 0)), Err(45));
@@ -416,55 +354,26 @@ mod tests {
     #[test]
     fn sequences_wrap_and_epochs_fence() {
         let mut producers = Producers::default();
-        assert_eq!(
-            check(&producers, &header(1, 3, 77, 1, 0)),
-            Ok(None),
-            "unknown producers begin anywhere"
-        );
+        assert_eq!(check(&producers, &header(1, 3, 77, 1, 0)), Ok(None), "unknown producers begin anywhere");
         producers.record(&header(1, 3, i32::MAX - 1, 3, 0), 100);
-        assert!(
-            check(&producers, &header(1, 3, i32::MAX - 1, 3, 0))
-                .unwrap()
-                .is_some()
-        );
-        assert_eq!(
-            check(&producers, &header(1, 3, 1, 1, 3)),
-            Ok(None),
-            "MAX-1, MAX, 0 is followed by 1"
-        );
+        assert!(check(&producers, &header(1, 3, i32::MAX - 1, 3, 0)).unwrap().is_some());
+        assert_eq!(check(&producers, &header(1, 3, 1, 1, 3)), Ok(None), "MAX-1, MAX, 0 is followed by 1");
         assert_eq!(check(&producers, &header(1, 2, 1, 1, 3)), Err(47));
-        assert_eq!(
-            check(&producers, &header(1, 4, 5, 1, 3)),
-            Err(45),
-            "a new epoch begins at 0"
-        );
+        assert_eq!(check(&producers, &header(1, 4, 5, 1, 3)), Err(45), "a new epoch begins at 0");
         assert_eq!(check(&producers, &header(1, 4, 0, 1, 3)), Ok(None));
     }
 
     #[test]
     fn several_batches_of_one_append_are_judged_together() {
         let mut producers = Producers::default();
-        let (first, second, gap) = (
-            header(1, 0, 0, 2, 0),
-            header(1, 0, 2, 2, 2),
-            header(1, 0, 5, 1, 4),
-        );
-        assert!(matches!(
-            producers.check([&first, &second].into_iter()),
-            Ok(None)
-        ));
+        let (first, second, gap) = (header(1, 0, 0, 2, 0), header(1, 0, 2, 2, 2), header(1, 0, 5, 1, 4));
+        assert!(matches!(producers.check([&first, &second].into_iter()), Ok(None)));
         assert!(producers.check([&first, &gap].into_iter()).is_err());
         producers.record(&first, 1);
         producers.record(&second, 1);
-        let both = producers
-            .check([&first, &second].into_iter())
-            .unwrap()
-            .unwrap();
+        let both = producers.check([&first, &second].into_iter()).unwrap().unwrap();
         assert_eq!((both.base_offset, both.last_offset), (0, 3));
-        assert!(
-            producers.check([&second, &gap].into_iter()).is_err(),
-            "half repeated, half new"
-        );
+        assert!(producers.check([&second, &gap].into_iter()).is_err(), "half repeated, half new");
     }
 
     #[test]

@@ -12,6 +12,15 @@ pub(crate) struct RecordRef<'a> {
     rest: &'a [u8],
 }
 
+#[cfg(test)]
+impl<'a> RecordRef<'a> {
+    pub(crate) fn value(&self) -> Option<&'a [u8]> {
+        let mut rest = self.rest;
+        take_field(&mut rest).unwrap();
+        take_field(&mut rest).unwrap()
+    }
+}
+
 /// The contents of a batch break the record format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadRecord;
@@ -55,14 +64,7 @@ fn take_record<'a>(contents: &mut &'a [u8]) -> Result<RecordRef<'a>, BadRecord> 
     let rest = record;
     let key = take_field(&mut record)?;
     let is_tombstone = take_field(&mut record)?.is_none();
-    Ok(RecordRef {
-        attributes,
-        timestamp_delta,
-        offset_delta,
-        key,
-        is_tombstone,
-        rest,
-    })
+    Ok(RecordRef { attributes, timestamp_delta, offset_delta, key, is_tombstone, rest })
 }
 
 fn take_field<'a>(record: &mut &'a [u8]) -> Result<Option<&'a [u8]>, BadRecord> {
@@ -99,12 +101,7 @@ pub(crate) fn put_rebased(out: &mut Vec<u8>, record: &RecordRef<'_>, timestamp_d
     head.push(record.attributes);
     put_varlong(&mut head, timestamp_delta);
     put_varlong(&mut head, i64::from(record.offset_delta));
-    put_varlong(
-        out,
-        (head.len() + record.rest.len())
-            .try_into()
-            .unwrap_or(i64::MAX),
-    );
+    put_varlong(out, (head.len() + record.rest.len()).try_into().unwrap_or(i64::MAX));
     out.extend_from_slice(&head);
     out.extend_from_slice(record.rest);
 }
@@ -129,21 +126,12 @@ pub(crate) fn put_record(
 ) {
     let mut rest = Vec::new();
     for field in [key, value] {
-        put_varlong(
-            &mut rest,
-            field.map_or(-1, |field| i64::try_from(field.len()).unwrap()),
-        );
+        put_varlong(&mut rest, field.map_or(-1, |field| i64::try_from(field.len()).unwrap()));
         rest.extend_from_slice(field.unwrap_or_default());
     }
     put_varlong(&mut rest, 0);
-    let record = RecordRef {
-        attributes: 0,
-        timestamp_delta,
-        offset_delta,
-        key,
-        is_tombstone: value.is_none(),
-        rest: &rest,
-    };
+    let record =
+        RecordRef { attributes: 0, timestamp_delta, offset_delta, key, is_tombstone: value.is_none(), rest: &rest };
     put_rebased(out, &record, timestamp_delta);
 }
 

@@ -13,6 +13,7 @@ use super::disk::{Disk, SystemDisk};
 use super::error::LogError;
 use super::handles::{HandleCache, Handles};
 use super::index::{self, IndexFile, LiveIndex, OffsetEntry, TimeEntry};
+use super::indexer::Indexer;
 use super::walk::Walker;
 
 /// A largest timestamp that nobody has asked the disk for yet.
@@ -84,12 +85,7 @@ pub(crate) fn segment_path(directory: &Path, base_offset: i64, extension: &str) 
 
 impl Segment {
     /// A closed segment; nothing is opened before somebody reads.
-    pub(crate) fn closed(
-        shared: &Shared,
-        directory: &Arc<Path>,
-        base_offset: i64,
-        size: u64,
-    ) -> Arc<Self> {
+    pub(crate) fn closed(shared: &Shared, directory: &Arc<Path>, base_offset: i64, size: u64) -> Arc<Self> {
         Arc::new(Self {
             id: shared.next_segment_id.fetch_add(1, Ordering::Relaxed),
             directory: Arc::clone(directory),
@@ -104,12 +100,7 @@ impl Segment {
     /// Makes it the segment that grows; `index` is what it holds so far.
     pub(crate) fn revive(&self, log: Arc<File>, index: LiveIndex, max_timestamp: i64) {
         self.max_timestamp.store(max_timestamp, Ordering::Release);
-        let live = Live {
-            log,
-            index,
-            saved_offsets: 0,
-            saved_times: 0,
-        };
+        let live = Live { log, index, saved_offsets: 0, saved_times: 0 };
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
     }
 
@@ -182,8 +173,7 @@ impl Segment {
 
     /// Writes both indexes of a segment that just came to be.
     pub(crate) fn store_whole_index(&self, index: &LiveIndex) -> Result<(), LogError> {
-        self.store_index(&index.offsets, 0, &index.times, 0)
-            .map(|_| ())
+        self.store_index(&index.offsets, 0, &index.times, 0).map(|_| ())
     }
 
     fn store_index(
@@ -194,11 +184,9 @@ impl Segment {
         first_time: usize,
     ) -> Result<[File; 2], LogError> {
         let path = segment_path(&self.directory, self.base_offset, "index");
-        let offset_file =
-            index::store(&path, first_offset, offsets).map_err(LogError::storage("write", path))?;
+        let offset_file = index::store(&path, first_offset, offsets).map_err(LogError::storage("write", path))?;
         let path = segment_path(&self.directory, self.base_offset, "timeindex");
-        let time_file =
-            index::store(&path, first_time, times).map_err(LogError::storage("write", path))?;
+        let time_file = index::store(&path, first_time, times).map_err(LogError::storage("write", path))?;
         Ok([offset_file, time_file])
     }
 
@@ -268,37 +256,19 @@ impl Segment {
         let mut named = entry.map(|entry| self.base_offset + i64::from(entry.relative));
         let mut walker = Walker::new(file, &self.log_path(), start..self.size(), self.base_offset);
         while let Some((position, header)) = walker.next()? {
-            if named
-                .take()
-                .is_some_and(|named| named != header.last_offset())
-            {
+            if named.take().is_some_and(|named| named != header.last_offset()) {
                 let reason = "the index names another batch here";
-                return Err(LogError::CorruptSegment {
-                    path: self.log_path(),
-                    position,
-                    reason,
-                });
+                return Err(LogError::CorruptSegment { path: self.log_path(), position, reason });
             }
             if wanted(&header) {
-                return Ok(Located {
-                    file: Arc::clone(file),
-                    position,
-                    header: Some(header),
-                });
+                return Ok(Located { file: Arc::clone(file), position, header: Some(header) });
             }
         }
-        Ok(Located {
-            file: Arc::clone(file),
-            position: walker.position(),
-            header: None,
-        })
+        Ok(Located { file: Arc::clone(file), position: walker.position(), header: None })
     }
 
     /// The file, and the index entry at or before the batch that holds `offset`.
-    #[expect(
-        clippy::type_complexity,
-        reason = "retired or not, file, entry: a name would say no more"
-    )]
+    #[expect(clippy::type_complexity, reason = "retired or not, file, entry: a name would say no more")]
     fn entry_for_offset(
         &self,
         shared: &Shared,
@@ -308,18 +278,13 @@ impl Segment {
         {
             let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(live) = live.as_ref() {
-                return Ok(Some((
-                    Arc::clone(&live.log),
-                    live.index.entry_for(relative),
-                )));
+                return Ok(Some((Arc::clone(&live.log), live.index.entry_for(relative))));
             }
         }
         let Some(handles) = self.handles(shared)? else {
             return Ok(None);
         };
-        let entry = handles
-            .offsets
-            .last_where(|entry: OffsetEntry| entry.relative <= relative);
+        let entry = handles.offsets.last_where(|entry: OffsetEntry| entry.relative <= relative);
         let entry = entry.map_err(LogError::storage("read the index of", self.log_path()))?;
         Ok(Some((Arc::clone(&handles.log), entry)))
     }
@@ -334,9 +299,7 @@ impl Segment {
         let Some(handles) = self.handles(shared)? else {
             return Ok(self.base_offset);
         };
-        let entry = handles
-            .times
-            .last_where(|entry: TimeEntry| entry.timestamp_ms < timestamp_ms);
+        let entry = handles.times.last_where(|entry: TimeEntry| entry.timestamp_ms < timestamp_ms);
         let entry = entry.map_err(LogError::storage("read the time index of", self.log_path()))?;
         Ok(self.base_offset + entry.map_or(0, |entry| i64::from(entry.relative)))
     }
@@ -349,9 +312,7 @@ impl Segment {
                 return Ok(Some(Arc::clone(&live.log)));
             }
         }
-        Ok(self
-            .handles(shared)?
-            .map(|handles| Arc::clone(&handles.log)))
+        Ok(self.handles(shared)?.map(|handles| Arc::clone(&handles.log)))
     }
 
     fn handles(&self, shared: &Shared) -> Result<Option<Arc<Handles>>, LogError> {
@@ -372,17 +333,12 @@ impl Segment {
     }
 
     fn open_handles(&self) -> Result<Handles, LogError> {
-        let log =
-            File::open(self.log_path()).map_err(LogError::storage("open", self.log_path()))?;
+        let log = File::open(self.log_path()).map_err(LogError::storage("open", self.log_path()))?;
         let indexes = self.open_indexes()?;
         if let Some((offsets, times)) = indexes
             && self.index_reaches_end(&log, &offsets)?
         {
-            return Ok(Handles {
-                log: Arc::new(log),
-                offsets,
-                times,
-            });
+            return Ok(Handles { log: Arc::new(log), offsets, times });
         }
         tracing::warn!(segment = %self.log_path().display(), "index missing, cut or stale; it is built anew");
         self.write_rebuilt_index(&log)?;
@@ -390,17 +346,12 @@ impl Segment {
             path: segment_path(&self.directory, self.base_offset, "index"),
             reason: "it vanished while it was opened".to_owned(),
         })?;
-        Ok(Handles {
-            log: Arc::new(log),
-            offsets,
-            times,
-        })
+        Ok(Handles { log: Arc::new(log), offsets, times })
     }
 
     fn open_indexes(&self) -> Result<Option<(IndexFile, IndexFile)>, LogError> {
         let path = segment_path(&self.directory, self.base_offset, "index");
-        let offsets =
-            IndexFile::open::<OffsetEntry>(&path).map_err(LogError::storage("open", path))?;
+        let offsets = IndexFile::open::<OffsetEntry>(&path).map_err(LogError::storage("open", path))?;
         let path = segment_path(&self.directory, self.base_offset, "timeindex");
         let times = IndexFile::open::<TimeEntry>(&path).map_err(LogError::storage("open", path))?;
         Ok(offsets.zip(times))
@@ -409,17 +360,13 @@ impl Segment {
     /// Whether the last entry points at the batch it names and not much follows it.
     fn index_reaches_end(&self, log: &File, offsets: &IndexFile) -> Result<bool, LogError> {
         let path = self.log_path();
-        let last = offsets
-            .last::<OffsetEntry>()
-            .map_err(LogError::storage("read the index of", &path))?;
+        let last = offsets.last::<OffsetEntry>().map_err(LogError::storage("read the index of", &path))?;
         let start = last.map_or(0, |entry| u64::from(entry.position));
         let mut walker = Walker::new(log, &path, start..self.size(), self.base_offset);
         let Ok(Some((_, first))) = walker.next() else {
             return Ok(self.size() == 0);
         };
-        let fits = last.is_none_or(|entry| {
-            first.last_offset() == self.base_offset + i64::from(entry.relative)
-        });
+        let fits = last.is_none_or(|entry| first.last_offset() == self.base_offset + i64::from(entry.relative));
         let after_first = walker.position();
         Ok(fits && self.size() - after_first <= STALE_TAIL_BYTES + first.size_u64())
     }
@@ -439,8 +386,7 @@ impl Segment {
     fn write_rebuilt_index(&self, log: &File) -> Result<(), LogError> {
         let mut indexer = Indexer::new(self.base_offset);
         let mut index = LiveIndex::default();
-        let mut walker =
-            Walker::new(log, &self.log_path(), 0..self.size(), self.base_offset).sequential();
+        let mut walker = Walker::new(log, &self.log_path(), 0..self.size(), self.base_offset).sequential();
         while let Some((position, header)) = walker.next()? {
             indexer.observe_into(&mut index, position, &header, REBUILD_INTERVAL_BYTES);
         }
@@ -454,15 +400,10 @@ impl Segment {
         if known != UNKNOWN_TIMESTAMP && known != NO_TIMESTAMP {
             return Ok(known);
         }
-        let last = if known == UNKNOWN_TIMESTAMP {
-            self.last_time_entry(shared)?
-        } else {
-            None
-        };
+        let last = if known == UNKNOWN_TIMESTAMP { self.last_time_entry(shared)? } else { None };
         let timestamp = match last {
             Some(entry) => entry.timestamp_ms,
-            None => modified_ms(&self.log_path())
-                .map_err(LogError::storage("inspect", self.log_path()))?,
+            None => modified_ms(&self.log_path()).map_err(LogError::storage("inspect", self.log_path()))?,
         };
         if known == UNKNOWN_TIMESTAMP {
             self.max_timestamp.store(timestamp, Ordering::Release);
@@ -474,10 +415,7 @@ impl Segment {
         let Some(handles) = self.handles(shared)? else {
             return Ok(None);
         };
-        handles
-            .times
-            .last()
-            .map_err(LogError::storage("read the time index of", self.log_path()))
+        handles.times.last().map_err(LogError::storage("read the time index of", self.log_path()))
     }
 
     /// Removes the files, the log first: what remains after a crash in between is swept at the next start.
@@ -505,81 +443,4 @@ fn modified_ms(path: &Path) -> io::Result<i64> {
     let modified = fs::metadata(path)?.modified()?;
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Decides which batches get index entries.
-#[derive(Debug, Clone)]
-pub(crate) struct Indexer {
-    base_offset: i64,
-    bytes_since_entry: u64,
-    max_timestamp: i64,
-    max_timestamp_relative: u32,
-}
-
-impl Indexer {
-    pub(crate) fn new(base_offset: i64) -> Self {
-        Self {
-            base_offset,
-            bytes_since_entry: 0,
-            max_timestamp: NO_TIMESTAMP,
-            max_timestamp_relative: 0,
-        }
-    }
-
-    /// Goes on after what an index holds already.
-    pub(crate) fn resume(base_offset: i64, last: Option<TimeEntry>) -> Self {
-        let mut indexer = Self::new(base_offset);
-        if let Some(last) = last {
-            indexer.max_timestamp = last.timestamp_ms;
-            indexer.max_timestamp_relative = last.relative;
-        }
-        indexer
-    }
-
-    /// Takes note of a batch; answers the entries due for it.
-    pub(crate) fn observe(
-        &mut self,
-        position: u64,
-        header: &BatchHeader,
-        interval_bytes: u64,
-    ) -> Option<(OffsetEntry, TimeEntry)> {
-        let relative = u32::try_from(header.last_offset() - self.base_offset).unwrap_or(u32::MAX);
-        if header.max_timestamp > self.max_timestamp {
-            self.max_timestamp = header.max_timestamp;
-            self.max_timestamp_relative = relative;
-        }
-        let due = self.bytes_since_entry > interval_bytes;
-        self.bytes_since_entry = if due { 0 } else { self.bytes_since_entry } + header.size_u64();
-        let position = u32::try_from(position).ok().filter(|_| due)?;
-        Some((OffsetEntry { relative, position }, self.last_time()))
-    }
-
-    pub(crate) fn observe_into(
-        &mut self,
-        index: &mut LiveIndex,
-        position: u64,
-        header: &BatchHeader,
-        interval_bytes: u64,
-    ) {
-        if let Some((offset, time)) = self.observe(position, header, interval_bytes) {
-            index.push_offset(offset);
-            index.push_time(time);
-        }
-    }
-
-    pub(crate) fn base_offset(&self) -> i64 {
-        self.base_offset
-    }
-
-    pub(crate) fn max_timestamp(&self) -> i64 {
-        self.max_timestamp
-    }
-
-    /// The largest timestamp so far.
-    pub(crate) fn last_time(&self) -> TimeEntry {
-        TimeEntry {
-            timestamp_ms: self.max_timestamp,
-            relative: self.max_timestamp_relative,
-        }
-    }
 }

@@ -90,10 +90,8 @@ impl LogStore {
             _lock: lock,
             config,
         };
-        let mut report = RecoveryReport {
-            clean: data_dir::take_clean_marker(&store.config.data_dir)?,
-            ..RecoveryReport::default()
-        };
+        let mut report =
+            RecoveryReport { clean: data_dir::take_clean_marker(&store.config.data_dir)?, ..RecoveryReport::default() };
         store.load(&mut report, now_ms)?;
         report.elapsed = started.elapsed();
         Ok((store, report))
@@ -117,10 +115,7 @@ impl LogStore {
         }
         for (name, own) in directories {
             let record = adopt(name, &own);
-            report.notes.push(format!(
-                "{}: no topic file; taken over with default settings",
-                record.name
-            ));
+            report.notes.push(format!("{}: no topic file; taken over with default settings", record.name));
             record.save(data_dir)?;
             self.load_topic(&record, &checkpoints, report, now_ms)?;
         }
@@ -129,9 +124,7 @@ impl LogStore {
 
     /// Topic files, and partition directories by topic. Directories that Kafka was deleting are deleted.
     #[expect(clippy::type_complexity, reason = "two listings of one directory")]
-    fn list(
-        &self,
-    ) -> Result<(Vec<TopicRecord>, BTreeMap<String, BTreeMap<i32, PathBuf>>), LogError> {
+    fn list(&self) -> Result<(Vec<TopicRecord>, BTreeMap<String, BTreeMap<i32, PathBuf>>), LogError> {
         let storage = |error| LogError::storage("list", &self.config.data_dir)(error);
         let mut records = Vec::new();
         let mut directories: BTreeMap<String, BTreeMap<i32, PathBuf>> = BTreeMap::new();
@@ -144,10 +137,7 @@ impl LogStore {
             } else if name.ends_with("-delete") {
                 fs::remove_dir_all(&path).map_err(LogError::storage("delete", path))?;
             } else if let Some((topic, index)) = topic::parse_directory_name(name) {
-                directories
-                    .entry(topic.to_owned())
-                    .or_default()
-                    .insert(index, path);
+                directories.entry(topic.to_owned()).or_default().insert(index, path);
             }
         }
         records.sort_by(|a, b| a.name.cmp(&b.name));
@@ -164,13 +154,7 @@ impl LogStore {
         let config = Arc::new(self.config.defaults.with_overrides(&record.overrides)?);
         let mut partitions = Vec::new();
         for index in 0..record.partitions {
-            partitions.push(self.open_partition(
-                record,
-                index,
-                &config,
-                Some(checkpoints),
-                (&mut *report, now_ms),
-            )?);
+            partitions.push(self.open_partition(record, index, &config, Some(checkpoints), (&mut *report, now_ms))?);
         }
         report.partitions += partitions.len();
         self.insert(Topic::new(record, config, partitions));
@@ -186,11 +170,7 @@ impl LogStore {
         (report, now_ms): (&mut RecoveryReport, i64),
     ) -> Result<Arc<Partition>, LogError> {
         let key = (record.name.clone(), index);
-        let directory: Arc<Path> = Arc::from(
-            self.config
-                .data_dir
-                .join(format!("{}-{index}", record.name)),
-        );
+        let directory: Arc<Path> = Arc::from(self.config.data_dir.join(format!("{}-{index}", record.name)));
         let open = OpenPartition {
             topic: Arc::from(record.name.as_str()),
             index,
@@ -199,9 +179,7 @@ impl LogStore {
             config: Arc::clone(config),
             recovery_point: checkpoints.and_then(|all| all.recovery_points.get(&key).copied()),
             log_start: checkpoints.and_then(|all| all.log_starts.get(&key).copied()),
-            clean_offset: checkpoints
-                .and_then(|all| all.cleaner_offsets.get(&key).copied())
-                .unwrap_or(0),
+            clean_offset: checkpoints.and_then(|all| all.cleaner_offsets.get(&key).copied()).unwrap_or(0),
             now_ms,
             report,
         };
@@ -220,12 +198,7 @@ impl LogStore {
     ///
     /// # Errors
     /// Invalid name, count or settings, [`LogError::TopicExists`], or a disk failure.
-    pub fn create_topic(
-        &self,
-        name: &str,
-        partitions: i32,
-        overrides: &Overrides,
-    ) -> Result<Arc<Topic>, LogError> {
+    pub fn create_topic(&self, name: &str, partitions: i32, overrides: &Overrides) -> Result<Arc<Topic>, LogError> {
         let _admin = self.lock_admin();
         let config = Arc::new(self.check_topic(name, partitions, overrides)?);
         let record = TopicRecord {
@@ -237,10 +210,14 @@ impl LogStore {
         };
         record.save(&self.config.data_dir)?;
         match self.new_partitions(&record, 0..partitions, &config) {
-            Ok(opened) => Ok(self.insert(Topic::new(&record, config, opened))),
+            Ok(opened) => {
+                let topic = self.insert(Topic::new(&record, config, opened));
+                // A known recovery point, so that the first recovery knows that nothing was compacted.
+                self.save_recovery_points()?;
+                Ok(topic)
+            }
             Err(error) => {
-                let directories = (0..partitions)
-                    .map(|index| self.config.data_dir.join(format!("{name}-{index}")));
+                let directories = (0..partitions).map(|index| self.config.data_dir.join(format!("{name}-{index}")));
                 if let Err(second) = self.finish_deletion(&record, directories) {
                     tracing::error!(topic = name, %second, "a topic whose creation failed could not be removed");
                 }
@@ -256,28 +233,19 @@ impl LogStore {
         config: &Arc<LogConfig>,
     ) -> Result<Vec<Arc<Partition>>, LogError> {
         let mut report = RecoveryReport::default();
-        indexes
-            .map(|index| self.open_partition(record, index, config, None, (&mut report, 0)))
-            .collect()
+        indexes.map(|index| self.open_partition(record, index, config, None, (&mut report, 0))).collect()
     }
 
     /// Checks what [`LogStore::create_topic`] would check, and creates nothing.
     ///
     /// # Errors
     /// As for [`LogStore::create_topic`].
-    pub fn check_topic(
-        &self,
-        name: &str,
-        partitions: i32,
-        overrides: &Overrides,
-    ) -> Result<LogConfig, LogError> {
+    pub fn check_topic(&self, name: &str, partitions: i32, overrides: &Overrides) -> Result<LogConfig, LogError> {
         self.check_open()?;
         topic::check_name(name)?;
         check_count(name, partitions)?;
         if self.topic(name).is_some() {
-            return Err(LogError::TopicExists {
-                topic: name.to_owned(),
-            });
+            return Err(LogError::TopicExists { topic: name.to_owned() });
         }
         self.config.defaults.with_overrides(overrides)
     }
@@ -295,15 +263,12 @@ impl LogStore {
         let present = std::mem::replace(&mut record.partitions, total);
         if total <= present {
             let reason = "a topic's partitions can only become more";
-            return Err(LogError::InvalidPartitions {
-                topic: name.to_owned(),
-                partitions: total,
-                reason,
-            });
+            return Err(LogError::InvalidPartitions { topic: name.to_owned(), partitions: total, reason });
         }
         let more = self.new_partitions(&record, present..total, &topic.config())?;
         record.save(&self.config.data_dir)?;
         topic.add_partitions(more);
+        self.save_recovery_points()?;
         Ok(topic)
     }
 
@@ -315,15 +280,8 @@ impl LogStore {
         let _admin = self.lock_admin();
         self.check_open()?;
         let topic = self.existing(name)?;
-        TopicRecord {
-            state: TopicState::Deleting,
-            ..topic.record()
-        }
-        .save(&self.config.data_dir)?;
-        self.topics
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+        TopicRecord { state: TopicState::Deleting, ..topic.record() }.save(&self.config.data_dir)?;
+        self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         for partition in topic.partitions() {
             partition.mark_deleted();
             partition.remove_directory()?;
@@ -356,11 +314,7 @@ impl LogStore {
         self.check_open()?;
         let topic = self.existing(name)?;
         let config = Arc::new(self.config.defaults.with_overrides(overrides)?);
-        TopicRecord {
-            overrides: overrides.clone(),
-            ..topic.record()
-        }
-        .save(&self.config.data_dir)?;
+        TopicRecord { overrides: overrides.clone(), ..topic.record() }.save(&self.config.data_dir)?;
         topic.set_settings(&config, overrides.clone());
         Ok(())
     }
@@ -368,22 +322,13 @@ impl LogStore {
     /// All topics, in name order.
     #[must_use]
     pub fn topics(&self) -> Vec<Arc<Topic>> {
-        self.topics
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// One topic.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// One partition.
@@ -400,10 +345,7 @@ impl LogStore {
     /// [`LogError::OffsetOutOfRange`], an unknown partition, or a disk failure.
     pub fn delete_records(&self, topic: &str, index: i32, offset: i64) -> Result<i64, LogError> {
         self.check_open()?;
-        let unknown = || LogError::UnknownPartition {
-            topic: topic.to_owned(),
-            partition: index,
-        };
+        let unknown = || LogError::UnknownPartition { topic: topic.to_owned(), partition: index };
         let partition = self.existing(topic)?.partition(index).ok_or_else(unknown)?;
         let start = partition.move_log_start(offset)?;
         self.save_log_starts()?;
@@ -436,16 +378,11 @@ impl LogStore {
     }
 
     pub(super) fn all_partitions(&self) -> Vec<Arc<Partition>> {
-        self.topics()
-            .iter()
-            .flat_map(|topic| topic.partitions())
-            .collect()
+        self.topics().iter().flat_map(|topic| topic.partitions()).collect()
     }
 
     pub(super) fn save_recovery_points(&self) -> Result<(), LogError> {
-        self.save(RECOVERY_POINTS, |partition| {
-            Some(partition.recovery_point())
-        })
+        self.save(RECOVERY_POINTS, |partition| Some(partition.recovery_point()))
     }
 
     pub(super) fn save_log_starts(&self) -> Result<(), LogError> {
@@ -453,41 +390,25 @@ impl LogStore {
     }
 
     pub(super) fn save_cleaner_offsets(&self) -> Result<(), LogError> {
-        self.save(CLEANER_OFFSETS, |partition| {
-            Some(partition.clean_offset()).filter(|offset| *offset > 0)
-        })
+        self.save(CLEANER_OFFSETS, |partition| Some(partition.clean_offset()).filter(|offset| *offset > 0))
     }
 
     fn save(&self, file: &str, offset: impl Fn(&Partition) -> Option<i64>) -> Result<(), LogError> {
-        let _checkpoints = self
-            .checkpoints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _checkpoints = self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
         let offsets: Offsets = self
             .all_partitions()
             .iter()
-            .filter_map(|partition| {
-                Some((
-                    (partition.topic().to_owned(), partition.index()),
-                    offset(partition)?,
-                ))
-            })
+            .filter_map(|partition| Some(((partition.topic().to_owned(), partition.index()), offset(partition)?)))
             .collect();
         checkpoint::write_offsets(&self.config.data_dir.join(file), &offsets)
     }
 
     pub(super) fn check_open(&self) -> Result<(), LogError> {
-        if self.closed.load(Ordering::SeqCst) {
-            Err(LogError::Closed)
-        } else {
-            Ok(())
-        }
+        if self.closed.load(Ordering::SeqCst) { Err(LogError::Closed) } else { Ok(()) }
     }
 
     fn existing(&self, name: &str) -> Result<Arc<Topic>, LogError> {
-        self.topic(name).ok_or_else(|| LogError::UnknownTopic {
-            topic: name.to_owned(),
-        })
+        self.topic(name).ok_or_else(|| LogError::UnknownTopic { topic: name.to_owned() })
     }
 
     fn insert(&self, topic: Topic) -> Arc<Topic> {
@@ -516,9 +437,7 @@ fn lenient(path: &Path, report: &mut RecoveryReport) -> Result<Offsets, LogError
 
 /// The record of a topic of which only partition directories are left (or that Kafka wrote).
 fn adopt(name: String, directories: &BTreeMap<i32, PathBuf>) -> TopicRecord {
-    let id = directories
-        .values()
-        .find_map(|directory| topic::read_partition_metadata(directory));
+    let id = directories.values().find_map(|directory| topic::read_partition_metadata(directory));
     TopicRecord {
         name,
         id: id.unwrap_or_else(data_dir::random_id),
@@ -534,9 +453,5 @@ fn check_count(topic: &str, partitions: i32) -> Result<(), LogError> {
         1..=MAX_PARTITIONS => return Ok(()),
         _ => "a topic has at most 10000",
     };
-    Err(LogError::InvalidPartitions {
-        topic: topic.to_owned(),
-        partitions,
-        reason,
-    })
+    Err(LogError::InvalidPartitions { topic: topic.to_owned(), partitions, reason })
 }

@@ -28,11 +28,7 @@ pub struct Topic {
 }
 
 impl Topic {
-    pub(crate) fn new(
-        record: &TopicRecord,
-        config: Arc<LogConfig>,
-        partitions: Vec<Arc<Partition>>,
-    ) -> Self {
+    pub(crate) fn new(record: &TopicRecord, config: Arc<LogConfig>, partitions: Vec<Arc<Partition>>) -> Self {
         Self {
             name: Arc::from(record.name.as_str()),
             id: record.id,
@@ -56,59 +52,37 @@ impl Topic {
     /// The settings in force.
     #[must_use]
     pub fn config(&self) -> Arc<LogConfig> {
-        Arc::clone(
-            &self
-                .settings
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .0,
-        )
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner).0)
     }
 
     /// The settings set on the topic itself.
     #[must_use]
     pub fn overrides(&self) -> Overrides {
-        self.settings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .1
-            .clone()
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
     /// The partitions, in order.
     #[must_use]
     pub fn partitions(&self) -> Vec<Arc<Partition>> {
-        self.partitions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One partition.
     #[must_use]
     pub fn partition(&self, index: i32) -> Option<Arc<Partition>> {
-        let partitions = self
-            .partitions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
         partitions.get(usize::try_from(index).ok()?).cloned()
     }
 
     pub(crate) fn set_settings(&self, config: &Arc<LogConfig>, overrides: Overrides) {
-        *self
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = (Arc::clone(config), overrides);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = (Arc::clone(config), overrides);
         for partition in self.partitions() {
             partition.set_config(Arc::clone(config));
         }
     }
 
     pub(crate) fn add_partitions(&self, more: Vec<Arc<Partition>>) {
-        self.partitions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(more);
+        self.partitions.write().unwrap_or_else(PoisonError::into_inner).extend(more);
     }
 
     pub(crate) fn record(&self) -> TopicRecord {
@@ -160,53 +134,35 @@ impl TopicRecord {
 
     /// Reads a topic file of the data directory; `None` for files of other names.
     pub(crate) fn load(path: &Path) -> Result<Option<Self>, LogError> {
-        let is_topic = path
-            .extension()
-            .is_some_and(|extension| extension == TOPIC_EXTENSION);
-        let Some(name) = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .filter(|_| is_topic)
-        else {
+        let is_topic = path.extension().is_some_and(|extension| extension == TOPIC_EXTENSION);
+        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_topic) else {
             return Ok(None);
         };
         let text = fs::read_to_string(path).map_err(LogError::storage("read", path))?;
         let record = Self::parse(name, &text);
-        record.map(Some).map_err(|reason| LogError::BadFile {
-            path: path.to_owned(),
-            reason: reason.to_owned(),
-        })
+        record.map(Some).map_err(|reason| LogError::BadFile { path: path.to_owned(), reason: reason.to_owned() })
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, &'static str> {
-        let mut values = text
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .collect::<std::collections::BTreeMap<_, _>>();
+        let mut values =
+            text.lines().filter_map(|line| line.split_once('=')).collect::<std::collections::BTreeMap<_, _>>();
         if values.remove("version") != Some(FILE_VERSION) {
             return Err("it does not say version=1");
         }
-        let id = values
-            .remove("topic.id")
-            .and_then(decode_id)
-            .ok_or("its topic.id is missing or not a UUID")?;
-        let partitions = values
-            .remove("partitions")
-            .and_then(|count| count.parse().ok());
+        let id = values.remove("topic.id").and_then(decode_id).ok_or("its topic.id is missing or not a UUID")?;
+        let partitions = values.remove("partitions").and_then(|count| count.parse().ok());
         let state = match values.remove("state") {
             Some("live") => TopicState::Live,
             Some("deleting") => TopicState::Deleting,
             _ => return Err("its state is neither live nor deleting"),
         };
-        let overrides = values.into_iter().filter_map(|(key, value)| {
-            Some((key.strip_prefix("config.")?.to_owned(), value.to_owned()))
-        });
+        let overrides = values
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix("config.")?.to_owned(), value.to_owned())));
         Ok(Self {
             name: name.to_owned(),
             id,
-            partitions: partitions
-                .filter(|count| *count > 0)
-                .ok_or("its partition count is missing")?,
+            partitions: partitions.filter(|count| *count > 0).ok_or("its partition count is missing")?,
             overrides: overrides.collect(),
             state,
         })
@@ -230,37 +186,26 @@ pub(crate) fn check_name(topic: &str) -> Result<(), LogError> {
         "it may not be . or .."
     } else if topic.len() > MAX_NAME_BYTES {
         "it is longer than 249 characters"
-    } else if !topic
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-    {
+    } else if !topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
         "only ASCII letters, digits, '.', '_' and '-' are allowed"
     } else {
         return Ok(());
     };
-    Err(LogError::InvalidTopic {
-        topic: topic.to_owned(),
-        reason,
-    })
+    Err(LogError::InvalidTopic { topic: topic.to_owned(), reason })
 }
 
 /// `<topic>-<partition>`.
 pub(crate) fn parse_directory_name(name: &str) -> Option<(&str, i32)> {
     let (topic, partition) = name.rsplit_once('-')?;
     let canonical = partition == "0" || !partition.starts_with(['0', '+', '-']);
-    let partition = partition
-        .parse()
-        .ok()
-        .filter(|number: &i32| canonical && *number >= 0)?;
+    let partition = partition.parse().ok().filter(|number: &i32| canonical && *number >= 0)?;
     check_name(topic).is_ok().then_some((topic, partition))
 }
 
 /// The topic id in a partition's `partition.metadata`.
 pub(crate) fn read_partition_metadata(directory: &Path) -> Option<[u8; 16]> {
     let text = fs::read_to_string(directory.join("partition.metadata")).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("topic_id:"))
-        .and_then(decode_id)
+    text.lines().find_map(|line| line.strip_prefix("topic_id:")).and_then(decode_id)
 }
 
 /// Writes `partition.metadata` where it is missing. Not synced: the topic file is what counts.
@@ -269,8 +214,7 @@ pub(crate) fn write_partition_metadata(directory: &Path, id: [u8; 16]) -> Result
     if path.exists() {
         return Ok(());
     }
-    fs::write(&path, format!("version: 0\ntopic_id: {}", encode_id(id)))
-        .map_err(LogError::storage("write", path))
+    fs::write(&path, format!("version: 0\ntopic_id: {}", encode_id(id))).map_err(LogError::storage("write", path))
 }
 
 #[cfg(test)]
@@ -288,30 +232,13 @@ mod tests {
             state: TopicState::Live,
         };
         record.save(dir.path()).unwrap();
-        assert_eq!(
-            TopicRecord::load(&record.path(dir.path()))
-                .unwrap()
-                .unwrap(),
-            record
-        );
-        assert_eq!(
-            TopicRecord::load(&dir.path().join("meta.properties")).unwrap(),
-            None
-        );
-        for broken in [
-            "",
-            "version=2",
-            "version=1\ntopic.id=x",
-            "version=1\ntopic.id=BwcHBwcHBwcHBwcHBwcHBw\nstate=live",
-        ] {
+        assert_eq!(TopicRecord::load(&record.path(dir.path())).unwrap().unwrap(), record);
+        assert_eq!(TopicRecord::load(&dir.path().join("meta.properties")).unwrap(), None);
+        for broken in
+            ["", "version=2", "version=1\ntopic.id=x", "version=1\ntopic.id=BwcHBwcHBwcHBwcHBwcHBw\nstate=live"]
+        {
             fs::write(record.path(dir.path()), broken).unwrap();
-            assert!(
-                matches!(
-                    TopicRecord::load(&record.path(dir.path())),
-                    Err(LogError::BadFile { .. })
-                ),
-                "{broken}"
-            );
+            assert!(matches!(TopicRecord::load(&record.path(dir.path())), Err(LogError::BadFile { .. })), "{broken}");
         }
     }
 
@@ -321,16 +248,7 @@ mod tests {
             assert!(check_name(bad).is_err(), "{bad:?}");
         }
         assert_eq!(parse_directory_name("a-b-11"), Some(("a-b", 11)));
-        for bad in [
-            "a",
-            "a-",
-            "a-01",
-            "a--1",
-            "a-+1",
-            "-3",
-            "a-1x",
-            "a-0.uuid-delete",
-        ] {
+        for bad in ["a", "a-", "a-01", "a-+1", "-3", "a-1x", "a-0.uuid-delete"] {
             assert_eq!(parse_directory_name(bad), None, "{bad}");
         }
     }

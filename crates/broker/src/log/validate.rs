@@ -22,10 +22,7 @@ pub(crate) fn batches(
     origin: AppendOrigin,
 ) -> Result<Vec<CheckedBatch>, LogError> {
     if records.len() as u64 > config.segment_bytes {
-        return Err(LogError::RecordListTooLarge {
-            bytes: records.len(),
-            limit: config.segment_bytes,
-        });
+        return Err(LogError::RecordListTooLarge { bytes: records.len(), limit: config.segment_bytes });
     }
     let mut checked = Vec::with_capacity(1);
     let mut start = 0;
@@ -37,55 +34,33 @@ pub(crate) fn batches(
             TimestampType::CreateTime => check_create_time(&header, config, now_ms)?,
         }
         let end = start + header.size;
-        checked.push(CheckedBatch {
-            header,
-            body: start + HEADER_BYTES..end,
-        });
+        checked.push(CheckedBatch { header, body: start + HEADER_BYTES..end });
         start = end;
     }
     if checked.is_empty() {
-        return Err(LogError::CorruptMessage {
-            bytes: 0,
-            reason: "it is empty",
-        });
+        return Err(LogError::CorruptMessage { bytes: 0, reason: "it is empty" });
     }
     Ok(checked)
 }
 
 fn split(records: &[u8], start: usize) -> Result<(BatchHeader, &[u8]), LogError> {
-    let corrupt = |reason| LogError::CorruptMessage {
-        bytes: records.len(),
-        reason,
-    };
+    let corrupt = |reason| LogError::CorruptMessage { bytes: records.len(), reason };
     let rest = &records[start..];
     let header = BatchHeader::parse_any_offset(rest).map_err(|fault| match fault {
         HeaderFault::Magic(magic @ (0 | 1)) => LogError::UnsupportedMagic { magic },
         fault => corrupt(fault.reason()),
     })?;
-    let batch = rest
-        .get(..header.size)
-        .ok_or_else(|| corrupt("it ends inside a batch"))?;
+    let batch = rest.get(..header.size).ok_or_else(|| corrupt("it ends inside a batch"))?;
     Ok((header, batch))
 }
 
-fn check(
-    header: &BatchHeader,
-    batch: &[u8],
-    config: &LogConfig,
-    origin: AppendOrigin,
-) -> Result<(), LogError> {
+fn check(header: &BatchHeader, batch: &[u8], config: &LogConfig, origin: AppendOrigin) -> Result<(), LogError> {
     if header.size > config.max_message_bytes {
-        return Err(LogError::MessageTooLarge {
-            bytes: header.size,
-            limit: config.max_message_bytes,
-        });
+        return Err(LogError::MessageTooLarge { bytes: header.size, limit: config.max_message_bytes });
     }
     let computed = batch::checksum(batch);
     if computed != header.crc {
-        return Err(LogError::CrcMismatch {
-            stored: header.crc,
-            computed,
-        });
+        return Err(LogError::CrcMismatch { stored: header.crc, computed });
     }
     if header.is_transactional() {
         return Err(LogError::TransactionalUnsupported);
@@ -94,18 +69,13 @@ fn check(
     if header.is_control() && origin == AppendOrigin::Client {
         return invalid("control batches are the broker's own");
     }
-    if header.has_unknown_attributes()
-        || header.delete_horizon_ms().is_some()
-        || header.compression() > 4
-    {
+    if header.has_unknown_attributes() || header.delete_horizon_ms().is_some() || header.compression() > 4 {
         return invalid("its attributes have bits that a producer may not set");
     }
     if header.count < 1 || header.last_offset_delta != header.count - 1 {
         return invalid("its record count and last offset delta disagree");
     }
-    if header.has_producer()
-        && (header.producer_id < 0 || header.producer_epoch < 0 || header.base_sequence < 0)
-    {
+    if header.has_producer() && (header.producer_id < 0 || header.producer_epoch < 0 || header.base_sequence < 0) {
         return invalid("its producer id, epoch or sequence is negative");
     }
     check_contents(header, &batch[HEADER_BYTES..], config)
@@ -135,18 +105,9 @@ fn check_contents(header: &BatchHeader, body: &[u8], config: &LogConfig) -> Resu
     Ok(())
 }
 
-fn check_create_time(
-    header: &BatchHeader,
-    config: &LogConfig,
-    now_ms: i64,
-) -> Result<(), LogError> {
+fn check_create_time(header: &BatchHeader, config: &LogConfig, now_ms: i64) -> Result<(), LogError> {
     let timestamp_ms = header.max_timestamp;
-    let invalid = |reason| {
-        Err(LogError::InvalidTimestamp {
-            timestamp_ms,
-            reason,
-        })
-    };
+    let invalid = |reason| Err(LogError::InvalidTimestamp { timestamp_ms, reason });
     if header.is_log_append_time() {
         return invalid("a producer may not claim the append time");
     }
@@ -154,14 +115,10 @@ fn check_create_time(
         return Ok(());
     }
     if now_ms.saturating_sub(timestamp_ms) > config.message_timestamp_before_max_ms {
-        return invalid(
-            "older than message.timestamp.before.max.ms allows; raise it or use LogAppendTime",
-        );
+        return invalid("older than message.timestamp.before.max.ms allows; raise it or use LogAppendTime");
     }
     if timestamp_ms.saturating_sub(now_ms) > config.message_timestamp_after_max_ms {
-        return invalid(
-            "later than message.timestamp.after.max.ms allows; mend the clock or use LogAppendTime",
-        );
+        return invalid("later than message.timestamp.after.max.ms allows; mend the clock or use LogAppendTime");
     }
     Ok(())
 }

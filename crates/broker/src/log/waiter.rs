@@ -18,18 +18,14 @@ impl Waiter {
     /// A waiter that wakes once `min_bytes` (at least 1) were appended to its partitions together.
     #[must_use]
     pub fn new(min_bytes: u64) -> Arc<Self> {
-        Arc::new(Self {
-            missing_bytes: AtomicI64::new(clamp(min_bytes)),
-            notify: Notify::new(),
-        })
+        Arc::new(Self { missing_bytes: AtomicI64::new(clamp(min_bytes)), notify: Notify::new() })
     }
 
     /// Asks for a further `missing_bytes` before the next wake-up.
     ///
     /// Call it before looking at the partitions; what is appended in between counts, at worst as an early wake-up.
     pub fn rearm(&self, missing_bytes: u64) {
-        self.missing_bytes
-            .store(clamp(missing_bytes), Ordering::SeqCst);
+        self.missing_bytes.store(clamp(missing_bytes), Ordering::SeqCst);
     }
 
     /// Completes after enough was appended, or a partition was deleted or moved its start. Cancel-safe.
@@ -64,10 +60,7 @@ impl Waiters {
     pub(crate) fn register(self: &Arc<Self>, waiter: &Arc<Waiter>) -> Watch {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(key, Arc::clone(waiter));
-        Watch {
-            waiters: Arc::clone(self),
-            key,
-        }
+        Watch { waiters: Arc::clone(self), key }
     }
 
     pub(crate) fn appended(&self, bytes: u64) {

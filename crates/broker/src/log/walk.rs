@@ -28,12 +28,7 @@ pub(crate) struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     /// Walks `file` from `position` to `end`; no batch may begin below `next_offset`.
-    pub(crate) fn new(
-        file: &'a File,
-        path: &Path,
-        span: std::ops::Range<u64>,
-        next_offset: i64,
-    ) -> Self {
+    pub(crate) fn new(file: &'a File, path: &Path, span: std::ops::Range<u64>, next_offset: i64) -> Self {
         Self {
             file,
             path: path.to_owned(),
@@ -69,9 +64,7 @@ impl<'a> Walker<'a> {
         let parsed = BatchHeader::parse(self.bytes(position, HEADER_BYTES)?);
         let header = parsed.map_err(|fault| self.corrupt(fault.reason()))?;
         if header.base_offset < self.next_offset {
-            return Err(
-                self.corrupt("its base offset lies before the end of the batch in front of it")
-            );
+            return Err(self.corrupt("its base offset lies before the end of the batch in front of it"));
         }
         if header.size_u64() > self.end - position {
             return Err(self.corrupt("the file ends inside the batch"));
@@ -86,17 +79,20 @@ impl<'a> Walker<'a> {
         let (mut at, end) = (position + CRC_START as u64, position + header.size_u64());
         let mut crc = 0;
         while at < end {
-            let piece = usize::try_from(end - at)
-                .unwrap_or(usize::MAX)
-                .min(self.chunk_bytes);
+            let piece = usize::try_from(end - at).unwrap_or(usize::MAX).min(self.chunk_bytes);
             crc = crc32c::crc32c_append(crc, self.bytes(at, piece)?);
             at += piece as u64;
         }
         if crc == header.crc {
             return Ok(());
         }
+        Err(self.refuse(position, "its checksum does not match"))
+    }
+
+    /// The fault of a batch that the walk went over already.
+    pub(crate) fn refuse(&mut self, position: u64, reason: &'static str) -> LogError {
         self.position = position;
-        Err(self.corrupt("its checksum does not match"))
+        self.corrupt(reason)
     }
 
     fn bytes(&mut self, position: u64, length: usize) -> Result<&[u8], LogError> {
@@ -107,24 +103,16 @@ impl<'a> Walker<'a> {
                 .map_err(LogError::storage("read", &self.path))?;
         }
         let from = usize::try_from(position - self.chunk_start).unwrap_or(usize::MAX);
-        self.chunk
-            .get(from..from + length)
-            .ok_or_else(|| self.corrupt("the file ends inside the batch"))
+        self.chunk.get(from..from + length).ok_or_else(|| self.corrupt("the file ends inside the batch"))
     }
 
     fn fill(&mut self, position: u64, length: usize) -> io::Result<()> {
         self.chunk.resize(length, 0);
         self.chunk_start = position;
-        self.file
-            .read_exact_at(&mut self.chunk, position)
-            .inspect_err(|_| self.chunk.clear())
+        self.file.read_exact_at(&mut self.chunk, position).inspect_err(|_| self.chunk.clear())
     }
 
     fn corrupt(&self, reason: &'static str) -> LogError {
-        LogError::CorruptSegment {
-            path: self.path.clone(),
-            position: self.position,
-            reason,
-        }
+        LogError::CorruptSegment { path: self.path.clone(), position: self.position, reason }
     }
 }

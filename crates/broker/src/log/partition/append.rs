@@ -13,8 +13,9 @@ use crate::log::config::{LogConfig, TimestampType};
 use crate::log::disk;
 use crate::log::error::LogError;
 use crate::log::index::{LiveIndex, OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES};
+use crate::log::indexer::Indexer;
 use crate::log::producer::Duplicate;
-use crate::log::segment::{Indexer, Segment, Shared, segment_path};
+use crate::log::segment::{Segment, Shared, segment_path};
 use crate::log::validate::{self, CheckedBatch};
 
 impl Partition {
@@ -22,24 +23,12 @@ impl Partition {
     ///
     /// # Errors
     /// What is wrong with the batches, the producer's sequence, or the disk; nothing was appended then.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers hand the request's buffer over"
-    )]
-    pub fn append(
-        &self,
-        records: Bytes,
-        now_ms: i64,
-        origin: AppendOrigin,
-    ) -> Result<Appended, LogError> {
+    pub fn append(&self, records: &Bytes, now_ms: i64, origin: AppendOrigin) -> Result<Appended, LogError> {
         let config = self.config();
-        let mut batches = validate::batches(&records, &config, now_ms, origin)?;
+        let mut batches = validate::batches(records, &config, now_ms, origin)?;
         let mut writer = self.lock_writer();
         self.check_writable(&writer)?;
-        if let Some(known) = writer
-            .producers
-            .check(batches.iter().map(|batch| &batch.header))?
-        {
+        if let Some(known) = writer.producers.check(batches.iter().map(|batch| &batch.header))? {
             return Ok(self.repeated(known, &config));
         }
         let base_offset = writer.next_offset;
@@ -47,7 +36,7 @@ impl Partition {
         if writer.must_roll(&config, records.len() as u64, last_offset, now_ms) {
             self.roll(&mut writer)?;
         }
-        self.write(&mut writer, &batches, &records)?;
+        self.write(&mut writer, &batches, records)?;
         self.publish(&mut writer, &batches, &config, now_ms);
         self.flush_if_asked(&mut writer, &config, now_ms)?;
         drop(writer);
@@ -71,32 +60,20 @@ impl Partition {
         }
     }
 
-    fn assign_offsets(
-        &self,
-        batches: &mut [CheckedBatch],
-        base_offset: i64,
-    ) -> Result<i64, LogError> {
+    fn assign_offsets(&self, batches: &mut [CheckedBatch], base_offset: i64) -> Result<i64, LogError> {
         let mut next = base_offset;
         for batch in batches {
             batch.header.base_offset = next;
             batch.header.leader_epoch = self.leader_epoch;
             let end = next.checked_add(i64::from(batch.header.count));
-            next = end.ok_or(LogError::InvalidRecord {
-                reason: "the partition has used up its offsets",
-            })?;
+            next = end.ok_or(LogError::InvalidRecord { reason: "the partition has used up its offsets" })?;
         }
         Ok(next - 1)
     }
 
     /// One vectored write of patched headers and the producer's bytes; a partial write is cut off again.
-    fn write(
-        &self,
-        writer: &mut Writer,
-        batches: &[CheckedBatch],
-        records: &[u8],
-    ) -> Result<(), LogError> {
-        let headers: Vec<[u8; HEADER_BYTES]> =
-            batches.iter().map(|batch| batch.header.encode()).collect();
+    fn write(&self, writer: &mut Writer, batches: &[CheckedBatch], records: &[u8]) -> Result<(), LogError> {
+        let headers: Vec<[u8; HEADER_BYTES]> = batches.iter().map(|batch| batch.header.encode()).collect();
         let mut slices = Vec::with_capacity(batches.len() * 2);
         for (header, batch) in headers.iter().zip(batches) {
             slices.push(IoSlice::new(header));
@@ -111,15 +88,9 @@ impl Partition {
 
     fn undo_write(&self, writer: &mut Writer) {
         let size = writer.size;
-        let undone = writer
-            .file
-            .set_len(size)
-            .and_then(|()| (&*writer.file).seek(SeekFrom::Start(size)));
+        let undone = writer.file.set_len(size).and_then(|()| (&*writer.file).seek(SeekFrom::Start(size)));
         if let Err(error) = undone {
-            self.take_offline(
-                writer,
-                format!("a partial append could not be cut off: {error}"),
-            );
+            self.take_offline(writer, format!("a partial append could not be cut off: {error}"));
         }
     }
 
@@ -129,22 +100,12 @@ impl Partition {
     }
 
     /// Makes written batches visible: index, size, then the end offset.
-    fn publish(
-        &self,
-        writer: &mut Writer,
-        batches: &[CheckedBatch],
-        config: &LogConfig,
-        now_ms: i64,
-    ) {
+    fn publish(&self, writer: &mut Writer, batches: &[CheckedBatch], config: &LogConfig, now_ms: i64) {
         if writer.size == 0 {
             writer.segment_since_ms = now_ms;
         }
         for CheckedBatch { header, .. } in batches {
-            if let Some(entries) =
-                writer
-                    .indexer
-                    .observe(writer.size, header, config.index_interval_bytes)
-            {
+            if let Some(entries) = writer.indexer.observe(writer.size, header, config.index_interval_bytes) {
                 writer.segment.push_index(entries);
             }
             writer.producers.record(header, now_ms);
@@ -153,21 +114,13 @@ impl Partition {
             writer.unflushed_records += i64::from(header.count);
         }
         writer.producers.enforce(self.shared.max_producers);
-        writer
-            .segment
-            .set_max_timestamp(writer.indexer.max_timestamp());
+        writer.segment.set_max_timestamp(writer.indexer.max_timestamp());
         writer.segment.set_size(writer.size);
         self.end_offset.store(writer.next_offset, Ordering::Release);
     }
 
-    fn flush_if_asked(
-        &self,
-        writer: &mut Writer,
-        config: &LogConfig,
-        now_ms: i64,
-    ) -> Result<(), LogError> {
-        let by_time = config.flush_ms < i64::MAX
-            && now_ms.saturating_sub(writer.last_flush_ms) >= config.flush_ms;
+    fn flush_if_asked(&self, writer: &mut Writer, config: &LogConfig, now_ms: i64) -> Result<(), LogError> {
+        let by_time = config.flush_ms < i64::MAX && now_ms.saturating_sub(writer.last_flush_ms) >= config.flush_ms;
         if writer.unflushed_records < config.flush_messages && !by_time {
             return Ok(());
         }
@@ -229,12 +182,7 @@ pub(super) fn new_segment(
     base_offset: i64,
 ) -> Result<(Arc<Segment>, Arc<File>), LogError> {
     let path = segment_path(directory, base_offset, "log");
-    let file = File::options()
-        .create(true)
-        .truncate(true)
-        .read(true)
-        .write(true)
-        .open(&path);
+    let file = File::options().create(true).truncate(true).read(true).write(true).open(&path);
     let file = Arc::new(file.map_err(LogError::storage("create", path))?);
     let segment = Segment::closed(shared, directory, base_offset, 0);
     segment.revive(Arc::clone(&file), LiveIndex::default(), NO_TIMESTAMP);

@@ -18,8 +18,9 @@ use crate::log::compression;
 use crate::log::config::LogConfig;
 use crate::log::error::LogError;
 use crate::log::index::LiveIndex;
+use crate::log::indexer::Indexer;
 use crate::log::record;
-use crate::log::segment::{Indexer, Segment, remove_if_present, segment_path};
+use crate::log::segment::{Segment, remove_if_present, segment_path};
 use crate::log::walk::Walker;
 
 /// Positions in an index are 32-bit signed.
@@ -76,32 +77,24 @@ impl Partition {
             delete_retention_ms: config.delete_retention_ms,
             contents_limit: self.shared.batch_contents_limit,
         };
-        let affected: Vec<_> = closed
-            .into_iter()
-            .filter(|(segment, _)| segment.base_offset < newest.end_offset)
-            .collect();
+        let affected: Vec<_> =
+            closed.into_iter().filter(|(segment, _)| segment.base_offset < newest.end_offset).collect();
         let mut done = Compacted::default();
         for group in groups(&affected, config.segment_bytes) {
             self.clean_group(group, &filter, &config, &mut done)?;
         }
-        self.clean_offset
-            .store(newest.end_offset, Ordering::Release);
+        self.clean_offset.store(newest.end_offset, Ordering::Release);
         Ok(Some(done))
     }
 
     /// Closed, flushed segments that are old enough, with the offset behind each.
-    fn cleanable(
-        &self,
-        config: &LogConfig,
-        now_ms: i64,
-    ) -> Result<Vec<(Arc<Segment>, i64)>, LogError> {
+    fn cleanable(&self, config: &LogConfig, now_ms: i64) -> Result<Vec<(Arc<Segment>, i64)>, LogError> {
         let segments = self.segments();
         let recovery_point = self.recovery_point();
         let mut cleanable = Vec::new();
         for pair in segments.windows(2) {
             let lag = config.min_compaction_lag_ms;
-            let too_young =
-                lag > 0 && now_ms.saturating_sub(pair[0].largest_timestamp(&self.shared)?) < lag;
+            let too_young = lag > 0 && now_ms.saturating_sub(pair[0].largest_timestamp(&self.shared)?) < lag;
             if pair[1].base_offset > recovery_point || too_young {
                 break;
             }
@@ -118,18 +111,11 @@ impl Partition {
         now_ms: i64,
     ) -> Result<bool, LogError> {
         let total: u64 = closed.iter().map(|(segment, _)| segment.size()).sum();
-        let dirty: u64 = closed
-            .iter()
-            .filter(|(_, end)| *end > from)
-            .map(|(segment, _)| segment.size())
-            .sum();
+        let dirty: u64 = closed.iter().filter(|(_, end)| *end > from).map(|(segment, _)| segment.size()).sum();
         if dirty == 0 {
             return Ok(false);
         }
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a share of the log needs no more than 53 bits"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a share of the log needs no more than 53 bits")]
         let ratio = dirty as f64 / total as f64;
         if ratio > config.min_cleanable_dirty_ratio {
             return Ok(true);
@@ -138,20 +124,11 @@ impl Partition {
         let Some((segment, _)) = oldest else {
             return Ok(false);
         };
-        let first = segment
-            .locate(&self.shared, from)?
-            .and_then(|located| located.header);
-        Ok(first.is_some_and(|header| {
-            now_ms.saturating_sub(header.max_timestamp) > config.max_compaction_lag_ms
-        }))
+        let first = segment.locate(&self.shared, from)?.and_then(|located| located.header);
+        Ok(first.is_some_and(|header| now_ms.saturating_sub(header.max_timestamp) > config.max_compaction_lag_ms))
     }
 
-    fn newest_offsets(
-        &self,
-        closed: &[(Arc<Segment>, i64)],
-        from: i64,
-        until: i64,
-    ) -> Result<NewestOffsets, LogError> {
+    fn newest_offsets(&self, closed: &[(Arc<Segment>, i64)], from: i64, until: i64) -> Result<NewestOffsets, LogError> {
         let mut newest = NewestOffsets::from(from);
         for (segment, end) in closed.iter().filter(|(_, end)| *end > from) {
             let complete = self.each_batch(segment, |header, batch| {
@@ -184,8 +161,7 @@ impl Partition {
             return Ok(true);
         };
         let path = segment.log_path();
-        let mut walker =
-            Walker::new(&file, &path, 0..segment.size(), segment.base_offset).sequential();
+        let mut walker = Walker::new(&file, &path, 0..segment.size(), segment.base_offset).sequential();
         let mut batch = Vec::new();
         while let Some((position, header)) = walker.next()? {
             walker.verify(position, &header)?;
@@ -209,10 +185,7 @@ impl Partition {
         let Some(base_offset) = group.first().map(|(segment, _)| segment.base_offset) else {
             return Ok(());
         };
-        let mut cleaned = Cleaned::create(
-            segment_path(&self.directory, base_offset, "log.cleaned"),
-            base_offset,
-        )?;
+        let mut cleaned = Cleaned::create(segment_path(&self.directory, base_offset, "log.cleaned"), base_offset)?;
         let last_of_group = self.last_batch(group)?;
         for (segment, _) in group {
             self.each_batch(segment, |header, batch| {
@@ -232,8 +205,7 @@ impl Partition {
         let worth_it = cleaned.changed || group.len() > 1;
         if !worth_it || cleaned.size > MAX_SEGMENT_BYTES {
             done.bytes_after += before;
-            return remove_if_present(&cleaned.path)
-                .map_err(LogError::storage("delete", cleaned.path));
+            return remove_if_present(&cleaned.path).map_err(LogError::storage("delete", cleaned.path));
         }
         done.bytes_after += cleaned.size;
         self.swap(group, cleaned)
@@ -244,15 +216,8 @@ impl Partition {
             let Some(file) = segment.file(&self.shared)? else {
                 continue;
             };
-            let start = segment
-                .locate(&self.shared, *end - 1)?
-                .map_or(0, |located| located.position);
-            let mut walker = Walker::new(
-                &file,
-                &segment.log_path(),
-                start..segment.size(),
-                segment.base_offset,
-            );
+            let start = segment.locate(&self.shared, *end - 1)?.map_or(0, |located| located.position);
+            let mut walker = Walker::new(&file, &segment.log_path(), start..segment.size(), segment.base_offset);
             let mut last = None;
             while let Some((_, header)) = walker.next()? {
                 last = Some(header.base_offset);
@@ -273,8 +238,7 @@ impl Partition {
 
     fn is_newest_of_producer(&self, header: &BatchHeader) -> bool {
         header.has_producer()
-            && self.lock_writer().producers.last_offset(header.producer_id)
-                == Some(header.last_offset())
+            && self.lock_writer().producers.last_offset(header.producer_id) == Some(header.last_offset())
     }
 
     /// Puts a cleaned file in place of its originals; a crash at any step leaves one of the two whole.
@@ -284,15 +248,11 @@ impl Partition {
         let swap = segment_path(&self.directory, base_offset, "log.swap");
         fs::rename(&from, &swap).map_err(LogError::storage("rename", from))?;
         sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
-        let replacement =
-            Segment::closed(&self.shared, &self.directory, base_offset, finished.size);
+        let replacement = Segment::closed(&self.shared, &self.directory, base_offset, finished.size);
         replacement.set_max_timestamp(finished.indexer.max_timestamp());
         {
             // Readers that find a segment retired look again, and wait here until the list is right.
-            let mut list = self
-                .segments
-                .write()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut list = self.segments.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             for (segment, _) in group {
                 segment.retire(&self.shared);
             }
@@ -316,8 +276,7 @@ fn note_keys(newest: &mut NewestOffsets, header: &BatchHeader, batch: &[u8], lim
         return;
     }
     // What cannot be read supersedes nothing: the older records stay.
-    let Ok(contents) = compression::decompress(header.compression(), &batch[HEADER_BYTES..], limit)
-    else {
+    let Ok(contents) = compression::decompress(header.compression(), &batch[HEADER_BYTES..], limit) else {
         return;
     };
     for record in record::records(&contents).map_while(Result::ok) {
@@ -384,25 +343,15 @@ impl Cleaned {
         self.changed |= rewritten.is_some();
         let bytes = rewritten.as_deref().unwrap_or(batch);
         let stored = BatchHeader::parse(bytes).unwrap_or(*header);
-        self.indexer
-            .observe_into(&mut self.index, self.size, &stored, interval_bytes);
+        self.indexer.observe_into(&mut self.index, self.size, &stored, interval_bytes);
         self.size += stored.size_u64();
-        self.file
-            .write_all(bytes)
-            .map_err(LogError::storage("write", &self.path))
+        self.file.write_all(bytes).map_err(LogError::storage("write", &self.path))
     }
 
     fn finish(mut self) -> Result<Finished, LogError> {
-        let synced = self
-            .file
-            .flush()
-            .and_then(|()| self.file.get_ref().sync_data());
+        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
         synced.map_err(LogError::storage("sync", &self.path))?;
         self.index.push_time(self.indexer.last_time());
-        Ok(Finished {
-            indexer: self.indexer,
-            index: self.index,
-            size: self.size,
-        })
+        Ok(Finished { indexer: self.indexer, index: self.index, size: self.size })
     }
 }

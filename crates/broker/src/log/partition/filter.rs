@@ -22,10 +22,7 @@ const MAP_ENTRY_BYTES: usize = 64;
 impl NewestOffsets {
     /// Nothing is known yet beyond `offset`.
     pub(super) fn from(offset: i64) -> Self {
-        Self {
-            end_offset: offset,
-            ..Self::default()
-        }
+        Self { end_offset: offset, ..Self::default() }
     }
 
     /// Whether another key would go beyond `limit` bytes.
@@ -70,36 +67,23 @@ pub(super) enum Filtered {
 impl Filter<'_> {
     /// Judges a whole batch. Errors: contents too large (kept by the caller) or not decodable.
     pub(super) fn apply(&self, header: &BatchHeader, batch: &[u8]) -> io::Result<Filtered> {
-        if header.is_control()
-            || header.is_transactional()
-            || header.base_offset >= self.newest.end_offset
-        {
+        if header.is_control() || header.is_transactional() || header.base_offset >= self.newest.end_offset {
             return Ok(Filtered::Unchanged);
         }
-        let contents = compression::decompress(
-            header.compression(),
-            &batch[HEADER_BYTES..],
-            self.contents_limit,
-        )?;
+        let contents = compression::decompress(header.compression(), &batch[HEADER_BYTES..], self.contents_limit)?;
         let mut kept = Vec::new();
         let mut dropped = 0;
         for parsed in record::records(&contents) {
             let record = parsed.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-            if self.keeps(header, &record) {
-                kept.push(record)
-            } else {
-                dropped += 1
-            }
+            if self.keeps(header, &record) { kept.push(record) } else { dropped += 1 }
         }
-        let starts_horizon =
-            header.delete_horizon_ms().is_none() && kept.iter().any(|record| record.is_tombstone);
+        let starts_horizon = header.delete_horizon_ms().is_none() && kept.iter().any(|record| record.is_tombstone);
         if kept.is_empty() {
             Ok(Filtered::Empty)
         } else if dropped == 0 && !starts_horizon {
             Ok(Filtered::Unchanged)
         } else {
-            let horizon =
-                starts_horizon.then(|| self.now_ms.saturating_add(self.delete_retention_ms));
+            let horizon = starts_horizon.then(|| self.now_ms.saturating_add(self.delete_retention_ms));
             rewrite(header, &kept, horizon).map(Filtered::Rewritten)
         }
     }
@@ -110,21 +94,15 @@ impl Filter<'_> {
             return true;
         }
         let Some(key) = record.key else { return false };
-        let tombstone_is_over = record.is_tombstone
-            && header
-                .delete_horizon_ms()
-                .is_some_and(|horizon| horizon < self.now_ms);
+        let tombstone_is_over =
+            record.is_tombstone && header.delete_horizon_ms().is_some_and(|horizon| horizon < self.now_ms);
         !tombstone_is_over && !self.newest.supersedes(key, offset)
     }
 }
 
 /// The same batch with fewer records: offsets, sequence and producer stay; a delete horizon takes the place of the
 /// base timestamp (Kafka protocol guide, attribute bit 6), so timestamps are counted from there.
-fn rewrite(
-    header: &BatchHeader,
-    kept: &[RecordRef<'_>],
-    horizon_ms: Option<i64>,
-) -> io::Result<Vec<u8>> {
+fn rewrite(header: &BatchHeader, kept: &[RecordRef<'_>], horizon_ms: Option<i64>) -> io::Result<Vec<u8>> {
     let mut header = *header;
     let old_base = header.base_timestamp;
     if let Some(horizon_ms) = horizon_ms {
@@ -136,20 +114,13 @@ fn rewrite(
     for record in kept {
         let timestamp = old_base.wrapping_add(record.timestamp_delta);
         newest = newest.max(timestamp);
-        record::put_rebased(
-            &mut contents,
-            record,
-            timestamp.wrapping_sub(header.base_timestamp),
-        );
+        record::put_rebased(&mut contents, record, timestamp.wrapping_sub(header.base_timestamp));
     }
     if !header.is_log_append_time() {
         header.max_timestamp = newest;
     }
     header.count = i32::try_from(kept.len()).map_err(io::Error::other)?;
-    Ok(assemble(
-        header,
-        &compression::compress(header.compression(), &contents)?,
-    ))
+    Ok(assemble(header, &compression::compress(header.compression(), &contents)?))
 }
 
 /// A batch without records that keeps offsets and producer state.

@@ -36,9 +36,7 @@ impl Expired {
 
     /// Deletes the files. Do it after the new log start is on the disk.
     pub(crate) fn delete_files(&self) -> Result<(), LogError> {
-        self.segments
-            .iter()
-            .try_for_each(|segment| segment.delete_files())
+        self.segments.iter().try_for_each(|segment| segment.delete_files())
     }
 }
 
@@ -70,17 +68,14 @@ impl Partition {
         }
         producer::write_snapshot(&self.directory, plan.end_offset, &plan.snapshot)?;
         sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
-        maintenance
-            .snapshots
-            .retain(|offset| *offset != plan.end_offset);
+        maintenance.snapshots.retain(|offset| *offset != plan.end_offset);
         maintenance.snapshots.push(plan.end_offset);
         let surplus = maintenance.snapshots.len().saturating_sub(SNAPSHOTS_KEPT);
         for offset in maintenance.snapshots.drain(..surplus) {
             let path = producer::snapshot_path(&self.directory, offset);
             remove_if_present(&path).map_err(LogError::storage("delete", path))?;
         }
-        self.recovery_point
-            .store(plan.end_offset, Ordering::Release);
+        self.recovery_point.store(plan.end_offset, Ordering::Release);
         Ok(true)
     }
 
@@ -92,9 +87,7 @@ impl Partition {
             return None;
         }
         let segments = self.segments();
-        let first = segments
-            .partition_point(|segment| segment.base_offset <= recovery_point)
-            .saturating_sub(1);
+        let first = segments.partition_point(|segment| segment.base_offset <= recovery_point).saturating_sub(1);
         Some(FlushPlan {
             end_offset: writer.next_offset,
             snapshot: writer.producers.encode(),
@@ -106,19 +99,13 @@ impl Partition {
         let Some(log) = segment.file(&self.shared)? else {
             return Ok(());
         };
-        self.shared
-            .disk
-            .sync(&log)
-            .map_err(LogError::storage("sync", segment.log_path()))?;
+        self.shared.disk.sync(&log).map_err(LogError::storage("sync", segment.log_path()))?;
         let files = match segment.save_index()? {
             Some(files) => files,
             None => self.open_index_files(segment)?,
         };
         for file in &files {
-            self.shared
-                .disk
-                .sync(file)
-                .map_err(LogError::storage("sync the index of", segment.log_path()))?;
+            self.shared.disk.sync(file).map_err(LogError::storage("sync the index of", segment.log_path()))?;
         }
         Ok(())
     }
@@ -143,10 +130,7 @@ impl Partition {
         self.flush()?;
         let files = self.lock_writer().segment.save_index()?;
         for file in files.iter().flatten() {
-            self.shared
-                .disk
-                .sync(file)
-                .map_err(LogError::storage("sync an index in", &*self.directory))?;
+            self.shared.disk.sync(file).map_err(LogError::storage("sync an index in", &*self.directory))?;
         }
         let writer = self.lock_writer();
         self.check_online(&writer)
@@ -155,11 +139,7 @@ impl Partition {
     fn check_online(&self, writer: &Writer) -> Result<(), LogError> {
         let offline = writer.offline.clone();
         offline.map_or(Ok(()), |reason| {
-            Err(LogError::Offline {
-                topic: self.topic.to_string(),
-                partition: self.index,
-                reason,
-            })
+            Err(LogError::Offline { topic: self.topic.to_string(), partition: self.index, reason })
         })
     }
 
@@ -181,16 +161,9 @@ impl Partition {
         }
         let all_deleted = self.log_start_offset() >= writer.next_offset;
         let all_expired = config.cleanup_policy.delete
-            && config
-                .retention_ms
-                .is_some_and(|keep| now_ms.saturating_sub(writer.indexer.max_timestamp()) > keep)
-            && config
-                .retention_ms
-                .is_some_and(|keep| writer.is_older_than(keep, now_ms));
-        if !all_deleted
-            && !all_expired
-            && !writer.is_older_than(config.effective_segment_ms(), now_ms)
-        {
+            && config.retention_ms.is_some_and(|keep| now_ms.saturating_sub(writer.indexer.max_timestamp()) > keep)
+            && config.retention_ms.is_some_and(|keep| writer.is_older_than(keep, now_ms));
+        if !all_deleted && !all_expired && !writer.is_older_than(config.effective_segment_ms(), now_ms) {
             return Ok(false);
         }
         self.roll(&mut writer).map(|()| true)
@@ -199,11 +172,7 @@ impl Partition {
     /// Forgets idempotent producers that have been silent too long.
     pub(crate) fn expire_producers(&self, now_ms: i64) {
         let shared = &self.shared;
-        self.lock_writer().producers.expire(
-            now_ms,
-            shared.producer_expiry_ms,
-            shared.max_producers,
-        );
+        self.lock_writer().producers.expire(now_ms, shared.producer_expiry_ms, shared.max_producers);
     }
 
     /// Takes closed segments out of the log that retention no longer keeps.
@@ -226,20 +195,11 @@ impl Partition {
         Ok(self.drop_oldest(expired))
     }
 
-    fn is_expired(
-        &self,
-        segment: &Segment,
-        log_bytes: u64,
-        config: &LogConfig,
-        now_ms: i64,
-    ) -> Result<bool, LogError> {
+    fn is_expired(&self, segment: &Segment, log_bytes: u64, config: &LogConfig, now_ms: i64) -> Result<bool, LogError> {
         if !config.cleanup_policy.delete {
             return Ok(false);
         }
-        if config
-            .retention_bytes
-            .is_some_and(|limit| log_bytes - segment.size() >= limit)
-        {
+        if config.retention_bytes.is_some_and(|limit| log_bytes - segment.size() >= limit) {
             return Ok(true);
         }
         let Some(retention_ms) = config.retention_ms else {
@@ -268,8 +228,7 @@ impl Partition {
         if count > 0 {
             self.change_segments(|list| {
                 segments = list.drain(..count).collect();
-                self.log_start_offset
-                    .fetch_max(list[0].base_offset, Ordering::AcqRel);
+                self.log_start_offset.fetch_max(list[0].base_offset, Ordering::AcqRel);
             });
         }
         for segment in &segments {
@@ -284,11 +243,7 @@ impl Partition {
         let wanted = if offset == -1 { end_offset } else { offset };
         let log_start_offset = self.log_start_offset();
         if wanted < 0 || wanted > end_offset {
-            return Err(LogError::OffsetOutOfRange {
-                offset,
-                log_start_offset,
-                end_offset,
-            });
+            return Err(LogError::OffsetOutOfRange { offset, log_start_offset, end_offset });
         }
         self.log_start_offset.fetch_max(wanted, Ordering::AcqRel);
         self.waiters.wake_all();

@@ -4,13 +4,13 @@
 //! one of flush, retention and compaction work on a partition at a time. No lock of one partition is held for another.
 
 mod append;
+mod check;
 mod compact;
 mod filter;
+mod listing;
 mod maintain;
 mod read;
 mod recover;
-#[cfg(test)]
-mod tests;
 mod times;
 
 use std::fs::File;
@@ -22,8 +22,9 @@ use bytes::Bytes;
 
 use super::config::LogConfig;
 use super::error::LogError;
+use super::indexer::Indexer;
 use super::producer::Producers;
-use super::segment::{Indexer, Segment, Shared};
+use super::segment::{Segment, Shared};
 use super::waiter::{Waiter, Waiters, Watch};
 
 pub(crate) use maintain::Expired;
@@ -201,10 +202,7 @@ impl Partition {
     /// Whether the log begins later than its first segment, which a restart could not know from the files.
     pub(crate) fn explicit_log_start(&self) -> Option<i64> {
         let start = self.log_start_offset();
-        let first = self
-            .segments()
-            .first()
-            .map_or(0, |segment| segment.base_offset);
+        let first = self.segments().first().map_or(0, |segment| segment.base_offset);
         (start > first).then_some(start)
     }
 
@@ -228,9 +226,7 @@ impl Partition {
 
     fn check_readable(&self) -> Result<(), LogError> {
         match self.state.load(Ordering::SeqCst) {
-            DELETED => Err(LogError::UnknownTopic {
-                topic: self.topic.to_string(),
-            }),
+            DELETED => Err(LogError::UnknownTopic { topic: self.topic.to_string() }),
             _ => Ok(()),
         }
     }
@@ -241,11 +237,9 @@ impl Partition {
             return Err(LogError::Closed);
         }
         match &writer.offline {
-            Some(reason) => Err(LogError::Offline {
-                topic: self.topic.to_string(),
-                partition: self.index,
-                reason: reason.clone(),
-            }),
+            Some(reason) => {
+                Err(LogError::Offline { topic: self.topic.to_string(), partition: self.index, reason: reason.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -255,9 +249,7 @@ impl Partition {
     }
 
     fn lock_maintenance(&self) -> MutexGuard<'_, Maintenance> {
-        self.maintenance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
@@ -265,10 +257,7 @@ impl Partition {
     }
 
     fn change_segments(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
-        let mut list = self
-            .segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let mut changed = list.as_ref().clone();
         change(&mut changed);
         *list = Arc::new(changed);

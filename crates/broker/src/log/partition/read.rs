@@ -23,28 +23,15 @@ impl Partition {
     ///
     /// # Errors
     /// [`LogError::OffsetOutOfRange`], or a disk failure.
-    pub fn read(
-        &self,
-        offset: i64,
-        max_bytes: usize,
-        first: FirstBatch,
-    ) -> Result<ReadSlice, LogError> {
+    pub fn read(&self, offset: i64, max_bytes: usize, first: FirstBatch) -> Result<ReadSlice, LogError> {
         for _ in 0..MAX_LOOKS {
             self.check_readable()?;
             let end_offset = self.high_watermark();
             let log_start_offset = self.log_start_offset();
             if offset < log_start_offset || offset > end_offset {
-                return Err(LogError::OffsetOutOfRange {
-                    offset,
-                    log_start_offset,
-                    end_offset,
-                });
+                return Err(LogError::OffsetOutOfRange { offset, log_start_offset, end_offset });
             }
-            let mut slice = ReadSlice {
-                records: Bytes::new(),
-                high_watermark: end_offset,
-                log_start_offset,
-            };
+            let mut slice = ReadSlice { records: Bytes::new(), high_watermark: end_offset, log_start_offset };
             if offset == end_offset {
                 return Ok(slice);
             }
@@ -57,34 +44,21 @@ impl Partition {
         Err(LogError::Storage {
             operation: "read",
             path: self.directory.to_path_buf(),
-            source: std::io::Error::other(
-                "segments were replaced faster than they could be read; try again",
-            ),
+            source: std::io::Error::other("segments were replaced faster than they could be read; try again"),
         })
     }
 
     /// `None`: a segment was replaced meanwhile.
-    fn collect(
-        &self,
-        offset: i64,
-        max_bytes: usize,
-        first: FirstBatch,
-    ) -> Result<Option<(Bytes, i64)>, LogError> {
+    fn collect(&self, offset: i64, max_bytes: usize, first: FirstBatch) -> Result<Option<(Bytes, i64)>, LogError> {
         let segments = self.segments();
-        let mut at = segments
-            .partition_point(|segment| segment.base_offset <= offset)
-            .saturating_sub(1);
+        let mut at = segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
         let (located, header) = loop {
             let Some(segment) = segments.get(at) else {
                 return Ok(Some((Bytes::new(), offset)));
             };
             match segment.locate(&self.shared, offset)? {
                 None => return Ok(None),
-                Some(Located {
-                    header: Some(header),
-                    file,
-                    position,
-                }) => break ((file, position), header),
+                Some(Located { header: Some(header), file, position }) => break ((file, position), header),
                 Some(Located { header: None, .. }) => at += 1,
             }
         };
@@ -126,12 +100,7 @@ impl Collected {
             }
         }
         let capacity = usize::try_from(available).unwrap_or(usize::MAX).min(budget);
-        Self {
-            buffer: Vec::with_capacity(capacity),
-            budget,
-            next_offset: 0,
-            cut: false,
-        }
+        Self { buffer: Vec::with_capacity(capacity), budget, next_offset: 0, cut: false }
     }
 
     fn wants_more(&self) -> bool {
@@ -143,21 +112,17 @@ impl Collected {
         let available = usize::try_from(segment.size() - position).unwrap_or(usize::MAX);
         let wanted = available.min(self.budget - self.buffer.len());
         let from = self.buffer.len();
-        self.buffer.reserve(wanted);
-        read_into(&mut self.buffer, file, position, wanted)
-            .map_err(LogError::storage("read", segment.log_path()))?;
+        read_into(&mut self.buffer, file, position, wanted).map_err(LogError::storage("read", segment.log_path()))?;
         let (whole, fault) = whole_batches(&self.buffer[from..], &mut self.next_offset);
         self.buffer.truncate(from + whole);
         self.cut = whole < available;
-        let fault = fault.or((whole == 0 && wanted == available && wanted > 0)
-            .then_some("the file ends inside the batch"));
+        let fault =
+            fault.or((whole == 0 && wanted == available && wanted > 0).then_some("the file ends inside the batch"));
         match fault {
             // Good batches in front of a bad one are served; the next read begins at the bad one and says so.
-            Some(reason) if self.buffer.is_empty() => Err(LogError::CorruptSegment {
-                path: segment.log_path(),
-                position,
-                reason,
-            }),
+            Some(reason) if self.buffer.is_empty() => {
+                Err(LogError::CorruptSegment { path: segment.log_path(), position, reason })
+            }
             _ => Ok(()),
         }
     }
@@ -170,10 +135,7 @@ fn whole_batches(bytes: &[u8], next_offset: &mut i64) -> (usize, Option<&'static
         let header = match BatchHeader::parse(&bytes[whole..]) {
             Ok(header) if header.base_offset >= *next_offset => header,
             Ok(_) => {
-                return (
-                    whole,
-                    Some("its base offset lies before the end of the batch in front of it"),
-                );
+                return (whole, Some("its base offset lies before the end of the batch in front of it"));
             }
             Err(fault) => return (whole, Some(fault.reason())),
         };
@@ -187,12 +149,8 @@ fn whole_batches(bytes: &[u8], next_offset: &mut i64) -> (usize, Option<&'static
 }
 
 /// Reads exactly `length` bytes behind what `buffer` holds, without clearing memory first.
-pub(super) fn read_into(
-    buffer: &mut Vec<u8>,
-    file: &File,
-    position: u64,
-    length: usize,
-) -> std::io::Result<()> {
+pub(super) fn read_into(buffer: &mut Vec<u8>, file: &File, position: u64, length: usize) -> std::io::Result<()> {
+    buffer.reserve(length);
     let end = buffer.len() + length;
     let mut at = position;
     while buffer.len() < end {

@@ -1,6 +1,5 @@
 //! Opening a partition: nothing is read after a clean stop, only what follows the recovery point after a crash.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
@@ -9,14 +8,16 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::UNIX_EPOCH;
 
 use super::append::new_segment;
+use super::check::{Checked, Expect, check};
+use super::listing::Listing;
 use super::{Maintenance, OPEN, Partition, Writer};
-use crate::log::batch::BatchHeader;
 use crate::log::checkpoint;
 use crate::log::config::LogConfig;
 use crate::log::error::LogError;
 use crate::log::index::{self, LiveIndex, OffsetEntry, TimeEntry};
+use crate::log::indexer::Indexer;
 use crate::log::producer::{self, Producers};
-use crate::log::segment::{Indexer, Segment, Shared, remove_if_present, segment_path};
+use crate::log::segment::{Segment, Shared, segment_path};
 use crate::log::store::RecoveryReport;
 use crate::log::walk::Walker;
 
@@ -36,14 +37,6 @@ pub(crate) struct OpenPartition<'a> {
     pub(crate) report: &'a mut RecoveryReport,
 }
 
-/// The names found in a partition's directory.
-#[derive(Debug, Default)]
-struct Listing {
-    /// Base offset and size.
-    logs: BTreeMap<i64, u64>,
-    snapshots: Vec<i64>,
-}
-
 /// The last segment as recovery leaves it.
 struct Tail {
     file: Arc<File>,
@@ -53,31 +46,16 @@ struct Tail {
     next_offset: i64,
 }
 
-/// A checked segment.
-struct Checked {
-    index: LiveIndex,
-    indexer: Indexer,
-    size: u64,
-    next_offset: i64,
-    scanned_bytes: u64,
-    fault: Option<LogError>,
-}
-
 impl OpenPartition<'_> {
     pub(crate) fn open(mut self) -> Result<Partition, LogError> {
-        fs::create_dir_all(&self.directory)
-            .map_err(LogError::storage("create", &*self.directory))?;
+        fs::create_dir_all(&self.directory).map_err(LogError::storage("create", &*self.directory))?;
         let mut listing = self.list()?;
         let log_start = self.log_start.unwrap_or(0);
         self.drop_below(&mut listing, log_start)?;
         let (mut segments, tail) = self.check_segments(&listing)?;
         self.report.segments += segments.len();
         let log_start = log_start.max(segments.first().map_or(0, |segment| segment.base_offset));
-        let tail = if tail.next_offset < log_start {
-            self.begin_at(&mut segments, log_start)?
-        } else {
-            tail
-        };
+        let tail = if tail.next_offset < log_start { self.begin_at(&mut segments, log_start)? } else { tail };
         let end = tail.next_offset;
         let leader_epoch = checkpoint::leader_epoch(&self.directory, log_start)?;
         let producers = self.load_producers(&mut listing.snapshots, &segments, log_start, end)?;
@@ -93,9 +71,7 @@ impl OpenPartition<'_> {
             last_flush_ms: self.now_ms,
             offline: None,
         };
-        listing
-            .snapshots
-            .retain(|offset| producer::snapshot_path(&self.directory, *offset).exists());
+        listing.snapshots.retain(|offset| producer::snapshot_path(&self.directory, *offset).exists());
         Ok(Partition {
             topic: self.topic,
             index: self.index,
@@ -105,9 +81,7 @@ impl OpenPartition<'_> {
             leader_epoch,
             writer: Mutex::new(writer),
             segments: RwLock::new(Arc::new(segments)),
-            maintenance: Mutex::new(Maintenance {
-                snapshots: listing.snapshots,
-            }),
+            maintenance: Mutex::new(Maintenance { snapshots: listing.snapshots }),
             log_start_offset: AtomicI64::new(log_start),
             end_offset: AtomicI64::new(end),
             recovery_point: AtomicI64::new(self.recovery_point.unwrap_or(0).min(end)),
@@ -116,115 +90,6 @@ impl OpenPartition<'_> {
             state: AtomicU8::new(OPEN),
             waiters: Arc::default(),
         })
-    }
-
-    /// Sorts the directory's files; finishes or undoes what a crash interrupted.
-    fn list(&mut self) -> Result<Listing, LogError> {
-        let mut listing = Listing::default();
-        let mut swaps = Vec::new();
-        let mut indexes = Vec::new();
-        let storage = |source| LogError::storage("list", &*self.directory)(source);
-        for entry in fs::read_dir(&self.directory).map_err(storage)? {
-            let entry = entry.map_err(storage)?;
-            let name = entry.file_name();
-            let Some((offset, extension)) = name.to_str().and_then(parse_name) else {
-                continue;
-            };
-            match extension {
-                "log" => drop(
-                    listing
-                        .logs
-                        .insert(offset, entry.metadata().map_err(storage)?.len()),
-                ),
-                "snapshot" => listing.snapshots.push(offset),
-                "index" | "timeindex" => indexes.push((offset, extension == "index")),
-                "log.swap" => swaps.push(offset),
-                _ => remove_if_present(&entry.path())
-                    .map_err(LogError::storage("delete", entry.path()))?,
-            }
-        }
-        for offset in swaps {
-            self.finish_swap(&mut listing, offset)?;
-        }
-        for (offset, is_offsets) in indexes {
-            if !listing.logs.contains_key(&offset) {
-                let path = segment_path(
-                    &self.directory,
-                    offset,
-                    if is_offsets { "index" } else { "timeindex" },
-                );
-                remove_if_present(&path).map_err(LogError::storage("delete", path))?;
-            }
-        }
-        Ok(listing)
-    }
-
-    /// A compacted segment was complete when the broker stopped: it replaces what it was made of.
-    fn finish_swap(&mut self, listing: &mut Listing, base: i64) -> Result<(), LogError> {
-        let path = segment_path(&self.directory, base, "log.swap");
-        let file = File::open(&path).map_err(LogError::storage("open", &path))?;
-        let size = file
-            .metadata()
-            .map_err(LogError::storage("inspect", &path))?
-            .len();
-        let mut walker = Walker::new(&file, &path, 0..size, base).sequential();
-        let mut next_offset = base + 1;
-        while let Some((_, header)) = self.next_of_swap(&mut walker)? {
-            next_offset = header.last_offset() + 1;
-        }
-        let replaced: Vec<i64> = listing
-            .logs
-            .range(base..next_offset)
-            .map(|(offset, _)| *offset)
-            .collect();
-        for offset in replaced {
-            listing.logs.remove(&offset);
-            for extension in ["log", "index", "timeindex"]
-                .iter()
-                .skip(usize::from(offset == base))
-            {
-                let path = segment_path(&self.directory, offset, extension);
-                remove_if_present(&path).map_err(LogError::storage("delete", path))?;
-            }
-        }
-        fs::rename(&path, segment_path(&self.directory, base, "log"))
-            .map_err(LogError::storage("rename", &path))?;
-        listing.logs.insert(base, size);
-        self.report.notes.push(format!(
-            "{}-{}: finished the compaction of segment {base}",
-            self.topic, self.index
-        ));
-        Ok(())
-    }
-
-    /// The file was synced before it got its name; damage in it is the disk's, and must not keep the rest from opening.
-    fn next_of_swap(
-        &mut self,
-        walker: &mut Walker<'_>,
-    ) -> Result<Option<(u64, BatchHeader)>, LogError> {
-        match walker.next() {
-            Err(fault @ LogError::CorruptSegment { .. }) => {
-                self.report
-                    .notes
-                    .push(format!("{}-{}: {fault}", self.topic, self.index));
-                Ok(None)
-            }
-            step => step,
-        }
-    }
-
-    /// Segments wholly below the log's start were due for deletion.
-    fn drop_below(&mut self, listing: &mut Listing, log_start: i64) -> Result<(), LogError> {
-        while let Some(((&first, _), (&second, _))) =
-            listing.logs.iter().next().zip(listing.logs.iter().nth(1))
-        {
-            if second > log_start {
-                break;
-            }
-            listing.logs.remove(&first);
-            Segment::closed(&self.shared, &self.directory, first, 0).delete_files()?;
-        }
-        Ok(())
     }
 
     /// Trusts what lies below the recovery point and checks the rest; cuts the log at the first fault.
@@ -241,8 +106,7 @@ impl OpenPartition<'_> {
             }
             let file = self.open_log(&segment)?;
             let checked = self.check_segment(&file, &segment, recovery_point)?;
-            let broken =
-                checked.fault.is_some() || next_base.is_some_and(|next| next < checked.next_offset);
+            let broken = checked.fault.is_some() || next_base.is_some_and(|next| !self.continues(&checked, next));
             self.account(&segment, &checked, size);
             if broken {
                 self.cut_after(&segments, &file, &checked, &bases[at + 1..])?;
@@ -258,23 +122,24 @@ impl OpenPartition<'_> {
         Ok((segments, tail))
     }
 
+    /// From here on no offset may be missing; without a checkpoint nobody knows what was compacted.
+    fn contiguous_from(&self) -> i64 {
+        self.recovery_point.unwrap_or(i64::MAX)
+    }
+
+    fn continues(&self, checked: &Checked, next_base: i64) -> bool {
+        let has_gap = next_base > checked.next_offset;
+        next_base >= checked.next_offset && !(has_gap && checked.next_offset >= self.contiguous_from())
+    }
+
     fn open_log(&self, segment: &Segment) -> Result<Arc<File>, LogError> {
         let path = segment.log_path();
-        File::options()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map(Arc::new)
-            .map_err(LogError::storage("open", path))
+        File::options().read(true).write(true).open(&path).map(Arc::new).map_err(LogError::storage("open", path))
     }
 
     fn adopt(&self, file: Arc<File>, segment: &Arc<Segment>, checked: Checked) -> Tail {
         segment.set_size(checked.size);
-        segment.revive(
-            Arc::clone(&file),
-            checked.index,
-            checked.indexer.max_timestamp(),
-        );
+        segment.revive(Arc::clone(&file), checked.index, checked.indexer.max_timestamp());
         Tail {
             file,
             segment: Arc::clone(segment),
@@ -285,31 +150,20 @@ impl OpenPartition<'_> {
     }
 
     /// From the recovery point by checksum; before it only along the index, as far as it can be believed.
-    fn check_segment(
-        &mut self,
-        file: &File,
-        segment: &Segment,
-        recovery_point: i64,
-    ) -> Result<Checked, LogError> {
-        let trusted = if recovery_point > segment.base_offset {
-            self.load_index(segment, recovery_point)?
-        } else {
-            None
-        };
+    fn check_segment(&mut self, file: &File, segment: &Segment, recovery_point: i64) -> Result<Checked, LogError> {
+        let contiguous_from = self.contiguous_from();
+        let trusted =
+            if recovery_point > segment.base_offset { self.load_index(segment, recovery_point)? } else { None };
         if let Some(index) = trusted {
-            let checked = check(file, segment, index, recovery_point)?;
+            let checked = check(file, segment, index, Expect { verify_from: recovery_point, contiguous_from })?;
             if checked.next_offset >= recovery_point {
                 return Ok(checked);
             }
         }
-        check(file, segment, LiveIndex::default(), 0)
+        check(file, segment, LiveIndex::default(), Expect { verify_from: 0, contiguous_from })
     }
 
-    fn load_index(
-        &mut self,
-        segment: &Segment,
-        recovery_point: i64,
-    ) -> Result<Option<LiveIndex>, LogError> {
+    fn load_index(&mut self, segment: &Segment, recovery_point: i64) -> Result<Option<LiveIndex>, LogError> {
         let path = segment_path(&self.directory, segment.base_offset, "index");
         let offsets = index::load::<OffsetEntry>(&path).map_err(LogError::storage("read", path))?;
         let path = segment_path(&self.directory, segment.base_offset, "timeindex");
@@ -330,26 +184,16 @@ impl OpenPartition<'_> {
         if let Some(fault) = &checked.fault {
             self.note(
                 segment,
-                &format!(
-                    "cut {} bytes after offset {}: {fault}",
-                    size - checked.size,
-                    checked.next_offset
-                ),
+                &format!("cut {} bytes after offset {}: {fault}", size - checked.size, checked.next_offset),
             );
         }
-        if self
-            .recovery_point
-            .is_some_and(|point| checked.fault.is_some() && checked.next_offset < point)
-        {
+        if self.recovery_point.is_some_and(|point| checked.fault.is_some() && checked.next_offset < point) {
             self.note(segment, "records below the recovery point are lost: the disk did not keep what it had synced");
         }
     }
 
     fn note(&mut self, segment: &Segment, what: &str) {
-        let line = format!(
-            "{}-{} segment {}: {what}",
-            self.topic, self.index, segment.base_offset
-        );
+        let line = format!("{}-{} segment {}: {what}", self.topic, self.index, segment.base_offset);
         tracing::warn!("{line}");
         self.report.notes.push(line);
     }
@@ -365,16 +209,12 @@ impl OpenPartition<'_> {
         let Some(segment) = segments.last() else {
             return Ok(());
         };
-        file.set_len(checked.size)
-            .map_err(LogError::storage("truncate", segment.log_path()))?;
+        file.set_len(checked.size).map_err(LogError::storage("truncate", segment.log_path()))?;
         for &base in later {
             let path = segment_path(&self.directory, base, "log");
             self.report.truncated_bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
             Segment::closed(&self.shared, &self.directory, base, 0).delete_files()?;
-            self.note(
-                segment,
-                &format!("segment {base} behind the cut was deleted"),
-            );
+            self.note(segment, &format!("segment {base} behind the cut was deleted"));
         }
         Ok(())
     }
@@ -385,27 +225,16 @@ impl OpenPartition<'_> {
         }
         let (segment, file) = new_segment(&self.shared, &self.directory, offset)?;
         segments.push(Arc::clone(&segment));
-        Ok(Tail {
-            file,
-            segment,
-            indexer: Indexer::new(offset),
-            size: 0,
-            next_offset: offset,
-        })
+        Ok(Tail { file, segment, indexer: Indexer::new(offset), size: 0, next_offset: offset })
     }
 
     /// When the growing segment began: its file's birth, as far as the file system knows.
     fn since_ms(&self, tail: &Tail) -> i64 {
         // Appends go to the cursor.
         let at_end = (&*tail.file).seek(SeekFrom::Start(tail.size));
-        let born = at_end
-            .and_then(|_| tail.file.metadata())
-            .and_then(|metadata| metadata.created());
-        let born = born
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        born.and_then(|since| i64::try_from(since.as_millis()).ok())
-            .map_or(self.now_ms, |ms| ms.min(self.now_ms))
+        let born = at_end.and_then(|_| tail.file.metadata()).and_then(|metadata| metadata.created());
+        let born = born.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        born.and_then(|since| i64::try_from(since.as_millis()).ok()).map_or(self.now_ms, |ms| ms.min(self.now_ms))
     }
 
     fn load_producers(
@@ -419,9 +248,7 @@ impl OpenPartition<'_> {
         let loaded = loaded.map_err(LogError::storage("read a snapshot in", &*self.directory))?;
         let (from, mut producers) = loaded.unwrap_or((log_start, Producers::default()));
         let from = from.max(log_start);
-        let first = segments
-            .partition_point(|segment| segment.base_offset <= from)
-            .saturating_sub(1);
+        let first = segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
         for segment in segments[first..].iter().filter(|_| from < end) {
             let Some(located) = segment.locate(&self.shared, from)? else {
                 continue;
@@ -434,96 +261,6 @@ impl OpenPartition<'_> {
         }
         producers.enforce(self.shared.max_producers);
         Ok(producers)
-    }
-}
-
-/// `<20 digits>.<extension>`.
-fn parse_name(name: &str) -> Option<(i64, &str)> {
-    let (stem, extension) = name.split_once('.')?;
-    let known = [
-        "log",
-        "index",
-        "timeindex",
-        "snapshot",
-        "log.swap",
-        "log.cleaned",
-        "log.deleted",
-        "snapshot.tmp",
-    ];
-    let kafkas = [
-        "index.deleted",
-        "timeindex.deleted",
-        "index.cleaned",
-        "timeindex.cleaned",
-        "index.swap",
-        "timeindex.swap",
-        "txnindex",
-    ];
-    let ours = stem.len() == 20 && (known.contains(&extension) || kafkas.contains(&extension));
-    ours.then(|| stem.parse().ok())
-        .flatten()
-        .map(|offset| (offset, extension))
-}
-
-/// Walks a segment from its last index entry, verifying checksums from `verify_from` on.
-fn check(
-    file: &File,
-    segment: &Segment,
-    index: LiveIndex,
-    verify_from: i64,
-) -> Result<Checked, LogError> {
-    let (size, base) = (segment.size(), segment.base_offset);
-    let entry = index.offsets.last().copied();
-    let start = entry.map_or(0, |entry| u64::from(entry.position));
-    let mut checked = Checked {
-        indexer: Indexer::resume(base, index.times.last().copied()),
-        index,
-        size: start,
-        next_offset: base,
-        scanned_bytes: 0,
-        fault: None,
-    };
-    let mut named = entry.map(|entry| base + i64::from(entry.relative));
-    let mut walker = Walker::new(file, &segment.log_path(), start..size, base).sequential();
-    loop {
-        let step = walker.next().and_then(|batch| {
-            if let Some((position, header)) = &batch
-                && header.base_offset >= verify_from
-            {
-                checked.scanned_bytes += header.size_u64();
-                walker.verify(*position, header)?;
-            }
-            Ok(batch)
-        });
-        match step {
-            Ok(Some((_, header)))
-                if named
-                    .take()
-                    .is_some_and(|named| named != header.last_offset()) =>
-            {
-                // The index is of another file; the caller checks the segment from its start.
-                return Ok(Checked {
-                    next_offset: base,
-                    size: 0,
-                    ..checked
-                });
-            }
-            Ok(Some((position, header))) => {
-                checked
-                    .indexer
-                    .observe_into(&mut checked.index, position, &header, 4096);
-                checked.size = position + header.size_u64();
-                checked.next_offset = header.last_offset() + 1;
-            }
-            Ok(None) => return Ok(checked),
-            Err(fault @ LogError::CorruptSegment { .. }) => {
-                return Ok(Checked {
-                    fault: Some(fault),
-                    ..checked
-                });
-            }
-            Err(error) => return Err(error),
-        }
     }
 }
 

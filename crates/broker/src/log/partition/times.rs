@@ -12,10 +12,7 @@ impl Partition {
     ///
     /// # Errors
     /// A disk failure.
-    pub fn offset_for_timestamp(
-        &self,
-        timestamp_ms: i64,
-    ) -> Result<Option<TimestampOffset>, LogError> {
+    pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, LogError> {
         self.check_readable()?;
         for segment in self.segments().iter() {
             if segment.size() == 0 || segment.largest_timestamp(&self.shared)? < timestamp_ms {
@@ -44,34 +41,20 @@ impl Partition {
         }
     }
 
-    fn find_in(
-        &self,
-        segment: &Segment,
-        timestamp_ms: i64,
-    ) -> Result<Option<TimestampOffset>, LogError> {
+    fn find_in(&self, segment: &Segment, timestamp_ms: i64) -> Result<Option<TimestampOffset>, LogError> {
         let log_start = self.log_start_offset();
         let mut from = log_start.max(segment.base_offset);
         loop {
             let located = segment.locate_time(&self.shared, timestamp_ms, from)?;
             // A retired segment was deleted or compacted: the caller goes on with the next one.
-            let Some(Located {
-                file,
-                position,
-                header: Some(header),
-            }) = located
-            else {
+            let Some(Located { file, position, header: Some(header) }) = located else {
                 return Ok(None);
             };
             let mut batch = Vec::with_capacity(header.size);
             let read = super::read::read_into(&mut batch, &file, position, header.size);
             read.map_err(LogError::storage("read", segment.log_path()))?;
-            if let Some(found) = find_record(
-                &header,
-                &batch,
-                timestamp_ms,
-                log_start,
-                self.shared.batch_contents_limit,
-            ) {
+            if let Some(found) = find_record(&header, &batch, timestamp_ms, log_start, self.shared.batch_contents_limit)
+            {
                 return Ok(Some(found));
             }
             from = header.last_offset() + 1;
@@ -87,15 +70,11 @@ fn find_record(
     log_start: i64,
     limit: usize,
 ) -> Option<TimestampOffset> {
-    let whole = TimestampOffset {
-        offset: header.base_offset.max(log_start),
-        timestamp_ms: header.max_timestamp,
-    };
+    let whole = TimestampOffset { offset: header.base_offset.max(log_start), timestamp_ms: header.max_timestamp };
     if header.is_log_append_time() {
         return Some(whole);
     }
-    let Ok(contents) = compression::decompress(header.compression(), &batch[HEADER_BYTES..], limit)
-    else {
+    let Ok(contents) = compression::decompress(header.compression(), &batch[HEADER_BYTES..], limit) else {
         return Some(whole);
     };
     record::records(&contents)

@@ -1,0 +1,116 @@
+//! What a partition's directory holds, and putting right what a crash interrupted there.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+
+use super::recover::OpenPartition;
+use crate::log::batch::BatchHeader;
+use crate::log::error::LogError;
+use crate::log::segment::{Segment, remove_if_present, segment_path};
+use crate::log::walk::Walker;
+
+/// The names found in a partition's directory.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// Base offset and size.
+    pub(super) logs: BTreeMap<i64, u64>,
+    pub(super) snapshots: Vec<i64>,
+}
+
+impl OpenPartition<'_> {
+    /// Sorts the directory's files; finishes or undoes what a crash interrupted.
+    pub(super) fn list(&mut self) -> Result<Listing, LogError> {
+        let mut listing = Listing::default();
+        let mut swaps = Vec::new();
+        let mut indexes = Vec::new();
+        let storage = |source| LogError::storage("list", &*self.directory)(source);
+        for entry in fs::read_dir(&self.directory).map_err(storage)? {
+            let entry = entry.map_err(storage)?;
+            let name = entry.file_name();
+            let Some((offset, extension)) = name.to_str().and_then(parse_name) else {
+                continue;
+            };
+            match extension {
+                "log" => drop(listing.logs.insert(offset, entry.metadata().map_err(storage)?.len())),
+                "snapshot" => listing.snapshots.push(offset),
+                "index" | "timeindex" => indexes.push((offset, extension == "index")),
+                "log.swap" => swaps.push(offset),
+                _ => remove_if_present(&entry.path()).map_err(LogError::storage("delete", entry.path()))?,
+            }
+        }
+        for offset in swaps {
+            self.finish_swap(&mut listing, offset)?;
+        }
+        for (offset, is_offsets) in indexes {
+            if !listing.logs.contains_key(&offset) {
+                let path = segment_path(&self.directory, offset, if is_offsets { "index" } else { "timeindex" });
+                remove_if_present(&path).map_err(LogError::storage("delete", path))?;
+            }
+        }
+        Ok(listing)
+    }
+
+    /// A compacted segment was complete when the broker stopped: it replaces what it was made of.
+    fn finish_swap(&mut self, listing: &mut Listing, base: i64) -> Result<(), LogError> {
+        let path = segment_path(&self.directory, base, "log.swap");
+        let file = File::open(&path).map_err(LogError::storage("open", &path))?;
+        let size = file.metadata().map_err(LogError::storage("inspect", &path))?.len();
+        let mut walker = Walker::new(&file, &path, 0..size, base).sequential();
+        let mut next_offset = base + 1;
+        while let Some((_, header)) = self.next_of_swap(&mut walker)? {
+            next_offset = header.last_offset() + 1;
+        }
+        let replaced: Vec<i64> = listing.logs.range(base..next_offset).map(|(offset, _)| *offset).collect();
+        for offset in replaced {
+            listing.logs.remove(&offset);
+            for extension in ["log", "index", "timeindex"].iter().skip(usize::from(offset == base)) {
+                let path = segment_path(&self.directory, offset, extension);
+                remove_if_present(&path).map_err(LogError::storage("delete", path))?;
+            }
+        }
+        fs::rename(&path, segment_path(&self.directory, base, "log")).map_err(LogError::storage("rename", &path))?;
+        listing.logs.insert(base, size);
+        self.report.notes.push(format!("{}-{}: finished the compaction of segment {base}", self.topic, self.index));
+        Ok(())
+    }
+
+    /// The file was synced before it got its name; damage in it is the disk's, and must not keep the rest from opening.
+    fn next_of_swap(&mut self, walker: &mut Walker<'_>) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        match walker.next() {
+            Err(fault @ LogError::CorruptSegment { .. }) => {
+                self.report.notes.push(format!("{}-{}: {fault}", self.topic, self.index));
+                Ok(None)
+            }
+            step => step,
+        }
+    }
+
+    /// Segments wholly below the log's start were due for deletion.
+    pub(super) fn drop_below(&mut self, listing: &mut Listing, log_start: i64) -> Result<(), LogError> {
+        while let Some(((&first, _), (&second, _))) = listing.logs.iter().next().zip(listing.logs.iter().nth(1)) {
+            if second > log_start {
+                break;
+            }
+            listing.logs.remove(&first);
+            Segment::closed(&self.shared, &self.directory, first, 0).delete_files()?;
+        }
+        Ok(())
+    }
+}
+
+/// `<20 digits>.<extension>`.
+fn parse_name(name: &str) -> Option<(i64, &str)> {
+    let (stem, extension) = name.split_once('.')?;
+    let known = ["log", "index", "timeindex", "snapshot", "log.swap", "log.cleaned", "log.deleted", "snapshot.tmp"];
+    let kafkas = [
+        "index.deleted",
+        "timeindex.deleted",
+        "index.cleaned",
+        "timeindex.cleaned",
+        "index.swap",
+        "timeindex.swap",
+        "txnindex",
+    ];
+    let ours = stem.len() == 20 && (known.contains(&extension) || kafkas.contains(&extension));
+    ours.then(|| stem.parse().ok()).flatten().map(|offset| (offset, extension))
+}
