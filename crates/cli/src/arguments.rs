@@ -1,0 +1,353 @@
+//! What was typed. What is meant is worked out in [`settings`](crate::settings) and the commands.
+
+use crate::units;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lumenbus_frame::{CameraId, FrameRate, StreamName, TopicName};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Real-time image and video transport on Apache Kafka.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lumenbus",
+    version,
+    about = "Real-time image and video transport on Apache Kafka: cameras in; ordered, decodable, accounted-for frames out.",
+    after_help = "Examples:\n  lumenbus broker --data ./lumenbus-data\n  lumenbus publish gate.mp4 --camera gate --loop\n  lumenbus subscribe --camera gate --out pictures/ --for 10s\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 ran and found problems, 4 broker unreachable or refused, 130 interrupted.",
+    disable_help_subcommand = true
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command. Flag, then environment, then file, then default.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Kafka bootstrap servers [default: 127.0.0.1:9092]
+    #[arg(long, alias = "bootstrap-server", global = true, env = "LUMENBUS_BROKERS", value_name = "HOST:PORT,…")]
+    pub(crate) brokers: Option<String>,
+    /// Put before every topic name
+    #[arg(long, global = true, env = "LUMENBUS_TOPIC_PREFIX", value_name = "PREFIX")]
+    pub(crate) topic_prefix: Option<String>,
+    /// What to optimise for: realtime or throughput [default: realtime]
+    #[arg(long, global = true, env = "LUMENBUS_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<lumenbus_bus::Profile>,
+    /// Any Kafka client property, such as -X linger.ms=0; goes before everything else
+    #[arg(short = 'X', global = true, value_name = "NAME=VALUE", value_parser = property)]
+    pub(crate) property: Vec<(String, String)>,
+    /// A Java client's properties file; what librdkafka spells differently is translated or explained
+    #[arg(long, global = true, env = "LUMENBUS_KAFKA_CONFIG", value_name = "FILE")]
+    pub(crate) kafka_config: Option<PathBuf>,
+    /// Settings file
+    #[arg(long, global = true, env = "LUMENBUS_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print newline-delimited JSON that ends in one summary object
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more; twice: debugging
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Form of the log on standard error
+    #[arg(long, global = true, env = "LUMENBUS_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, for example linger.ms=0")?;
+    if name.trim().is_empty() {
+        return Err("the property's name is missing before =".to_owned());
+    }
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish a file, a folder of pictures or a test pattern as a camera
+    Publish(PublishArguments),
+    /// Read cameras into a folder, a file or standard output
+    Subscribe(SubscribeArguments),
+    /// Run the embedded broker
+    Broker(BrokerArguments),
+    /// Plan, create and check the topics
+    Topics(TopicsArguments),
+    /// Measure against a bare Kafka client, side by side in one run
+    Bench(BenchArguments),
+}
+
+/// How frames are coded on the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CodecChoice {
+    /// As the source gives them
+    Passthrough,
+    /// H.264 (raw_video)
+    H264,
+    /// One JPEG per frame (raw_images)
+    Jpeg,
+    /// Uncompressed (raw_pixels)
+    Raw,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "SOURCE is a file (mp4, mov, h264, h265, avi, mjpeg, y4m), a folder or glob of pictures, or test:WIDTHxHEIGHT@FPS.\nCoded video passes through unless --codec says otherwise; pixels (y4m, test:) are encoded as H.264.\n\nExamples:\n  lumenbus publish gate.mp4 --camera gate --loop\n  lumenbus publish test:1280x720@30 --camera pattern --codec jpeg --for 10s\n  lumenbus publish 'stills/*.jpg' --camera stills --fps 5"
+)]
+pub(crate) struct PublishArguments {
+    /// What to publish
+    pub(crate) source: String,
+    /// Camera id: A-Z a-z 0-9 . _ -, at most 64 characters
+    #[arg(long, value_name = "ID")]
+    pub(crate) camera: CameraId,
+    /// Name of the stream within the camera
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) stream: StreamName,
+    /// Display name in the directory
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// Group in the directory
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) camera_group: Option<String>,
+    /// How to code the frames [default: passthrough; h264 for pixels]
+    #[arg(long, value_name = "CODEC")]
+    pub(crate) codec: Option<CodecChoice>,
+    /// Bit rate of encoded video, such as 4M [default: by size and rate]
+    #[arg(long, value_parser = units::bitrate, value_name = "BITS/S")]
+    pub(crate) bitrate: Option<u32>,
+    /// Time between keyframes of encoded video
+    #[arg(long, value_parser = units::duration, default_value = "2s", value_name = "TIME")]
+    pub(crate) keyframe_interval: Duration,
+    /// Quality of encoded stills, 1 to 100
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100), default_value = "85", value_name = "N")]
+    pub(crate) quality: u8,
+    /// Frames per second, where the source states none or another is wanted
+    #[arg(long, value_parser = units::frame_rate, value_name = "N")]
+    pub(crate) fps: Option<FrameRate>,
+    /// Begin again at the end of the source
+    #[arg(long = "loop")]
+    pub(crate) is_looped: bool,
+    /// As fast as Kafka takes the frames instead of in real time
+    #[arg(long)]
+    pub(crate) unpaced: bool,
+    /// Stop after this time
+    #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
+    pub(crate) duration: Option<Duration>,
+    /// Drop frames that are older than this before they can be sent
+    #[arg(long, value_parser = units::duration, value_name = "TIME")]
+    pub(crate) deadline: Option<Duration>,
+    /// Topic without prefix [default: raw_video, raw_images or raw_pixels, by codec]
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Option<TopicName>,
+    /// Form of the record value: native, protobuf, msgpack or json
+    #[arg(long, default_value = "native", value_name = "FORM")]
+    pub(crate) envelope: lumenbus_wire::Envelope,
+    /// Add the frame header as JSON in the record header lb-json
+    #[arg(long)]
+    pub(crate) json_header: bool,
+    /// Bytes that may wait for Kafka
+    #[arg(long, value_parser = units::bytes, default_value = "64MiB", value_name = "SIZE")]
+    pub(crate) buffer: usize,
+    /// Put up to so many small frames into one record
+    #[arg(long, value_name = "FRAMES")]
+    pub(crate) batch: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormChoice {
+    /// Stills as they are, video as JPEG
+    Pictures,
+    /// Each frame's coded bytes as they are
+    Coded,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "PATH is a folder (pictures named by camera and seq), a file .h264, .h265, .mjpeg or .y4m, or - for standard output.\nTIME is 2026-05-01T14:03:00Z, 14:03 (local time) or -10m.\n\nExamples:\n  lumenbus subscribe --camera gate --out pictures/ --for 10s\n  lumenbus subscribe --camera gate --from start --until-end --out gate.h264\n  lumenbus subscribe --camera 'gate-*' --group archive --policy lossless --as coded --out archive/\n  lumenbus subscribe --camera gate --out - | ffplay -f h264 -"
+)]
+pub(crate) struct SubscribeArguments {
+    /// Cameras to read, by pattern [default: all]
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) camera: Vec<String>,
+    /// Topics without prefix [default: those of raw_video, raw_images, raw_pixels that exist]
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Vec<TopicName>,
+    /// Consumer group: shares the cameras with its other members and goes on where it was
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
+    /// Where to begin: live, start or TIME
+    #[arg(long, default_value = "live", allow_hyphen_values = true, value_name = "WHEN")]
+    pub(crate) from: String,
+    /// Where to end: TIME
+    #[arg(long, allow_hyphen_values = true, value_name = "WHEN")]
+    pub(crate) to: Option<String>,
+    /// When slower than the cameras: lossless, live, live:MAX-AGE (such as live:300ms) or newest
+    #[arg(long, default_value = "lossless", value_name = "POLICY")]
+    pub(crate) policy: String,
+    /// Where to write; nothing is written without it, only counted
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: Option<String>,
+    /// What a folder's files hold
+    #[arg(long = "as", value_name = "FORM", default_value = "pictures")]
+    pub(crate) form: FormChoice,
+    /// Replace existing files
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Stop after this time
+    #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
+    pub(crate) duration: Option<Duration>,
+    /// Stop after so many frames
+    #[arg(long, value_name = "N")]
+    pub(crate) frames: Option<u64>,
+    /// Stop when every stream seen has ended
+    #[arg(long)]
+    pub(crate) until_end: bool,
+    /// Consumers in this process
+    #[arg(long, alias = "num-consumer-fetchers", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
+    pub(crate) consumers: u16,
+    /// Bytes that may wait for the sink
+    #[arg(long, value_parser = units::bytes, default_value = "64MiB", value_name = "SIZE")]
+    pub(crate) buffer: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  lumenbus broker --data ./lumenbus-data\n  lumenbus broker --data /srv/lumenbus --listen 127.0.0.1:9192 --keep-free 20%"
+)]
+pub(crate) struct BrokerArguments {
+    /// Where topics and offsets are kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Address to listen on; only loopback until told otherwise
+    #[arg(long, default_value = "127.0.0.1:9092", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// What clients are told to connect to, when that is another address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+    /// Delete the oldest segments before less than this is free on the disk: 10%, 20GiB
+    #[arg(long, default_value = "10%", value_name = "AMOUNT")]
+    pub(crate) keep_free: String,
+    /// Stop after this time
+    #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
+    pub(crate) duration: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  lumenbus topics plan\n  lumenbus topics plan --format kafka-topics > create-topics.sh\n  lumenbus topics apply\n  lumenbus topics check   # exit code 3 when something differs"
+)]
+pub(crate) struct TopicsArguments {
+    /// What to do
+    #[arg(value_enum)]
+    pub(crate) action: TopicsAction,
+    /// table, json, kafka-topics or strimzi
+    #[arg(long, value_name = "FORM")]
+    pub(crate) format: Option<String>,
+    /// Partitions of the frame topics [default: 48; 12 on the embedded broker]
+    #[arg(long, value_name = "N")]
+    pub(crate) partitions: Option<u32>,
+    /// Retention of the frame topics [default: 24h]
+    #[arg(long, value_parser = units::duration, value_name = "TIME")]
+    pub(crate) retention: Option<Duration>,
+    /// Copies of each partition [default: 3, or as many as there are brokers]
+    #[arg(long, value_name = "N")]
+    pub(crate) replication: Option<u16>,
+    /// Further topic groups to plan, such as dicom,keys,audit
+    #[arg(long, value_delimiter = ',', value_name = "GROUP")]
+    pub(crate) with: Vec<String>,
+    /// With apply: add partitions to existing topics; cameras move to them only by a new epoch
+    #[arg(long)]
+    pub(crate) grow: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TopicsAction {
+    /// Print what should be there
+    Plan,
+    /// Create what is missing
+    Apply,
+    /// Compare
+    Check,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without --brokers an embedded broker is started for the time of the measurement.\n\nExamples:\n  lumenbus bench latency\n  lumenbus bench throughput --runs 9\n  lumenbus bench scaling\n  lumenbus bench memory --for 10m"
+)]
+pub(crate) struct BenchArguments {
+    #[command(subcommand)]
+    pub(crate) what: BenchWhat,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum BenchWhat {
+    /// Publish → received, against a bare producer and consumer
+    Latency(LatencyArguments),
+    /// Frames as fast as they go, against a bare producer and consumer
+    Throughput(ThroughputArguments),
+    /// 1, 2 and 4 partitions and consumers; 720p to 4K frame sizes
+    Scaling(ScalingArguments),
+    /// Memory over time: steady, with the broker gone, with the reader stopped
+    Memory(MemoryArguments),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LatencyArguments {
+    /// Cameras
+    #[arg(long, default_value = "8")]
+    pub(crate) cameras: usize,
+    /// Frames per second of each
+    #[arg(long, default_value = "30")]
+    pub(crate) fps: u32,
+    /// Bytes of a frame
+    #[arg(long, value_parser = units::bytes, default_value = "50000")]
+    pub(crate) bytes: usize,
+    /// Runs of each side, interleaved
+    #[arg(long, default_value = "9")]
+    pub(crate) runs: usize,
+    /// Length of a run
+    #[arg(long = "for", value_parser = units::duration, default_value = "3s")]
+    pub(crate) duration: Duration,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ThroughputArguments {
+    /// Frame sizes to measure
+    #[arg(long, value_delimiter = ',', value_parser = units::bytes, default_values = ["50000", "100"])]
+    pub(crate) bytes: Vec<usize>,
+    /// Bytes of payload per run
+    #[arg(long, value_parser = units::bytes, default_value = "100MB")]
+    pub(crate) volume: usize,
+    /// Runs of each side, interleaved
+    #[arg(long, default_value = "9")]
+    pub(crate) runs: usize,
+    /// Frames per record, for frames of at most 4 kB; 1 is one record each
+    #[arg(long, default_value = "1")]
+    pub(crate) batch: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ScalingArguments {
+    /// Runs of each row
+    #[arg(long, default_value = "3")]
+    pub(crate) runs: usize,
+    /// Bytes of payload per run
+    #[arg(long, value_parser = units::bytes, default_value = "100MB")]
+    pub(crate) volume: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MemoryArguments {
+    /// Length of each of the three parts
+    #[arg(long = "for", value_parser = units::duration, default_value = "10m")]
+    pub(crate) duration: Duration,
+}

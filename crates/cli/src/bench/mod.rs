@@ -1,0 +1,58 @@
+//! `lumenbus bench`: ratios to a bare Kafka client, measured side by side in one run.
+//!
+//! Machines are shared and noisy, so every figure is the median of interleaved runs (bare, ours, bare, ours, …) with
+//! the same Kafka properties, partitions, sizes and schedule, in the same process.
+
+mod bare;
+mod environment;
+mod latency;
+mod load;
+mod memory;
+mod ours;
+mod scaling;
+mod throughput;
+mod usage;
+
+use crate::arguments::{BenchArguments, BenchWhat};
+use crate::exit::Outcome;
+use crate::output::Output;
+use crate::settings::Settings;
+
+pub(crate) fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Result<Outcome> {
+    let mut output = Output::new(settings);
+    match &arguments.what {
+        BenchWhat::Latency(arguments) => latency::run(arguments, settings, &mut output),
+        BenchWhat::Throughput(arguments) => throughput::run(arguments, settings, &mut output),
+        BenchWhat::Scaling(arguments) => scaling::run(arguments, settings, &mut output),
+        BenchWhat::Memory(arguments) => memory::run(arguments, settings, &mut output),
+    }
+}
+
+/// The middle value; 0 of nothing.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+/// Median of the ratios of neighbouring runs: drift of the machine cancels out.
+fn median_ratio(ours: &[f64], bare: &[f64]) -> f64 {
+    let mut ratios: Vec<_> = ours.iter().zip(bare).filter(|(_, bare)| **bare > 0.0).map(|(ours, bare)| ours / bare).collect();
+    median(&mut ratios)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert!((median(&mut [3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((median(&mut [4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
+        assert!((median_ratio(&[2.0, 6.0, 9.0], &[1.0, 2.0, 3.0]) - 3.0).abs() < 1e-9);
+    }
+}

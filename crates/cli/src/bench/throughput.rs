@@ -1,0 +1,53 @@
+//! `lumenbus bench throughput`.
+
+use super::environment::Environment;
+use super::latency::{cpu_rows, interleaved, row};
+use super::load::Load;
+use crate::arguments::ThroughputArguments;
+use crate::exit::Outcome;
+use crate::output::Output;
+use crate::settings::Settings;
+use lumenbus_bus::Profile;
+use serde_json::json;
+
+/// From this size on a frame is a picture rather than a reading.
+const LARGE_BYTES: usize = 4_000;
+/// What the project promises of itself.
+const LARGE_LIMIT: f64 = 0.85;
+const SMALL_LIMIT: f64 = 0.5;
+/// Small records cost by the record, not by the byte.
+const MAX_FRAMES: u64 = 300_000;
+
+pub(super) fn run(arguments: &ThroughputArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
+    let mut environment = Environment::open(settings)?;
+    environment.bus.profile = Profile::Throughput;
+    let mut ratios = Vec::new();
+    for &bytes in &arguments.bytes {
+        anyhow::ensure!(bytes > 0, "--bytes must be more than 0");
+        let load = load(arguments, bytes);
+        let target = if bytes >= LARGE_BYTES { LARGE_LIMIT } else { SMALL_LIMIT };
+        output.result(&format!(
+            "{} frames of {bytes} B, {} per record, {}, {} runs each",
+            load.frames, load.batch, environment.what(), arguments.runs
+        ));
+        let (ours, bare) = interleaved(&mut environment, &load, arguments.runs, output)?;
+        let ratio = row(output, "throughput", "MB/s", target, &ours, &bare, |run| run.megabytes_per_second);
+        row(output, "frames", "/s", 0.0, &ours, &bare, |run| run.frames_per_second);
+        cpu_rows(output, &ours, &bare);
+        ratios.push(json!({ "bytes": bytes, "ratio": ratio }));
+    }
+    output.summary("bench throughput", json!({ "ratios": ratios, "runs": arguments.runs }));
+    Ok(Outcome::Done)
+}
+
+fn load(arguments: &ThroughputArguments, bytes: usize) -> Load {
+    Load {
+        cameras: 8,
+        frame_bytes: bytes,
+        frames: (arguments.volume as u64 / bytes as u64).clamp(1, MAX_FRAMES),
+        interval: None,
+        partitions: 8,
+        consumers: 1,
+        batch: if bytes < LARGE_BYTES { arguments.batch } else { 1 },
+    }
+}

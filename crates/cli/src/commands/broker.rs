@@ -1,0 +1,50 @@
+//! `lumenbus broker`: the embedded broker alone.
+
+use crate::arguments::BrokerArguments;
+use crate::exit::{Outcome, Usage};
+use crate::output::Output;
+use crate::settings::Settings;
+use crate::{signals, units};
+use anyhow::Context as _;
+use lumenbus_broker::log::KeepFree;
+use lumenbus_broker::{Broker, BrokerConfig};
+use serde_json::json;
+use std::time::Duration;
+
+pub(crate) fn run(arguments: &BrokerArguments, settings: &Settings) -> anyhow::Result<Outcome> {
+    let mut output = Output::new(settings);
+    let shutdown = signals::shutdown()?;
+    let mut config = BrokerConfig::new(&arguments.data).listen(arguments.listen);
+    config.advertised = arguments.advertise.as_deref().map(host_and_port).transpose()?;
+    config.store.keep_free = keep_free(&arguments.keep_free)?;
+    let broker = Broker::start_blocking(config)
+        .with_context(|| format!("cannot start a broker on {} with {}", arguments.listen, arguments.data.display()))?;
+    let address = broker.addr();
+    output.object("ready", json!({ "brokers": address.to_string(), "data": arguments.data.display().to_string() }));
+    output.result(&format!("broker ready on {address}, data in {}; Ctrl-C stops it", arguments.data.display()));
+    if !arguments.listen.ip().is_loopback() {
+        output.note("this broker listens beyond loopback without encryption or passwords: keep its network closed");
+    }
+    shutdown.sleep(arguments.duration.unwrap_or(Duration::MAX.min(Duration::from_secs(u64::from(u32::MAX)))));
+    broker.shutdown_blocking().context("the broker could not stop cleanly; it will recover at its next start")?;
+    output.summary("broker", json!({ "data": arguments.data.display().to_string() }));
+    output.note("broker stopped cleanly");
+    Ok(Outcome::Done)
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), Usage> {
+    let wrong = || Usage(format!("--advertise {text}: write HOST:PORT"));
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    Ok((host.to_owned(), port.parse().map_err(|_| wrong())?))
+}
+
+fn keep_free(text: &str) -> Result<KeepFree, Usage> {
+    let wrong = |why: String| Usage(format!("--keep-free {text}: {why}"));
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent = percent.parse::<u8>().ok().filter(|percent| *percent < 100);
+        let share = percent.map(|percent| f64::from(percent) / 100.0);
+        let share = share.ok_or_else(|| wrong("write 0% to 99%".to_owned()))?;
+        return Ok(if share > 0.0 { KeepFree::Share(share) } else { KeepFree::Off });
+    }
+    Ok(KeepFree::Bytes(units::bytes(text).map_err(wrong)? as u64))
+}

@@ -1,0 +1,280 @@
+//! `lumenbus subscribe`.
+
+use crate::arguments::{FormChoice, SubscribeArguments};
+use crate::exit::{Outcome, Usage};
+use crate::output::Output;
+use crate::settings::Settings;
+use crate::{signals, units};
+use hdrhistogram::Histogram;
+use lumenbus_bus::subscriber::{CameraFilter, Event, Notice, Policy, Preroll, Start, Subscriber, SubscriberConfig};
+use lumenbus_bus::topics::Cluster;
+use lumenbus_bus::BusError;
+use lumenbus_frame::TopicName;
+use lumenbus_pipeline::sink::{self, Form, SinkOptions};
+use lumenbus_pipeline::subscribe::{Ending, SubscribeLimits, SubscribeReport, run_subscription};
+use lumenbus_pipeline::tally::{StreamTally, Tally};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Frame topics that are read when none is named.
+const FRAME_TOPICS: [&str; 3] = ["raw_video", "raw_images", "raw_pixels"];
+/// What `--policy live` means without an age.
+const DEFAULT_MAX_AGE: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(arguments: &SubscribeArguments, settings: &Settings) -> anyhow::Result<Outcome> {
+    let mut output = Output::new(settings);
+    let now = jiff::Zoned::now();
+    let to = arguments.to.as_deref().map(|to| units::moment(to, &now).map_err(Usage)).transpose()?;
+    let policy = policy(&arguments.policy)?;
+    let start = start(&arguments.from, &now)?;
+    let filter = CameraFilter::new(&arguments.camera).map_err(|error| Usage(error.to_string()))?;
+    let sink_options = SinkOptions {
+        overwrite: arguments.overwrite,
+        form: match arguments.form {
+            FormChoice::Pictures => Form::Pictures,
+            FormChoice::Coded => Form::Coded,
+        },
+        ..SinkOptions::default()
+    };
+    let topics = topics(arguments, settings)?;
+    let sink = arguments.out.as_deref().map(|target| sink::open(target, &sink_options)).transpose()?;
+
+    let shutdown = signals::shutdown()?;
+    let mut config = SubscriberConfig::new(settings.bus.clone(), topics);
+    config.cameras = filter;
+    config.group = arguments.group.clone();
+    config.start = start;
+    config.policy = policy;
+    config.preroll = if needs_decoder(arguments) { Preroll::Deliver } else { Preroll::Skip };
+    config.buffer_bytes = arguments.buffer;
+    config.consumers = usize::from(arguments.consumers);
+    let mut subscriber = Subscriber::open(config)?;
+
+    let limits = SubscribeLimits {
+        duration: arguments.duration,
+        until_end: arguments.until_end,
+        until_unix_millis: to,
+        frames: arguments.frames,
+    };
+    let began = Instant::now();
+    let writes_to_stdout = arguments.out.as_deref() == Some("-");
+    let report = run_subscription(&mut subscriber, sink, &limits, &shutdown, |event, tally| {
+        if !writes_to_stdout {
+            tell_event(&mut output, event);
+        }
+        output.progress(|| progress(tally, began.elapsed()));
+    })?;
+    let stats = subscriber.stats();
+    subscriber.close();
+    tell(&mut output, &report, json!({ "repeats": stats.repeats, "fenced": stats.fenced, "foreign": stats.foreign, "damaged": stats.damaged }), writes_to_stdout);
+    let has_problems = report.tally.streams().any(|(_, tally)| tally.missing_frames() > 0 || tally.open_gaps > 0);
+    Ok(match report.ending {
+        _ if has_problems => Outcome::ProblemsFound,
+        // Without a limit Ctrl-C is the way to end; then it is no interruption.
+        Ending::Interrupted if is_limited(arguments) => Outcome::Interrupted,
+        _ => Outcome::Done,
+    })
+}
+
+fn is_limited(arguments: &SubscribeArguments) -> bool {
+    arguments.duration.is_some() || arguments.frames.is_some() || arguments.until_end || arguments.to.is_some()
+}
+
+fn needs_decoder(arguments: &SubscribeArguments) -> bool {
+    let Some(out) = &arguments.out else { return false };
+    let appends = [".h264", ".264", ".h265", ".265", "-"].iter().any(|end| out.ends_with(end));
+    !appends && arguments.form == FormChoice::Pictures
+}
+
+fn policy(text: &str) -> Result<Policy, Usage> {
+    match text.split_once(':') {
+        None if text == "lossless" => Ok(Policy::Lossless),
+        None if text == "newest" => Ok(Policy::Newest),
+        None if text == "live" => Ok(Policy::Live { max_age: DEFAULT_MAX_AGE }),
+        Some(("live", age)) => {
+            let max_age = units::duration(age).map_err(|error| Usage(format!("--policy {text}: {error}")))?;
+            Ok(Policy::Live { max_age })
+        }
+        _ => Err(Usage(format!("--policy {text}: write lossless, live, live:300ms or newest"))),
+    }
+}
+
+fn start(text: &str, now: &jiff::Zoned) -> Result<Start, Usage> {
+    match text {
+        "live" => Ok(Start::Live),
+        "start" => Ok(Start::Earliest),
+        _ => {
+            let unix_millis = units::moment(text, now).map_err(|error| Usage(format!("--from: {error}")))?;
+            Ok(Start::At { unix_millis })
+        }
+    }
+}
+
+fn topics(arguments: &SubscribeArguments, settings: &Settings) -> anyhow::Result<Vec<TopicName>> {
+    let prefix = &settings.bus.topic_prefix;
+    if !arguments.topic.is_empty() {
+        return Ok(arguments.topic.iter().map(|topic| prefix.topic(topic.as_str())).collect());
+    }
+    let wanted = FRAME_TOPICS.map(|topic| prefix.topic(topic));
+    let names: Vec<_> = wanted.iter().map(TopicName::as_str).collect();
+    let existing = Cluster::open(&settings.bus)?.actual(&names)?;
+    let found: Vec<_> = wanted.iter().filter(|topic| existing.contains_key(topic.as_str())).cloned().collect();
+    if found.is_empty() {
+        let topic = names.join(", ");
+        return Err(BusError::UnknownTopic { topic, brokers: settings.bus.brokers.clone() }.into());
+    }
+    Ok(found)
+}
+
+fn tell_event(output: &mut Output, event: &Event) {
+    match event {
+        Event::Frame(frame) if output.is_json() => {
+            let header = &frame.header;
+            let value = json!({
+                "camera": frame.stream.camera.as_str(), "topic": frame.stream.topic.as_str(),
+                "stream": frame.stream.name.as_str(), "epoch": header.id.epoch.to_string(), "seq": header.id.seq.0,
+                "codec": frame.codec.as_str(), "keyframe": header.is_keyframe, "bytes": frame.payload.len(),
+                "capture_unix_nanos": header.capture.unix_nanos.to_string(), "pts": header.pts,
+                "append_unix_millis": frame.append_unix_millis, "partition": frame.partition, "offset": frame.offset,
+            });
+            output.object("frame", value);
+        }
+        Event::Gap { stream, gap } => {
+            output.note(&format!("{stream}: gap {gap}"));
+            let value = json!({
+                "camera": stream.camera.as_str(), "topic": stream.topic.as_str(), "stream": stream.name.as_str(),
+                "epoch": gap.epoch.map(|epoch| epoch.to_string()), "first": gap.first.0,
+                "last": gap.last.map(|last| last.0), "reason": gap.reason.as_str(),
+            });
+            output.object("gap", value);
+        }
+        Event::End { stream, epoch, last_seq } => {
+            let value = json!({
+                "camera": stream.camera.as_str(), "topic": stream.topic.as_str(), "stream": stream.name.as_str(),
+                "epoch": epoch.to_string(), "last_seq": last_seq.map(|seq| seq.0),
+            });
+            output.object("end", value);
+        }
+        Event::Offline { stream, reason, .. } => {
+            output.note(&format!("{stream}: camera is away {reason}"));
+            output.object("offline", json!({ "camera": stream.camera.as_str(), "reason": reason }));
+        }
+        Event::Notice(notice) => tell_notice(output, notice),
+        _ => {}
+    }
+}
+
+fn tell_notice(output: &mut Output, notice: &Notice) {
+    let text = match notice {
+        Notice::Disconnected { reason } => format!("no broker answers ({reason}); trying again"),
+        Notice::RetentionPassed { topic, partition, lost_records } => {
+            format!("retention has deleted {lost_records} records of {topic}-{partition} before they were read")
+        }
+        Notice::UnreadableRecord { topic, partition, offset, reason } => {
+            format!("record {offset} of {topic}-{partition} is left out: {reason} (more of the kind are only counted)")
+        }
+        Notice::KeyframeNotFound { stream, offset } => {
+            format!("{stream}: no keyframe at offset {offset} any more; it begins at its next one")
+        }
+        other => format!("{other:?}"),
+    };
+    output.note(&text);
+    output.object("notice", json!({ "text": text }));
+}
+
+fn progress(tally: &Tally, elapsed: Duration) -> String {
+    let (mut frames, mut bytes, mut missing, mut streams) = (0, 0, 0, 0);
+    for (_, stream) in tally.streams() {
+        frames += stream.frames;
+        bytes += stream.bytes;
+        missing += stream.missing_frames();
+        streams += 1;
+    }
+    let (bytes, seconds) = (units::show_bytes(bytes), elapsed.as_secs());
+    format!("{streams} streams, {frames} frames, {bytes}, {missing} missing, {seconds} s")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+    histogram.value_at_quantile(quantile) as f64 / 1_000.0
+}
+
+fn tell(output: &mut Output, report: &SubscribeReport, records: Value, writes_to_stdout: bool) {
+    let mut streams = Vec::new();
+    for (id, tally) in report.tally.streams() {
+        let line = stream_line(&id.to_string(), tally);
+        if writes_to_stdout { output.note(&line) } else { output.result(&line) }
+        streams.push(stream_object(id, tally));
+    }
+    if streams.is_empty() {
+        output.note("no frame came; is a publisher running? `lumenbus publish test:640x480@30 --camera test`");
+    }
+    if let Some(sink) = &report.sink {
+        output.note(&format!(
+            "wrote {} frames, {} files, {} to {}",
+            sink.frames,
+            sink.files,
+            units::show_bytes(sink.bytes),
+            sink.target
+        ));
+        if sink.undecodable > 0 {
+            output.note(&format!("{} frames could not be decoded", sink.undecodable));
+        }
+    }
+    if writes_to_stdout {
+        return;
+    }
+    let written = report.sink.as_ref().map(|sink| {
+        json!({
+            "target": sink.target, "frames": sink.frames, "files": sink.files, "bytes": sink.bytes,
+            "undecodable": sink.undecodable, "awaiting_keyframe": sink.awaiting_keyframe,
+        })
+    });
+    output.summary("subscribe", json!({ "streams": streams, "records": records, "sink": written }));
+}
+
+fn stream_line(id: &str, tally: &StreamTally) -> String {
+    let mut line = format!("{id}: {} frames, {}", tally.frames, units::show_bytes(tally.bytes));
+    for (reason, frames) in &tally.missing {
+        line.push_str(&format!(", {frames} {reason}"));
+    }
+    if tally.open_gaps > 0 {
+        line.push_str(&format!(", {} gaps of unknown length", tally.open_gaps));
+    }
+    if tally.repeated > 0 {
+        line.push_str(&format!(", {} repeated", tally.repeated));
+    }
+    if !tally.age_micros.is_empty() {
+        let (p50, p99) = (millis(&tally.age_micros, 0.5), millis(&tally.age_micros, 0.99));
+        line.push_str(&format!(", age p50 {p50:.1} ms, p99 {p99:.1} ms"));
+    }
+    line
+}
+
+fn stream_object(id: &lumenbus_frame::StreamId, tally: &StreamTally) -> Value {
+    let missing: Value =
+        tally.missing.iter().map(|(reason, frames)| (reason.to_string(), json!(frames))).collect();
+    let published: u64 = tally.ended.values().sum();
+    json!({
+        "camera": id.camera.as_str(), "topic": id.topic.as_str(), "stream": id.name.as_str(),
+        "codec": tally.codec.map(lumenbus_frame::Codec::as_str), "frames": tally.frames, "bytes": tally.bytes,
+        "keyframes": tally.keyframes, "missing": missing, "unexplained": tally.unexplained_frames(),
+        "open_gaps": tally.open_gaps, "repeated": tally.repeated,
+        "ended_epochs": tally.ended.len(), "published_in_ended_epochs": published,
+        "age_ms": { "p50": millis(&tally.age_micros, 0.5), "p99": millis(&tally.age_micros, 0.99) },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies() {
+        assert_eq!(policy("lossless").unwrap(), Policy::Lossless);
+        assert_eq!(policy("live:300ms").unwrap(), Policy::Live { max_age: Duration::from_millis(300) });
+        assert_eq!(policy("newest").unwrap(), Policy::Newest);
+        assert!(policy("fastest").is_err());
+        assert!(policy("live:soon").is_err());
+    }
+}

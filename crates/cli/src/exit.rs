@@ -1,0 +1,108 @@
+//! Exit codes and the last words.
+
+use lumenbus_bus::BusError;
+use lumenbus_pipeline::publish::FeedError;
+use lumenbus_pipeline::subscribe::SubscribeError;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Done.
+    Done,
+    /// It ran and found problems: gaps, differences.
+    ProblemsFound,
+    /// Stopped by Ctrl-C or SIGTERM; what was begun is finished.
+    Interrupted,
+}
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+const PROBLEMS: u8 = 3;
+const BROKER_TROUBLE: u8 = 4;
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// An argument that only shows itself to be wrong later.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// What clap found; help and version are no errors.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell when standard error is closed.
+    drop(error.print());
+    if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS }
+}
+
+pub(crate) fn finish(outcome: anyhow::Result<Outcome>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::ProblemsFound) => ExitCode::from(PROBLEMS),
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => {
+            let (exit, code) = classify(&error);
+            let code = code.map_or_else(String::new, |code| format!(" [{code}]"));
+            drop(writeln!(std::io::stderr(), "lumenbus: {}{code}", message(&error)));
+            ExitCode::from(exit)
+        }
+    }
+}
+
+fn bus_error(error: &anyhow::Error) -> Option<&BusError> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<BusError>() {
+            return Some(error);
+        }
+        match cause.downcast_ref::<FeedError>() {
+            Some(FeedError::Bus(error)) => return Some(error),
+            _ => {}
+        }
+        match cause.downcast_ref::<SubscribeError>() {
+            Some(SubscribeError::Bus(error)) => Some(error),
+            _ => None,
+        }
+    })
+}
+
+fn classify(error: &anyhow::Error) -> (u8, Option<&'static str>) {
+    if error.downcast_ref::<Usage>().is_some() {
+        return (WRONG_USAGE, None);
+    }
+    match bus_error(error) {
+        Some(bus) if bus.is_broker_trouble() => (BROKER_TROUBLE, Some(bus.code())),
+        Some(bus) => (FAILED, Some(bus.code())),
+        None => (FAILED, None),
+    }
+}
+
+/// The error with its causes, each once: some messages already end in their cause.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told {
+            told if told.is_empty() => cause,
+            told if told.contains(&cause) => told,
+            told => format!("{told}: {cause}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_cause_is_not_told_twice() {
+        let error = anyhow::anyhow!("disk full").context("cannot write a.h264: disk full").context("sink");
+        assert_eq!(message(&error), "sink: cannot write a.h264: disk full");
+    }
+
+    #[test]
+    fn wrong_usage_has_its_own_code() {
+        let error = Err::<(), _>(Usage("--to is before --from".to_owned())).context("x").unwrap_err();
+        assert_eq!(classify(&error).0, WRONG_USAGE);
+        assert_eq!(classify(&anyhow::anyhow!("x")).0, FAILED);
+    }
+}

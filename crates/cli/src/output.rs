@@ -1,0 +1,110 @@
+//! What people and programs get to see: progress, notices, NDJSON, the log.
+
+use crate::arguments::{Global, LogFormat};
+use crate::settings::Settings;
+use serde_json::{Map, Value, json};
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+use tracing_subscriber::EnvFilter;
+
+/// Version of the `summary` objects.
+const SUMMARY_VERSION: u32 = 1;
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+pub(crate) fn start_logging(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("LUMENBUS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match global.log_format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// Writes to standard output (results) and standard error (progress).
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+    quiet: bool,
+    has_terminal: bool,
+    last_progress: Option<Instant>,
+    is_line_open: bool,
+}
+
+impl Output {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            json: settings.json,
+            quiet: settings.quiet,
+            has_terminal: std::io::stderr().is_terminal(),
+            last_progress: None,
+            is_line_open: false,
+        }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// One line that the next one overwrites; only on a terminal.
+    pub(crate) fn progress(&mut self, line: impl FnOnce() -> String) {
+        let is_due = self.last_progress.is_none_or(|last| last.elapsed() >= PROGRESS_INTERVAL);
+        if !self.has_terminal || self.quiet || self.json || !is_due {
+            return;
+        }
+        self.last_progress = Some(Instant::now());
+        self.is_line_open = true;
+        drop(write!(std::io::stderr(), "\r\x1b[K{}", line()));
+    }
+
+    /// A line for people, on standard error.
+    pub(crate) fn note(&mut self, line: &str) {
+        self.close_line();
+        if !self.quiet && !self.json {
+            drop(writeln!(std::io::stderr(), "{line}"));
+        }
+    }
+
+    /// A line that is the result, for people, on standard output.
+    pub(crate) fn result(&mut self, line: &str) {
+        self.close_line();
+        if !self.json {
+            drop(writeln!(std::io::stdout(), "{line}"));
+        }
+    }
+
+    /// An object of the NDJSON output; nothing without `--json`.
+    pub(crate) fn object(&mut self, kind: &str, value: Value) {
+        if !self.json {
+            return;
+        }
+        let mut object = Map::new();
+        object.insert("type".to_owned(), json!(kind));
+        if let Value::Object(fields) = value {
+            object.extend(fields);
+        }
+        drop(writeln!(std::io::stdout(), "{}", Value::Object(object)));
+    }
+
+    /// The last object.
+    pub(crate) fn summary(&mut self, command: &str, value: Value) {
+        let mut fields = Map::new();
+        fields.insert("version".to_owned(), json!(SUMMARY_VERSION));
+        fields.insert("command".to_owned(), json!(command));
+        if let Value::Object(more) = value {
+            fields.extend(more);
+        }
+        self.object("summary", Value::Object(fields));
+    }
+
+    fn close_line(&mut self) {
+        if std::mem::take(&mut self.is_line_open) {
+            drop(writeln!(std::io::stderr()));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! From a source onto the bus, encoding on the way when asked to.
+
+use crate::Shutdown;
+use crate::decode::{DecodeError, DecodedFrame, Decoding};
+use lumenbus_bus::publisher::StreamHandle;
+use lumenbus_bus::BusError;
+use lumenbus_codec::{CodecError, DecoderConfig, Encoder, EncoderConfig, encoder};
+use lumenbus_frame::{
+    CaptureTime, Clock, Codec, Deadline, EncodedFrame, Epoch, FrameId, GapReason, RawFrame, Seq,
+};
+use lumenbus_source::{Pacer, Source, SourceError, SourceItem};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How fast a source that is not live is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// Each frame when it is due.
+    #[default]
+    RealTime,
+    /// As fast as frames are taken; the lane must not overflow, so the feed waits for room.
+    Unlimited,
+}
+
+/// How to feed a stream.
+#[derive(Debug, Clone, Default)]
+pub struct FeedConfig {
+    /// Encode (or transcode) with these settings; `None` passes coded frames through.
+    pub encoder: Option<EncoderConfig>,
+    /// How fast.
+    pub pace: Pace,
+    /// Stop after this time.
+    pub duration: Option<Duration>,
+    /// For every frame.
+    pub deadline: Option<Deadline>,
+    /// With [`Pace::Unlimited`]: most bytes that may wait in the stream's lane.
+    pub max_waiting_bytes: usize,
+}
+
+/// What a feed did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FeedReport {
+    /// Frames taken from the source.
+    pub frames: u64,
+    /// Payload bytes submitted.
+    pub bytes: u64,
+    /// Frames that the source knew to be lost.
+    pub lost: u64,
+    /// Frames that could not be decoded for transcoding.
+    pub undecodable: u64,
+}
+
+/// Why a feed could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeedError {
+    /// The source failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The encoder failed, or there is none.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Publishing failed.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// Pixels cannot be published as they are without saying so.
+    #[error("{source_name} gives uncompressed frames; choose an encoder (--codec h264, jpeg) or --codec raw")]
+    NeedsEncoder {
+        /// The source.
+        source_name: String,
+    },
+}
+
+/// Source → (encoder) → stream.
+pub struct Feed<'a> {
+    stream: &'a StreamHandle,
+    config: FeedConfig,
+    encoder: Option<Box<dyn Encoder>>,
+    decoding: Option<Decoding>,
+    clock: Arc<dyn Clock>,
+    pacer: Pacer,
+    decode_seq: u64,
+    encoded: Vec<EncodedFrame>,
+    decoded: Vec<DecodedFrame>,
+    report: FeedReport,
+}
+
+impl<'a> Feed<'a> {
+    /// Opens encoder and decoder as the configuration and the source's codec demand.
+    pub fn new(
+        stream: &'a StreamHandle,
+        source_codec: Codec,
+        config: FeedConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, FeedError> {
+        let encoder = config.encoder.as_ref().map(encoder).transpose()?;
+        let is_transcoding = encoder.is_some() && source_codec != Codec::Raw;
+        let decoding = is_transcoding.then(|| Decoding::new(DecoderConfig::default()));
+        Ok(Self {
+            stream,
+            config,
+            encoder,
+            decoding,
+            clock,
+            pacer: Pacer::default(),
+            decode_seq: 0,
+            encoded: Vec::new(),
+            decoded: Vec::new(),
+            report: FeedReport::default(),
+        })
+    }
+
+    /// Feeds until the source ends, a limit is reached or somebody asks to stop.
+    ///
+    /// `on_damage` hears what of the source could not be used; `on_progress` is called after every item.
+    pub fn run(
+        mut self,
+        source: &mut dyn Source,
+        shutdown: &Shutdown,
+        mut on_damage: impl FnMut(&SourceError),
+        mut on_progress: impl FnMut(&FeedReport),
+    ) -> Result<FeedReport, FeedError> {
+        let end = self.config.duration.map(|duration| Instant::now() + duration);
+        let is_over = || shutdown.is_requested() || end.is_some_and(|end| Instant::now() >= end);
+        while !is_over() {
+            self.wait(source.next_media_time(), shutdown);
+            let Some(mut item) = source.next_frame()? else { break };
+            if source.next_media_time().is_none() {
+                self.wait(item.media_time(), shutdown);
+            }
+            if is_over() {
+                break;
+            }
+            if self.config.pace == Pace::RealTime {
+                item.stamp(CaptureTime::arrival(self.clock.unix_nanos()));
+            }
+            self.item(item, source.name(), &mut on_damage)?;
+            on_progress(&self.report);
+            self.wait_for_room(shutdown);
+        }
+        self.flush()?;
+        Ok(self.report)
+    }
+
+    fn wait(&mut self, media_time: Option<Duration>, shutdown: &Shutdown) {
+        if let (Pace::RealTime, Some(media_time)) = (self.config.pace, media_time) {
+            let wait = self.pacer.wait(media_time, self.clock.monotonic_nanos());
+            if !wait.is_zero() {
+                shutdown.sleep(wait);
+            }
+        }
+    }
+
+    /// Unpaced, the lane's fill level is the pace.
+    fn wait_for_room(&self, shutdown: &Shutdown) {
+        if self.config.pace == Pace::Unlimited {
+            while self.stream.queued_bytes() > self.config.max_waiting_bytes && !shutdown.is_requested() {
+                shutdown.sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn item(
+        &mut self,
+        item: SourceItem,
+        source_name: &str,
+        on_damage: &mut impl FnMut(&SourceError),
+    ) -> Result<(), FeedError> {
+        match item {
+            SourceItem::Encoded { frame, .. } if self.encoder.is_none() => {
+                self.report.frames += 1;
+                self.submit(frame)
+            }
+            SourceItem::Encoded { frame, .. } => {
+                self.report.frames += 1;
+                self.transcode(&frame)
+            }
+            SourceItem::Raw { frame, .. } if self.encoder.is_some() => {
+                self.report.frames += 1;
+                self.encode(&frame)
+            }
+            SourceItem::Raw { .. } => Err(FeedError::NeedsEncoder { source_name: source_name.to_owned() }),
+            SourceItem::Damaged { error, frames } => {
+                on_damage(&error);
+                let lost = frames.unwrap_or(1);
+                self.report.lost += lost;
+                self.stream.lose(lost, GapReason::SourceDamaged)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn transcode(&mut self, frame: &EncodedFrame) -> Result<(), FeedError> {
+        let id = FrameId { epoch: Epoch(0), seq: Seq(self.decode_seq) };
+        self.decode_seq += 1;
+        let Some(decoding) = &mut self.decoding else { return Ok(()) };
+        let mut decoded = std::mem::take(&mut self.decoded);
+        match decoding.push(id, frame, &mut decoded) {
+            Ok(()) => {}
+            Err(DecodeError { source, .. }) => {
+                tracing::debug!(%source, "a frame could not be decoded for transcoding");
+                self.report.undecodable += 1;
+                self.stream.lose(1, GapReason::SourceDamaged)?;
+            }
+        }
+        for picture in decoded.drain(..) {
+            self.encode(&picture.picture)?;
+        }
+        self.decoded = decoded;
+        Ok(())
+    }
+
+    fn encode(&mut self, frame: &RawFrame) -> Result<(), FeedError> {
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let mut encoded = std::mem::take(&mut self.encoded);
+        encoder.encode(frame, &mut encoded)?;
+        for frame in encoded.drain(..) {
+            self.submit(frame)?;
+        }
+        self.encoded = encoded;
+        Ok(())
+    }
+
+    fn submit(&mut self, mut frame: EncodedFrame) -> Result<(), FeedError> {
+        if self.config.deadline.is_some() {
+            frame.deadline = self.config.deadline;
+        }
+        self.report.bytes += frame.payload.len() as u64;
+        self.stream.submit(frame)?;
+        Ok(())
+    }
+
+    /// Pictures that a decoder with reordering still holds.
+    fn flush(&mut self) -> Result<(), FeedError> {
+        if let Some(decoding) = &mut self.decoding {
+            let mut decoded = std::mem::take(&mut self.decoded);
+            decoding.finish(&mut decoded);
+            for picture in decoded {
+                self.encode(&picture.picture)?;
+            }
+        }
+        Ok(())
+    }
+}
