@@ -6,16 +6,13 @@ use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
 use lumenbus_bus::publisher::{BatchLimits, LbJson, PublisherEvent};
 use lumenbus_bus::topics::Cluster;
 use lumenbus_bus::{
-    BusConfig, BusError, Directory, Publisher, PublisherConfig, Role, StreamHandle, StreamOptions,
-    TopicPrefix, first_partition,
+    BusConfig, BusError, Directory, Publisher, PublisherConfig, Role, StreamHandle, StreamOptions, TopicPrefix,
+    first_partition,
 };
-use lumenbus_frame::{
-    CameraId, CaptureTime, Clock, Codec, EncodedFrame, Gap, GapReason, ManualClock, Seq, StreamId,
-};
+use lumenbus_frame::{CameraId, CaptureTime, Clock, Codec, EncodedFrame, Gap, GapReason, ManualClock, Seq, StreamId};
 use lumenbus_lanes::Admission;
 use lumenbus_wire::{
-    Assembled, ChunkAssembler, Control, Header, MAX_FRAME_BYTES, Opened, RawRecord, StreamState,
-    open_record,
+    Assembled, ChunkAssembler, Control, Header, MAX_FRAME_BYTES, Opened, RawRecord, StreamState, open_record,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -43,24 +40,18 @@ impl Site {
     fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let broker = start_broker(folder.path(), ([127, 0, 0, 1], 0).into());
-        Self {
-            config: BusConfig::new(broker.bootstrap_servers()),
-            embedded: Some((broker, folder)),
-        }
+        Self { config: BusConfig::new(broker.bootstrap_servers()), embedded: Some((broker, folder)) }
     }
 
     fn all() -> Vec<Self> {
         let mut sites = vec![Self::embedded()];
         match std::env::var("LUMENBUS_TEST_KAFKA").ok().filter(|brokers| !brokers.is_empty()) {
             Some(brokers) => sites.push(Self { config: BusConfig::new(brokers), embedded: None }),
-            None => eprintln!(
-                "SKIPPED: Apache Kafka; name its bootstrap servers in LUMENBUS_TEST_KAFKA"
-            ),
+            None => eprintln!("SKIPPED: Apache Kafka; name its bootstrap servers in LUMENBUS_TEST_KAFKA"),
         }
         for site in &mut sites {
             let number = NEXT_PREFIX.fetch_add(1, Ordering::Relaxed);
-            site.config.topic_prefix =
-                TopicPrefix::new(&format!("p{}-{number}.", std::process::id())).unwrap();
+            site.config.topic_prefix = TopicPrefix::new(&format!("p{}-{number}.", std::process::id())).unwrap();
         }
         sites
     }
@@ -83,9 +74,7 @@ impl Site {
         let partitions = metadata.topics()[0].partitions().len();
         let mut assignment = TopicPartitionList::new();
         for partition in 0..partitions {
-            assignment
-                .add_partition_offset(&topic, partition.try_into().unwrap(), Offset::Beginning)
-                .unwrap();
+            assignment.add_partition_offset(&topic, partition.try_into().unwrap(), Offset::Beginning).unwrap();
         }
         consumer.assign(&assignment).unwrap();
         let (mut records, mut ends, start) = (Vec::new(), 0, Instant::now());
@@ -94,11 +83,7 @@ impl Site {
             match consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => records.push(Record::of(&message)),
                 Some(Err(KafkaError::PartitionEOF(_))) => ends += 1,
-                Some(Err(error))
-                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) =>
-                {
-                    ends += 1
-                }
+                Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) => ends += 1,
                 Some(Err(error)) => panic!("{error}"),
                 None => {}
             }
@@ -120,10 +105,7 @@ struct Record {
 impl Record {
     fn of(message: &impl Message) -> Self {
         let headers = message.headers().map(|headers| {
-            headers
-                .iter()
-                .map(|header| (header.key.to_owned(), header.value.unwrap().to_vec()))
-                .collect()
+            headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap().to_vec())).collect()
         });
         Self {
             partition: message.partition(),
@@ -220,12 +202,9 @@ fn a_plain_consumer_reads_the_access_units() {
 
         let records = site.records("raw_video");
         let topic = site.topic("raw_video");
-        let partitions =
-            Cluster::open(&site.config).unwrap().actual(&[&topic]).unwrap()[&topic].partitions;
+        let partitions = Cluster::open(&site.config).unwrap().actual(&[&topic]).unwrap()[&topic].partitions;
         let expected = i32::try_from(first_partition(&camera(), partitions)).unwrap();
-        assert!(
-            records.iter().all(|record| record.partition == expected && record.key == b"gate-7")
-        );
+        assert!(records.iter().all(|record| record.partition == expected && record.key == b"gate-7"));
         assert_eq!(records.len(), 21);
         for (n, record) in records[..20].iter().enumerate() {
             assert_eq!(record.named("content-type"), Some(&b"video/h264"[..]));
@@ -240,10 +219,7 @@ fn a_plain_consumer_reads_the_access_units() {
         let directory = Directory::open(&site.config).unwrap();
         let id = StreamId::main(camera(), site.config.topic_prefix.topic("raw_video"));
         let entry = directory.stream(&id).unwrap();
-        assert_eq!(
-            (entry.state, entry.last_seq, entry.epoch),
-            (StreamState::Ended, Some(Seq(21)), epoch)
-        );
+        assert_eq!((entry.state, entry.last_seq, entry.epoch), (StreamState::Ended, Some(Seq(21)), epoch));
         assert_eq!(entry.next_offset, Some(21));
         assert!(publisher.close(PATIENCE).is_empty());
     }
@@ -275,20 +251,14 @@ fn large_frames_pass_default_limits() {
             queued(&handle, unit(size, fill, true));
         }
         let summary = handle.finish(PATIENCE).unwrap();
-        assert_eq!(
-            (summary.stats.acknowledged_frames, summary.unresolved_frames),
-            (3, 0),
-            "{summary:?}"
-        );
+        assert_eq!((summary.stats.acknowledged_frames, summary.unresolved_frames), (3, 0), "{summary:?}");
         let mut assembler = ChunkAssembler::new(MAX_FRAME_BYTES);
         let mut found = Vec::new();
         for record in site.records("raw_video") {
             match record.opened() {
                 Opened::Chunk { header, header_bytes, part } => {
                     let offset = record.offset.cast_unsigned();
-                    if let Assembled::Complete { record, .. } =
-                        assembler.push(header, header_bytes, offset, part)
-                    {
+                    if let Assembled::Complete { record, .. } = assembler.push(header, header_bytes, offset, part) {
                         found.push((record.payload.len(), record.payload[0]));
                     }
                 }
@@ -304,10 +274,8 @@ fn large_frames_pass_default_limits() {
 fn a_picture_topic_holds_pictures_only() {
     for site in Site::all() {
         let publisher = site.publisher();
-        let handle =
-            publisher.main_stream(camera(), "raw_images", StreamOptions::new(Codec::Jpeg)).unwrap();
-        let picture =
-            || EncodedFrame::new(Codec::Jpeg, now(), Bytes::from_static(b"\xff\xd8\xff\xd9"));
+        let handle = publisher.main_stream(camera(), "raw_images", StreamOptions::new(Codec::Jpeg)).unwrap();
+        let picture = || EncodedFrame::new(Codec::Jpeg, now(), Bytes::from_static(b"\xff\xd8\xff\xd9"));
         queued(&handle, picture());
         handle.repeat(3).unwrap();
         queued(&handle, picture());
@@ -324,10 +292,7 @@ fn a_picture_topic_holds_pictures_only() {
         let directory = Directory::open(&site.config).unwrap();
         let id = StreamId::main(camera(), site.config.topic_prefix.topic("raw_images"));
         let entry = directory.stream(&id).unwrap();
-        assert_eq!(
-            (entry.state, entry.last_seq, entry.next_offset),
-            (StreamState::Ended, Some(Seq(4)), Some(2))
-        );
+        assert_eq!((entry.state, entry.last_seq, entry.next_offset), (StreamState::Ended, Some(Seq(4)), Some(2)));
     }
 }
 
@@ -335,8 +300,7 @@ fn a_picture_topic_holds_pictures_only() {
 fn frames_travel_in_batches_and_with_json_when_asked() {
     for site in Site::all() {
         let mut config = PublisherConfig::new(site.config.clone());
-        config.batching =
-            Some(BatchLimits { frames: 5, bytes: 100_000, wait: Duration::from_millis(50) });
+        config.batching = Some(BatchLimits { frames: 5, bytes: 100_000, wait: Duration::from_millis(50) });
         config.lb_json = LbJson::On;
         let publisher = Publisher::open(config).unwrap();
         let handle = video(&publisher);
@@ -372,11 +336,8 @@ fn a_second_publisher_supersedes_the_first() {
         queued(&new, unit(10, 3, true));
         assert!(new.finish(PATIENCE).unwrap().is_end_written);
         assert!(matches!(old.finish(PATIENCE), Err(BusError::Superseded { .. })));
-        let fills: Vec<_> = site
-            .records("raw_video")
-            .iter()
-            .filter_map(|record| record.value.as_ref()?.first().copied())
-            .collect();
+        let fills: Vec<_> =
+            site.records("raw_video").iter().filter_map(|record| record.value.as_ref()?.first().copied()).collect();
         assert_eq!(fills, [1, 3]);
     }
 }
@@ -397,17 +358,14 @@ fn a_move_leaves_a_pointer_behind() {
         let summary = handle.finish(PATIENCE).unwrap();
         assert_eq!((summary.stats.submitted_frames, summary.stats.acknowledged_frames), (3, 3));
         let records = site.records("raw_video");
-        let of = |partition: u32| {
-            records.iter().filter(move |record| record.partition.cast_unsigned() == partition)
-        };
+        let of = |partition: u32| records.iter().filter(move |record| record.partition.cast_unsigned() == partition);
         let controls: Vec<_> = of(from).filter_map(Record::control).collect();
         assert!(
             matches!(controls[..], [Control::End { last_seq: Some(Seq(1)) }, Control::Moved(moved)]
             if moved.epoch == epoch && moved.partition == to),
             "{controls:?}"
         );
-        let ids: Vec<_> =
-            of(to).map(|record| (record.header().id.epoch, record.header().id.seq)).collect();
+        let ids: Vec<_> = of(to).map(|record| (record.header().id.epoch, record.header().id.seq)).collect();
         assert_eq!(ids, [(epoch, Seq(0)), (epoch, Seq(1))]);
         let directory = Directory::open(&site.config).unwrap();
         let id = StreamId::main(camera(), site.config.topic_prefix.topic("raw_video"));
@@ -516,12 +474,7 @@ fn a_clock_step_is_a_jump_in_the_stream() {
     let publisher = Publisher::open(config).unwrap();
     let handle = video(&publisher);
     let frame = |fill| {
-        EncodedFrame::new(
-            Codec::H264,
-            CaptureTime::sensor(clock.unix_nanos()),
-            Bytes::from(vec![fill; 10]),
-        )
-        .keyframe()
+        EncodedFrame::new(Codec::H264, CaptureTime::sensor(clock.unix_nanos()), Bytes::from(vec![fill; 10])).keyframe()
     };
     queued(&handle, frame(1));
     clock.step_to(1_700_000_100_000_000_000);
@@ -529,8 +482,7 @@ fn a_clock_step_is_a_jump_in_the_stream() {
     queued(&handle, frame(3));
     event(&publisher, |event| matches!(event, PublisherEvent::ClockStep { millis: 100_000 }));
     handle.finish(PATIENCE).unwrap();
-    let jumps: Vec<_> =
-        site.records("raw_video").iter().map(|record| record.header().is_discontinuity).collect();
+    let jumps: Vec<_> = site.records("raw_video").iter().map(|record| record.header().is_discontinuity).collect();
     assert_eq!(jumps, [false, true, false, false]);
 }
 
@@ -551,11 +503,7 @@ fn closing_ends_every_stream() {
         }
         let summaries = publisher.close(PATIENCE);
         assert_eq!(summaries.len(), 8);
-        assert!(
-            summaries
-                .iter()
-                .all(|summary| summary.is_end_written && summary.stats.acknowledged_frames == 30)
-        );
+        assert!(summaries.iter().all(|summary| summary.is_end_written && summary.stats.acknowledged_frames == 30));
         assert!(matches!(handles[0].submit(unit(10, 1, true)), Err(BusError::Closed { .. })));
         assert_eq!(site.records("raw_video").len(), 8 * 31);
     }

@@ -19,11 +19,7 @@ impl FrameGate {
     /// Whether a frame may pass; a keyframe opens the gate.
     pub fn pass(&mut self, is_keyframe: bool) -> Passage {
         self.is_open |= is_keyframe;
-        if self.is_open {
-            Passage::Open
-        } else {
-            Passage::Closed
-        }
+        if self.is_open { Passage::Open } else { Passage::Closed }
     }
 
     /// Something that others refer to is missing.

@@ -87,16 +87,10 @@ impl Lane {
             return self.refuse_rest(seq, GapReason::Overflow, &frame);
         }
         let expires_nanos = frame.deadline.map(|deadline| {
-            now_nanos
-                .saturating_add(u64::try_from(deadline.duration().as_nanos()).unwrap_or(u64::MAX))
+            now_nanos.saturating_add(u64::try_from(deadline.duration().as_nanos()).unwrap_or(u64::MAX))
         });
         self.bytes += cost;
-        self.queue.push_back(QueuedFrame {
-            seq,
-            frame,
-            submitted_nanos: now_nanos,
-            expires_nanos,
-        });
+        self.queue.push_back(QueuedFrame { seq, frame, submitted_nanos: now_nanos, expires_nanos });
         Admission::Queued(seq)
     }
 
@@ -104,9 +98,7 @@ impl Lane {
     pub fn push_aged(&mut self, frame: EncodedFrame, now_nanos: u64, age_nanos: u64) -> Admission {
         let admission = self.push(frame, now_nanos);
         if let (Admission::Queued(_), Some(entry)) = (admission, self.queue.back_mut()) {
-            entry.expires_nanos = entry
-                .expires_nanos
-                .map(|nanos| nanos.saturating_sub(age_nanos));
+            entry.expires_nanos = entry.expires_nanos.map(|nanos| nanos.saturating_sub(age_nanos));
         }
         admission
     }
@@ -118,8 +110,7 @@ impl Lane {
         }
         let first = self.next_seq;
         self.next_seq = Seq(first.0.saturating_add(count));
-        self.ledger
-            .add(Gap::new(first, Seq(self.next_seq.0 - 1), reason));
+        self.ledger.add(Gap::new(first, Seq(self.next_seq.0 - 1), reason));
         self.close(reason);
     }
 
@@ -148,17 +139,12 @@ impl Lane {
 
     /// Drops what is past its deadline from the front on.
     pub fn expire(&mut self, now_nanos: u64) {
-        let is_expired = |entry: &QueuedFrame| {
-            entry
-                .expires_nanos
-                .is_some_and(|expires| expires < now_nanos)
-        };
+        let is_expired = |entry: &QueuedFrame| entry.expires_nanos.is_some_and(|expires| expires < now_nanos);
         while self.queue.front().is_some_and(is_expired) {
             let Some(entry) = self.take_front() else {
                 return;
             };
-            self.ledger
-                .add_one(entry.seq, GapReason::Expired, entry.frame.is_discardable);
+            self.ledger.add_one(entry.seq, GapReason::Expired, entry.frame.is_discardable);
             if !entry.frame.is_discardable {
                 self.drop_to_keyframe(GapReason::Expired);
             }
@@ -178,11 +164,8 @@ impl Lane {
 
     /// A frame already popped could not be delivered: it and the rest of its GOP become a gap.
     pub fn delivery_failed(&mut self, seq: Seq, is_discardable: bool) {
-        self.ledger
-            .add_one(seq, GapReason::DeliveryFailed, is_discardable);
-        let is_gop_over = self
-            .newest_keyframe_popped
-            .is_some_and(|newest| newest > seq);
+        self.ledger.add_one(seq, GapReason::DeliveryFailed, is_discardable);
+        let is_gop_over = self.newest_keyframe_popped.is_some_and(|newest| newest > seq);
         if !is_discardable && !is_gop_over {
             self.drop_to_keyframe(GapReason::DeliveryFailed);
         }
@@ -215,8 +198,7 @@ impl Lane {
     /// Drops everything that waits.
     pub fn drop_all(&mut self, reason: GapReason) {
         while let Some(entry) = self.take_front() {
-            self.ledger
-                .add_one(entry.seq, reason, entry.frame.is_discardable);
+            self.ledger.add_one(entry.seq, reason, entry.frame.is_discardable);
         }
     }
 
@@ -312,11 +294,7 @@ impl Lane {
     /// Gives up whole GOPs from the front until `cost` fits; never the GOP that `frame` belongs to.
     fn make_room(&mut self, cost: usize, frame: &EncodedFrame) -> bool {
         while self.bytes + cost > self.max_bytes {
-            let next_keyframe = self
-                .queue
-                .iter()
-                .skip(1)
-                .position(|entry| entry.frame.is_keyframe);
+            let next_keyframe = self.queue.iter().skip(1).position(|entry| entry.frame.is_keyframe);
             let give_up = match next_keyframe {
                 Some(position) => position + 1,
                 None if frame.is_keyframe && !self.queue.is_empty() => self.queue.len(),
@@ -334,11 +312,7 @@ impl Lane {
 
     /// Drops from the front up to the next keyframe; closes the gate when none is queued.
     pub fn drop_to_keyframe(&mut self, reason: GapReason) {
-        while self
-            .queue
-            .front()
-            .is_some_and(|entry| !entry.frame.is_keyframe)
-        {
+        while self.queue.front().is_some_and(|entry| !entry.frame.is_keyframe) {
             if let Some(entry) = self.take_front() {
                 self.ledger.add_one(entry.seq, reason, false);
             }

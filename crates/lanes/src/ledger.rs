@@ -39,10 +39,7 @@ impl DropCounts {
     /// How many for this reason.
     #[must_use]
     pub fn of(&self, reason: GapReason) -> u64 {
-        self.0
-            .iter()
-            .find(|row| row.0 == reason)
-            .map_or(0, |row| row.1)
+        self.0.iter().find(|row| row.0 == reason).map_or(0, |row| row.1)
     }
 
     /// All reasons together.
@@ -72,16 +69,8 @@ impl GapLedger {
     pub fn add(&mut self, gap: Gap) {
         self.history += 1;
         self.drops.add(gap.reason, gap.count().unwrap_or(0));
-        let at = self
-            .entries
-            .partition_point(|entry| entry.gap.first < gap.first);
-        self.entries.insert(
-            at,
-            Entry {
-                gap,
-                changed: self.history,
-            },
-        );
+        let at = self.entries.partition_point(|entry| entry.gap.first < gap.first);
+        self.entries.insert(at, Entry { gap, changed: self.history });
         self.merge_neighbours(at.saturating_sub(1));
         if self.entries.len() > MAX_OPEN_GAPS {
             self.merge_closest();
@@ -90,18 +79,12 @@ impl GapLedger {
 
     /// A gap of one frame.
     pub fn add_one(&mut self, seq: Seq, reason: GapReason, is_discardable: bool) {
-        self.add(Gap {
-            is_discardable,
-            ..Gap::new(seq, seq, reason)
-        });
+        self.add(Gap { is_discardable, ..Gap::new(seq, seq, reason) });
     }
 
     /// The gaps that belong before the frame `seq`, oldest first.
     pub fn before(&self, seq: Seq) -> impl Iterator<Item = &Gap> {
-        self.entries
-            .iter()
-            .map(|entry| &entry.gap)
-            .filter(move |gap| gap.last.is_none_or(|last| last < seq))
+        self.entries.iter().map(|entry| &entry.gap).filter(move |gap| gap.last.is_none_or(|last| last < seq))
     }
 
     /// The present moment.
@@ -112,9 +95,7 @@ impl GapLedger {
 
     /// The record sent at `mark` before frame `seq` was acknowledged: what it carried is told.
     pub fn acknowledged(&mut self, seq: Seq, mark: LedgerMark) {
-        let told = |entry: &Entry| {
-            entry.changed <= mark.0 && entry.gap.last.is_some_and(|last| last < seq)
-        };
+        let told = |entry: &Entry| entry.changed <= mark.0 && entry.gap.last.is_some_and(|last| last < seq);
         self.entries.retain(|entry| !told(entry));
     }
 
@@ -148,26 +129,16 @@ impl GapLedger {
             if gap.first < base {
                 let end = Seq(base.0 - 1);
                 let last = if is_spanning { Some(end) } else { gap.last };
-                before.push(Entry {
-                    gap: Gap { last, ..gap },
-                    changed,
-                });
+                before.push(Entry { gap: Gap { last, ..gap }, changed });
             }
             if is_spanning {
                 let shift = |seq: Seq| Seq(seq.0.saturating_sub(base.0));
                 let (first, last) = (shift(gap.first), gap.last.map(shift));
-                after.push(Entry {
-                    gap: Gap { first, last, ..gap },
-                    changed,
-                });
+                after.push(Entry { gap: Gap { first, last, ..gap }, changed });
             }
         }
         self.entries = before;
-        Self {
-            entries: after,
-            history: self.history,
-            drops: DropCounts::default(),
-        }
+        Self { entries: after, history: self.history, drops: DropCounts::default() }
     }
 
     fn merge_neighbours(&mut self, at: usize) {
@@ -195,19 +166,9 @@ impl GapLedger {
     /// The two gaps with the fewest delivered frames between them become one; a reader that has those frames
     /// ignores that part of the gap.
     fn merge_closest(&mut self) {
-        let distance = |pair: &[Entry]| {
-            pair[1]
-                .gap
-                .first
-                .0
-                .saturating_sub(pair[0].gap.last.map_or(0, |last| last.0))
-        };
-        let closest = self
-            .entries
-            .windows(2)
-            .enumerate()
-            .min_by_key(|(_, pair)| distance(pair))
-            .map(|(index, _)| index);
+        let distance = |pair: &[Entry]| pair[1].gap.first.0.saturating_sub(pair[0].gap.last.map_or(0, |last| last.0));
+        let closest =
+            self.entries.windows(2).enumerate().min_by_key(|(_, pair)| distance(pair)).map(|(index, _)| index);
         if let Some(index) = closest {
             self.merge_pair(index);
         }
@@ -230,10 +191,7 @@ mod tests {
         assert_eq!(ledger.before(Seq(6)).count(), 1);
         ledger.add(gap(8, 8));
         ledger.acknowledged(Seq(6), mark);
-        assert_eq!(
-            ledger.before(Seq(9)).copied().collect::<Vec<_>>(),
-            [gap(8, 8)]
-        );
+        assert_eq!(ledger.before(Seq(9)).copied().collect::<Vec<_>>(), [gap(8, 8)]);
     }
 
     #[test]
@@ -243,10 +201,7 @@ mod tests {
         let mark = ledger.mark();
         ledger.add(gap(4, 4));
         ledger.acknowledged(Seq(9), mark);
-        assert_eq!(
-            ledger.before(Seq(9)).copied().collect::<Vec<_>>(),
-            [gap(3, 4)]
-        );
+        assert_eq!(ledger.before(Seq(9)).copied().collect::<Vec<_>>(), [gap(3, 4)]);
     }
 
     #[test]
@@ -257,10 +212,7 @@ mod tests {
         ledger.add(gap(4, 4));
         ledger.add(Gap::new(Seq(6), Seq(6), GapReason::Expired));
         let gaps: Vec<_> = ledger.before(Seq(100)).copied().collect();
-        assert_eq!(
-            gaps,
-            [gap(3, 5), Gap::new(Seq(6), Seq(6), GapReason::Expired)]
-        );
+        assert_eq!(gaps, [gap(3, 5), Gap::new(Seq(6), Seq(6), GapReason::Expired)]);
         assert_eq!(ledger.dropped_frames(), 4);
     }
 

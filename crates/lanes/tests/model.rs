@@ -8,18 +8,11 @@ use std::collections::BTreeMap;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Push {
-        bytes: usize,
-        keyframe: bool,
-        discardable: bool,
-        deadline_millis: Option<u32>,
-    },
+    Push { bytes: usize, keyframe: bool, discardable: bool, deadline_millis: Option<u32> },
     Pop,
     Fail,
     Acknowledge,
-    Wait {
-        millis: u64,
-    },
+    Wait { millis: u64 },
     Lose(u64),
 }
 
@@ -55,35 +48,20 @@ fn run(steps: Vec<Step>) -> (Lane, Vec<Sent>, u64) {
     let (mut now, mut sent, mut submitted) = (0_u64, Vec::<Sent>::new(), 0);
     for step in steps {
         match step {
-            Step::Push {
-                bytes,
-                keyframe,
-                discardable,
-                deadline_millis,
-            } => {
-                let mut frame = EncodedFrame::new(
-                    Codec::H264,
-                    CaptureTime::arrival(0),
-                    Bytes::from(vec![0; bytes]),
-                );
+            Step::Push { bytes, keyframe, discardable, deadline_millis } => {
+                let mut frame = EncodedFrame::new(Codec::H264, CaptureTime::arrival(0), Bytes::from(vec![0; bytes]));
                 frame.is_keyframe = keyframe;
                 frame.is_discardable = discardable;
-                frame.deadline = deadline_millis.map(|after_capture_millis| Deadline {
-                    after_capture_millis,
-                });
+                frame.deadline = deadline_millis.map(|after_capture_millis| Deadline { after_capture_millis });
                 let (Admission::Queued(seq) | Admission::Dropped(seq, _)) = lane.push(frame, now);
-                assert_eq!(
-                    seq.0, submitted,
-                    "numbers are given before any drop decision"
-                );
+                assert_eq!(seq.0, submitted, "numbers are given before any drop decision");
                 submitted += 1;
             }
             Step::Pop => {
                 if let Some(entry) = lane.pop(now) {
                     assert!(entry.expires_nanos.is_none_or(|at| at >= now));
                     let gaps = lane.gaps_before(entry.seq).copied().collect();
-                    let (keyframe, discardable) =
-                        (entry.frame.is_keyframe, entry.frame.is_discardable);
+                    let (keyframe, discardable) = (entry.frame.is_keyframe, entry.frame.is_discardable);
                     sent.push(Sent {
                         seq: entry.seq,
                         keyframe,
@@ -161,4 +139,61 @@ proptest! {
             previous = Some(record.seq);
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn a_cut_lane_loses_nothing(steps in prop::collection::vec(step(), 0..200)) {
+        let (mut old, mut sent, _) = run(steps);
+        // Everything on its way has been reported before a lane is cut.
+        for record in sent.iter_mut().filter(|record| !record.failed && !record.acknowledged) {
+            old.delivery_failed(record.seq, record.discardable);
+            record.failed = true;
+        }
+        let (submitted, dropped) = (old.next_seq().0, old.dropped_frames());
+        let waiting = old.len() as u64;
+        old.drop_to_keyframe(lumenbus_frame::GapReason::DeliveryFailed);
+        let mut new = old.split_off();
+        prop_assert!(old.is_empty() && old.bytes() == 0);
+        prop_assert_eq!(old.next_seq().0 + new.next_seq().0, submitted);
+        prop_assert_eq!(old.dropped_frames() + new.len() as u64, dropped + waiting);
+        prop_assert!(new.peek().is_none_or(|entry| entry.seq == Seq(0) && entry.frame.is_keyframe));
+        prop_assert!(old.gaps_before(Seq(u64::MAX)).all(|gap| gap.last < Some(old.next_seq())));
+        let mut next = 0;
+        while let Some(entry) = new.pop(0) {
+            let gaps: u64 = new.gaps_before(entry.seq).filter(|gap| gap.first.0 >= next).filter_map(lumenbus_frame::Gap::count).sum();
+            prop_assert_eq!(next + gaps, entry.seq.0, "what waited is numbered without holes but its gaps");
+            next = entry.seq.0 + 1;
+            new.acknowledged(entry.seq, new.mark());
+        }
+        let rest: u64 = new.gaps_before(Seq(u64::MAX)).filter_map(lumenbus_frame::Gap::count).sum();
+        prop_assert_eq!(next + rest, new.next_seq().0);
+    }
+}
+
+#[test]
+fn a_late_failure_does_not_cost_the_gop_after_it() {
+    let mut lane = Lane::new(MAX_BYTES);
+    let push = |lane: &mut Lane, keyframe| {
+        let mut frame = EncodedFrame::new(Codec::H264, CaptureTime::arrival(0), Bytes::from_static(b"x"));
+        frame.is_keyframe = keyframe;
+        lane.push(frame, 0)
+    };
+    for keyframe in [true, false, true] {
+        push(&mut lane, keyframe);
+        lane.pop(0).unwrap();
+    }
+    push(&mut lane, false);
+    lane.delivery_failed(Seq(1), false);
+    assert_eq!(lane.pop(0).map(|entry| entry.seq), Some(Seq(3)));
+    assert_eq!(lane.dropped_frames(), 1);
+}
+
+#[test]
+fn skipped_frames_get_numbers_and_no_gap() {
+    let mut lane = Lane::new(MAX_BYTES);
+    assert_eq!(lane.skip(0), None);
+    let range = lane.skip(3).unwrap();
+    assert_eq!((range.first, range.last, lane.next_seq()), (Seq(0), Seq(2), Seq(3)));
+    assert!(!lane.has_open_gaps());
 }

@@ -13,13 +13,9 @@ const STEP_NANOS: i64 = 500_000_000;
 /// The capture time to publish, and by how much the camera's own was off when it is replaced by arrival.
 pub(crate) fn plausible(capture: CaptureTime, now_unix_nanos: i64) -> (CaptureTime, Option<i64>) {
     let offset = capture.unix_nanos.saturating_sub(now_unix_nanos);
-    let is_plausible = capture.unix_nanos >= EARLIEST_CAPTURE_NANOS
-        && offset.saturating_abs() <= MAX_CAPTURE_OFFSET_NANOS;
-    if is_plausible {
-        (capture, None)
-    } else {
-        (CaptureTime::arrival(now_unix_nanos), Some(offset))
-    }
+    let is_plausible =
+        capture.unix_nanos >= EARLIEST_CAPTURE_NANOS && offset.saturating_abs() <= MAX_CAPTURE_OFFSET_NANOS;
+    if is_plausible { (capture, None) } else { (CaptureTime::arrival(now_unix_nanos), Some(offset)) }
 }
 
 /// Compares wall clock and monotonic clock; shared by all streams.
@@ -32,10 +28,7 @@ pub(crate) struct StepWatch {
 
 impl StepWatch {
     pub(crate) fn new(unix_nanos: i64, monotonic_nanos: u64) -> Self {
-        Self {
-            offset_nanos: AtomicI64::new(offset(unix_nanos, monotonic_nanos)),
-            steps: AtomicU64::new(0),
-        }
+        Self { offset_nanos: AtomicI64::new(offset(unix_nanos, monotonic_nanos)), steps: AtomicU64::new(0) }
     }
 
     /// How many steps there were, and the size in nanoseconds of one that is noticed now.
@@ -46,10 +39,7 @@ impl StepWatch {
         if step == 0 {
             return (self.steps.load(Ordering::Acquire), None);
         }
-        let is_ours = self
-            .offset_nanos
-            .compare_exchange(before, now, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok();
+        let is_ours = self.offset_nanos.compare_exchange(before, now, Ordering::AcqRel, Ordering::Acquire).is_ok();
         // What is smaller is drift, which the new offset follows.
         if is_ours && step.saturating_abs() > STEP_NANOS {
             return (self.steps.fetch_add(1, Ordering::AcqRel) + 1, Some(step));
@@ -81,11 +71,7 @@ mod tests {
         ] {
             let (capture, offset) = plausible(CaptureTime::sensor(nanos), NOW);
             assert_eq!(offset, off, "{nanos}");
-            let expected = if off.is_none() {
-                (nanos, CaptureSource::Sensor)
-            } else {
-                (NOW, CaptureSource::Arrival)
-            };
+            let expected = if off.is_none() { (nanos, CaptureSource::Sensor) } else { (NOW, CaptureSource::Arrival) };
             assert_eq!((capture.unix_nanos, capture.source), expected);
         }
     }

@@ -9,9 +9,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{
-    BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
-};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
@@ -92,10 +90,7 @@ pub(crate) struct ClientSink<'a> {
 
 impl RecordSink for ClientSink<'_> {
     fn send(&self, record: &OutRecord<'_>) -> Result<(), Refusal> {
-        let headers = [
-            record.header.map(|bytes| ("lb", bytes)),
-            record.json.map(|json| ("lb-json", json.as_bytes())),
-        ];
+        let headers = [record.header.map(|bytes| ("lb", bytes)), record.json.map(|json| ("lb-json", json.as_bytes()))];
         let content_type = Header { key: "content-type", value: Some(record.content_type) };
         let mut owned = OwnedHeaders::new_with_capacity(3).insert(content_type);
         for (key, value) in headers.into_iter().flatten() {

@@ -6,9 +6,7 @@ use crate::publisher::run::{Run, Stage};
 use bytes::Bytes;
 use lumenbus_frame::{CaptureTime, FrameId, Gap, Seq};
 use lumenbus_lanes::QueuedFrame;
-use lumenbus_wire::{
-    BatchWriter, Control, Envelope, Header, HeaderPlace, MAX_BATCH_FRAMES, content_type,
-};
+use lumenbus_wire::{BatchWriter, Control, Envelope, Header, HeaderPlace, MAX_BATCH_FRAMES, content_type};
 use std::time::Duration;
 
 /// Room for a frame's own header inside a batch.
@@ -67,8 +65,7 @@ impl StreamCore {
     /// Whether the stream's own window takes the first frame, or its first part.
     fn has_window(&self) -> bool {
         let front = self.runs.front().and_then(|run| run.lane.peek());
-        let bytes =
-            front.map_or(0, |entry| entry.frame.payload.len()).min(self.limits.form.limit_bytes);
+        let bytes = front.map_or(0, |entry| entry.frame.payload.len()).min(self.limits.form.limit_bytes);
         self.in_flight_bytes() == 0 || self.in_flight_bytes() + bytes <= self.limits.window_bytes
     }
 
@@ -80,13 +77,13 @@ impl StreamCore {
         let (Some(limits), Envelope::Native) = (self.limits.batching, self.limits.envelope) else {
             return 1;
         };
-        let most_bytes =
-            limits.bytes.min(self.limits.form.limit_bytes.saturating_sub(BATCH_HEADER_BYTES));
+        let most_bytes = limits.bytes.min(self.limits.form.limit_bytes.saturating_sub(BATCH_HEADER_BYTES));
         let (frames, is_cut) = batch_length(run, limits.frames.min(MAX_BATCH_FRAMES), most_bytes);
         let wait_nanos = u64::try_from(limits.wait.as_nanos()).unwrap_or(u64::MAX);
-        let is_waited = run.lane.peek().is_some_and(|entry| {
-            now.monotonic_nanos.saturating_sub(entry.submitted_nanos) >= wait_nanos
-        });
+        let is_waited = run
+            .lane
+            .peek()
+            .is_some_and(|entry| now.monotonic_nanos.saturating_sub(entry.submitted_nanos) >= wait_nanos);
         if is_cut || is_waited || run.closing.is_some() { frames } else { 0 }
     }
 
@@ -98,8 +95,7 @@ impl StreamCore {
             return false;
         };
         let mut header = self.frame_header(&entry, now);
-        let wrapped =
-            self.limits.envelope.wrap(&mut header, entry.frame.codec, &entry.frame.payload);
+        let wrapped = self.limits.envelope.wrap(&mut header, entry.frame.codec, &entry.frame.payload);
         let unit = self.frame_unit(&entry, &header, entry.seq, entry.frame.payload.len());
         self.stage(unit, header, wrapped.content_type, wrapped.header_place, wrapped.value);
         true
@@ -146,13 +142,7 @@ impl StreamCore {
         self.runs.front_mut()?.lane.pop(now.monotonic_nanos)
     }
 
-    fn frame_unit(
-        &self,
-        entry: &QueuedFrame,
-        header: &Header,
-        last: Seq,
-        payload_bytes: usize,
-    ) -> Unit {
+    fn frame_unit(&self, entry: &QueuedFrame, header: &Header, last: Seq, payload_bytes: usize) -> Unit {
         Unit {
             last,
             payload_bytes,
@@ -199,8 +189,7 @@ impl StreamCore {
         let frame = &entry.frame;
         let needs_hint = !frame.is_keyframe && !frame.codec.is_intra_only();
         let queue_nanos = now.monotonic_nanos.saturating_sub(entry.submitted_nanos);
-        let age_nanos =
-            u64::try_from(now.unix_nanos.saturating_sub(frame.capture.unix_nanos)).unwrap_or(0);
+        let age_nanos = u64::try_from(now.unix_nanos.saturating_sub(frame.capture.unix_nanos)).unwrap_or(0);
         let id = FrameId { epoch: run.epoch, seq: entry.seq };
         Header {
             stream: Some(&self.id.name).filter(|name| !name.is_main()).cloned(),
@@ -259,14 +248,7 @@ impl StreamCore {
         }
     }
 
-    fn stage(
-        &mut self,
-        unit: Unit,
-        header: Header,
-        content_type: &'static str,
-        place: HeaderPlace,
-        value: Bytes,
-    ) {
+    fn stage(&mut self, unit: Unit, header: Header, content_type: &'static str, place: HeaderPlace, value: Bytes) {
         let Some(run) = self.runs.front_mut() else {
             return;
         };

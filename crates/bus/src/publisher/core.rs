@@ -3,6 +3,7 @@
 //! Pure: the time is an argument, records go to a [`RecordSink`], delivery reports come in through
 //! [`StreamCore::delivered`].
 
+use crate::publisher::account::Counts;
 use crate::publisher::capture;
 use crate::publisher::compose::{BatchLimits, ComposeScratch};
 use crate::publisher::latency::LatencyBuckets;
@@ -12,15 +13,13 @@ use crate::publisher::slots::Slots;
 use crate::publisher::window::{TotalWindow, cost};
 use lumenbus_frame::{EncodedFrame, Epoch, Gap, GapReason, Seq, SeqRange, StreamId};
 use lumenbus_lanes::{Admission, DropCounts, Lane, LedgerMark};
-use lumenbus_wire::{Control, Envelope, KeyframeHint, Moved};
+use lumenbus_wire::{Control, Envelope, Moved};
 use std::collections::VecDeque;
 
 /// Gaps are told by a record of their own when no frame came for so long.
 pub(crate) const SILENCE_NANOS: u64 = 1_000_000_000;
 /// A directory entry is not written more often than this because an idle range grew.
 const IDLE_RETELL_NANOS: u64 = 10_000_000_000;
-/// `end` is written again when its delivery fails, this often.
-const MAX_END_ATTEMPTS: u32 = 3;
 /// On topics without control records: frames equal to the last one, told like a gap that hurts no decoder.
 pub(crate) const REPEATED: GapReason = GapReason::Other(9);
 
@@ -104,30 +103,6 @@ pub(crate) enum Pumped {
     NoRoom,
 }
 
-/// Counts since the stream was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) acknowledged_frames: u64,
-    pub(crate) acknowledged_bytes: u64,
-    pub(crate) records: u64,
-    pub(crate) repeated_frames: u64,
-    pub(crate) replaced_captures: u64,
-    pub(crate) last_capture_offset_nanos: i64,
-}
-
-/// What the directory entry of a stream says on a topic without control records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EntryFacts {
-    pub(crate) epoch: Epoch,
-    pub(crate) partition: u32,
-    pub(crate) moved_from: Option<u32>,
-    pub(crate) last_seq: Option<Seq>,
-    pub(crate) gaps: Vec<Gap>,
-    pub(crate) repeat: Option<SeqRange>,
-    pub(crate) next_offset: Option<u64>,
-    pub(crate) is_offline: bool,
-}
-
 /// One stream's publisher without Kafka.
 #[derive(Debug)]
 pub(crate) struct StreamCore {
@@ -145,17 +120,17 @@ pub(crate) struct StreamCore {
     pub(crate) last_sent_nanos: u64,
     pub(crate) counts: Counts,
     pub(crate) latency: LatencyBuckets,
-    in_flight_bytes: usize,
+    pub(crate) in_flight_bytes: usize,
     run_count: u32,
-    pending_move: Option<Moved>,
-    moved_from: Option<u32>,
+    pub(crate) pending_move: Option<Moved>,
+    pub(crate) moved_from: Option<u32>,
     superseded_by: Option<Epoch>,
-    past_submitted: u64,
-    past_drops: DropCounts,
-    is_offline: bool,
-    is_entry_due: bool,
+    pub(crate) past_submitted: u64,
+    pub(crate) past_drops: DropCounts,
+    pub(crate) is_offline: bool,
+    pub(crate) is_entry_due: bool,
     is_held: bool,
-    entry_mark: LedgerMark,
+    pub(crate) entry_mark: LedgerMark,
 }
 
 impl StreamCore {
@@ -202,8 +177,7 @@ impl StreamCore {
         self.settle_idle();
         self.is_entry_due |= std::mem::take(&mut self.is_offline) && self.is_pictures_only();
         let is_jump = frame.is_discontinuity;
-        let age_nanos =
-            u64::try_from(now.unix_nanos.saturating_sub(capture.unix_nanos)).unwrap_or(0);
+        let age_nanos = u64::try_from(now.unix_nanos.saturating_sub(capture.unix_nanos)).unwrap_or(0);
         let run = self.newest_mut();
         if is_jump {
             run.jump(run.lane.next_seq());
@@ -343,12 +317,7 @@ impl StreamCore {
         }
     }
 
-    fn send_part(
-        &mut self,
-        now: Now,
-        sink: &dyn RecordSink,
-        total: &TotalWindow,
-    ) -> Result<(), Pumped> {
+    fn send_part(&mut self, now: Now, sink: &dyn RecordSink, total: &TotalWindow) -> Result<(), Pumped> {
         let Some(outgoing) = &mut self.outgoing else {
             return Ok(());
         };
@@ -359,8 +328,7 @@ impl StreamCore {
         if !total.try_take(bytes) {
             return Err(Pumped::NoRoom);
         }
-        let record =
-            outgoing.record(self.id.topic.as_str(), self.id.camera.as_str(), &self.scratch);
+        let record = outgoing.record(self.id.topic.as_str(), self.id.camera.as_str(), &self.scratch);
         match sink.send(&record) {
             Ok(()) => {
                 self.in_flight_bytes += bytes;
@@ -387,7 +355,7 @@ impl StreamCore {
     }
 
     /// Every record of the unit is with the client.
-    fn finish_outgoing(&mut self, now: Now) {
+    pub(crate) fn finish_outgoing(&mut self, now: Now) {
         let Some(outgoing) = self.outgoing.take() else {
             return;
         };
@@ -405,154 +373,6 @@ impl StreamCore {
             self.note_failure(outgoing.slot);
         }
         self.finish_outgoing(now);
-    }
-
-    /// At the first lost record of a unit: the lane must not send what builds on it.
-    fn note_failure(&mut self, slot: u32) {
-        let Some(unit) = self.units.get_mut(slot).filter(|unit| !unit.has_failed) else {
-            return;
-        };
-        unit.has_failed = true;
-        let failure = Failure {
-            run: unit.run,
-            kind: unit.kind.clone(),
-            first: unit.first,
-            last: unit.last,
-            is_discardable: unit.is_discardable,
-            is_jump: unit.is_jump,
-        };
-        self.failed(&failure);
-    }
-
-    /// What the client reports of one record of the unit `slot` with this many bytes of value.
-    pub(crate) fn delivered(
-        &mut self,
-        slot: u32,
-        delivery: Delivery,
-        value_bytes: usize,
-        now: Now,
-        total: &TotalWindow,
-    ) {
-        let bytes = cost(value_bytes);
-        total.release(bytes);
-        self.in_flight_bytes -= bytes;
-        let Some(unit) = self.units.get_mut(slot) else {
-            return;
-        };
-        unit.unacknowledged -= 1;
-        match delivery {
-            Delivery::InLog { offset: Some(offset) } => {
-                unit.first_offset =
-                    Some(unit.first_offset.map_or(offset, |first| first.min(offset)));
-                let run = unit.run;
-                if let Some(run) = self.runs.iter_mut().find(|known| known.number == run) {
-                    run.next_offset = run.next_offset.max(Some(offset + 1));
-                }
-            }
-            Delivery::InLog { offset: None } => {}
-            Delivery::Failed => {
-                self.note_failure(slot);
-                if self.outgoing.as_ref().is_some_and(|outgoing| outgoing.slot == slot) {
-                    self.finish_outgoing(now);
-                    return;
-                }
-            }
-        }
-        self.complete_when_settled(slot, now);
-    }
-
-    fn complete_when_settled(&mut self, slot: u32, now: Now) {
-        if !self.units.get_mut(slot).is_some_and(|unit| unit.is_sent && unit.unacknowledged == 0) {
-            return;
-        }
-        let Some(unit) = self.units.remove(slot) else {
-            return;
-        };
-        if let Some(run) = self.runs.iter_mut().find(|run| run.number == unit.run) {
-            run.open_units -= 1;
-        }
-        if !unit.has_failed {
-            self.acknowledged(&unit, now);
-        }
-    }
-
-    fn acknowledged(&mut self, unit: &Unit, now: Now) {
-        if unit.carried_mark == Some(self.carried_mark) {
-            self.carried.clear();
-        }
-        let Some(run) = self.runs.iter_mut().find(|run| run.number == unit.run) else {
-            return;
-        };
-        run.lane.acknowledged(unit.first, unit.mark);
-        match unit.kind {
-            UnitKind::Frames => {
-                self.counts.acknowledged_frames += unit.last.0 - unit.first.0 + 1;
-                self.counts.acknowledged_bytes += unit.payload_bytes as u64;
-                let nanos = now.monotonic_nanos.saturating_sub(unit.submitted_nanos);
-                self.latency.record_nanos(nanos);
-                let is_newer = run.hint.is_none_or(|hint| hint.seq < unit.first);
-                if let (true, true, Some(offset)) = (unit.is_keyframe, is_newer, unit.first_offset)
-                {
-                    run.hint = Some(KeyframeHint { seq: unit.first, offset });
-                }
-            }
-            UnitKind::End => set_stage(run, Stage::Ended, true),
-            UnitKind::Moved => set_stage(run, Stage::Done, true),
-            UnitKind::Gap | UnitKind::Offline | UnitKind::Repeat(_) => {}
-        }
-    }
-
-    fn failed(&mut self, unit: &Failure) {
-        let Some(position) = self.runs.iter().position(|run| run.number == unit.run) else {
-            return;
-        };
-        let has_successor = position + 1 < self.runs.len();
-        let run = &mut self.runs[position];
-        match &unit.kind {
-            UnitKind::Frames => {
-                for seq in unit.first.0..=unit.last.0 {
-                    run.lane.delivery_failed(Seq(seq), unit.is_discardable);
-                }
-                if unit.is_jump {
-                    run.jump(unit.first);
-                }
-            }
-            UnitKind::Repeat(range) => {
-                self.counts.repeated_frames =
-                    self.counts.repeated_frames.saturating_sub(range.count());
-                let gap = Gap::new(range.first, range.last, GapReason::DeliveryFailed);
-                run.lane.explain(Gap { is_discardable: true, ..gap });
-            }
-            UnitKind::End => self.end_failed(position, has_successor),
-            UnitKind::Moved => set_stage(run, Stage::Done, false),
-            UnitKind::Gap | UnitKind::Offline => {}
-        }
-    }
-
-    /// `end` is not in the log: the next epoch's records tell the gaps instead, or it is tried again.
-    fn end_failed(&mut self, position: usize, has_successor: bool) {
-        let run = &mut self.runs[position];
-        let attempts = run.closing.as_ref().map_or(0, |closing| closing.end_attempts);
-        if !has_successor && attempts < MAX_END_ATTEMPTS {
-            set_stage(run, Stage::Draining, false);
-            return;
-        }
-        set_stage(run, Stage::Ended, false);
-        if has_successor {
-            self.carry_gaps(position);
-        }
-    }
-
-    /// The records of later epochs tell what this one's own do not.
-    pub(crate) fn carry_gaps(&mut self, position: usize) {
-        let run = &self.runs[position];
-        let epoch = Some(run.epoch);
-        let gaps = run.lane.gaps_before(Seq(u64::MAX));
-        self.carried.extend(gaps.map(|gap| Gap { epoch: gap.epoch.or(epoch), ..*gap }));
-        // Whoever never gets a record through must not collect gaps for ever.
-        let excess = self.carried.len().saturating_sub(MAX_CARRIED_GAPS);
-        self.carried.drain(..excess);
-        self.carried_mark += 1;
     }
 
     /// Once every 100 ms or so: expiry, silence, idle ranges.
@@ -596,55 +416,15 @@ impl StreamCore {
         }
     }
 
-    /// Whether the directory has to be told something now; once.
-    pub(crate) fn take_entry_due(&mut self) -> bool {
-        if self.is_entry_due {
-            self.entry_mark = self.newest().lane.mark();
-        }
-        std::mem::take(&mut self.is_entry_due)
-    }
-
-    /// What the entry has to say; with a move announced, what it will be.
-    pub(crate) fn entry_facts(&self) -> EntryFacts {
-        let run = self.newest();
-        let mut facts = EntryFacts {
-            epoch: run.epoch,
-            partition: run.partition,
-            moved_from: self.moved_from,
-            last_seq: None,
-            gaps: Vec::new(),
-            repeat: None,
-            next_offset: None,
-            is_offline: self.is_offline,
-        };
-        if let Some(moved) = self.pending_move {
-            (facts.epoch, facts.partition) = (moved.epoch, moved.partition);
-        } else if self.is_pictures_only() {
-            facts.gaps.extend_from_slice(&self.carried);
-            run.collect_gaps(run.lane.next_seq(), &mut facts.gaps);
-            facts.last_seq = run.last_seq();
-            facts.repeat = run.idle_range();
-            facts.next_offset = run.next_offset;
-        }
-        facts
-    }
-
-    /// The last seq submitted in the newest epoch, and one past its newest record.
-    pub(crate) fn last(&self) -> (Option<Seq>, Option<u64>) {
-        (self.newest().last_seq(), self.newest().next_offset)
-    }
-
     /// Whether everything was sent and settled, `end` included.
     pub(crate) fn is_finished(&self) -> bool {
-        let is_done =
-            |run: &Run| run.closing.as_ref().is_some_and(|closing| closing.stage == Stage::Done);
+        let is_done = |run: &Run| run.closing.as_ref().is_some_and(|closing| closing.stage == Stage::Done);
         self.runs.len() == 1 && self.runs.front().is_some_and(is_done)
     }
 
     /// Whether the reader learns from the log (or has to learn from the directory entry) that this is all.
     pub(crate) fn is_end_written(&self) -> bool {
-        let is_written =
-            |run: &Run| run.closing.as_ref().is_some_and(|closing| closing.is_end_written);
+        let is_written = |run: &Run| run.closing.as_ref().is_some_and(|closing| closing.is_end_written);
         self.is_finished() && self.runs.front().is_some_and(is_written)
     }
 
@@ -652,51 +432,11 @@ impl StreamCore {
         self.limits.kind == TopicKind::PicturesOnly
     }
 
-    /// Frames numbered so far.
-    pub(crate) fn submitted(&self) -> u64 {
-        self.past_submitted + self.runs.iter().map(|run| run.lane.next_seq().0).sum::<u64>()
-    }
-
-    /// Frames dropped so far, by reason.
-    pub(crate) fn drops(&self) -> DropCounts {
-        let mut drops = self.past_drops.clone();
-        for run in &self.runs {
-            drops.merge(run.lane.drops());
-        }
-        drops
-    }
-
-    pub(crate) fn queued_bytes(&self) -> usize {
-        self.runs.iter().map(|run| run.lane.bytes()).sum()
-    }
-
-    pub(crate) fn queued_frames(&self) -> usize {
-        self.runs.iter().map(|run| run.lane.len()).sum()
-    }
-
-    pub(crate) fn in_flight_bytes(&self) -> usize {
-        self.in_flight_bytes
-    }
-
-    /// Frames with the client or on the way there.
-    pub(crate) fn in_flight_frames(&self) -> u64 {
-        let frames = |unit: &Unit| match unit.kind {
-            UnitKind::Frames if !unit.has_failed => unit.last.0 - unit.first.0 + 1,
-            _ => 0,
-        };
-        self.units.iter().map(frames).sum()
-    }
-
-    /// Nothing waits and nothing is on its way.
-    pub(crate) fn is_drained(&self) -> bool {
-        self.units.len() == 0 && self.queued_frames() == 0
-    }
-
-    fn newest(&self) -> &Run {
+    pub(crate) fn newest(&self) -> &Run {
         self.runs.back().expect("there is always a run")
     }
 
-    fn newest_mut(&mut self) -> &mut Run {
+    pub(crate) fn newest_mut(&mut self) -> &mut Run {
         self.runs.back_mut().expect("there is always a run")
     }
 
@@ -739,26 +479,6 @@ impl StreamCore {
             self.past_drops.merge(run.lane.drops());
         }
         true
-    }
-}
-
-/// Gaps of unfinished epochs kept; wire's limit is 1,024 a header and the lane's own come on top.
-const MAX_CARRIED_GAPS: usize = 512;
-
-/// What has to be known of a unit that is not in the log.
-struct Failure {
-    run: u32,
-    kind: UnitKind,
-    first: Seq,
-    last: Seq,
-    is_discardable: bool,
-    is_jump: bool,
-}
-
-fn set_stage(run: &mut Run, stage: Stage, is_end_written: bool) {
-    if let Some(closing) = &mut run.closing {
-        closing.stage = stage;
-        closing.is_end_written |= is_end_written && stage == Stage::Ended;
     }
 }
 

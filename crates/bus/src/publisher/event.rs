@@ -108,10 +108,10 @@ fn log(event: &PublisherEvent) {
     match event {
         PublisherEvent::Connected => tracing::info!("connected"),
         PublisherEvent::DeliveryResumed { stream } => {
-            tracing::info!(%stream, "records get through again")
+            tracing::info!(%stream, "records get through again");
         }
         PublisherEvent::DeliveryProblem { stream, error } => {
-            tracing::warn!(%stream, %error, "records are lost")
+            tracing::warn!(%stream, %error, "records are lost");
         }
         PublisherEvent::DirectoryProblem { stream, error } => {
             tracing::warn!(%stream, %error, "the directory entry could not be written");

@@ -25,7 +25,7 @@ const END_PART: u32 = 5;
 /// goes out while the publisher lives, but no end is written.
 pub struct StreamHandle {
     hub: Arc<Hub>,
-    stream: Arc<Stream>,
+    pub(super) stream: Arc<Stream>,
 }
 
 impl StreamHandle {
@@ -108,12 +108,8 @@ impl StreamHandle {
     /// stream stays where it is); as [`submit`](Self::submit).
     pub fn move_to(&self, partition: u32) -> Result<Epoch, BusError> {
         if partition >= self.stream.partitions {
-            let what =
-                format!("it has {} partitions, no number {partition}", self.stream.partitions);
-            return Err(BusError::TopicUnfit {
-                topic: self.stream.id.topic.as_str().to_owned(),
-                what,
-            });
+            let what = format!("it has {} partitions, no number {partition}", self.stream.partitions);
+            return Err(BusError::TopicUnfit { topic: self.stream.id.topic.as_str().to_owned(), what });
         }
         let (core, now) = self.begin()?;
         let epoch = next_epoch(Some(core.announced_epoch()), now);
@@ -201,11 +197,7 @@ pub(crate) fn begin_finish(hub: &Hub, stream: &Arc<Stream>) {
 }
 
 /// Ends a stream; see [`StreamHandle::finish`].
-pub(crate) fn finish(
-    hub: &Hub,
-    stream: &Arc<Stream>,
-    deadline: Duration,
-) -> Result<StreamSummary, BusError> {
+pub(crate) fn finish(hub: &Hub, stream: &Arc<Stream>, deadline: Duration) -> Result<StreamSummary, BusError> {
     let start = Instant::now();
     begin_finish(hub, stream);
     let is_over = |core: &StreamCore| core.is_finished() || core.superseded_by().is_some();
@@ -228,8 +220,7 @@ pub(crate) fn finish(
     };
     let mut facts = core.entry_facts();
     (facts.last_seq, facts.next_offset) = core.last();
-    let (is_finished, is_pictures_only, ours) =
-        (core.is_finished(), core.is_pictures_only(), core.epoch());
+    let (is_finished, is_pictures_only, ours) = (core.is_finished(), core.is_pictures_only(), core.epoch());
     drop(core);
     hub.remove_stream(stream.number);
     if let Some(theirs) = superseded {

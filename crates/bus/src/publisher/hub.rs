@@ -53,12 +53,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(
-        bus: BusConfig,
-        clock: Arc<dyn Clock>,
-        directory: Directory,
-        window_bytes: usize,
-    ) -> Self {
+    pub(crate) fn new(bus: BusConfig, clock: Arc<dyn Clock>, directory: Directory, window_bytes: usize) -> Self {
         let steps = StepWatch::new(clock.unix_nanos(), clock.monotonic_nanos());
         Self {
             bus,
@@ -143,12 +138,7 @@ impl Hub {
     }
 
     /// Sends what the stream may send.
-    pub(crate) fn pump(
-        &self,
-        stream: &Arc<Stream>,
-        mut core: MutexGuard<'_, StreamCore>,
-        now: Now,
-    ) {
+    pub(crate) fn pump(&self, stream: &Arc<Stream>, mut core: MutexGuard<'_, StreamCore>, now: Now) {
         let Some(client) = self.client() else {
             return;
         };
@@ -215,14 +205,10 @@ impl Hub {
     }
 
     fn connected(&self, stream: &Stream) {
-        if !self.is_connected.load(Ordering::Relaxed)
-            && !self.is_connected.swap(true, Ordering::AcqRel)
-        {
+        if !self.is_connected.load(Ordering::Relaxed) && !self.is_connected.swap(true, Ordering::AcqRel) {
             self.events.tell(PublisherEvent::Connected);
         }
-        if stream.is_in_trouble.load(Ordering::Relaxed)
-            && stream.is_in_trouble.swap(false, Ordering::AcqRel)
-        {
+        if stream.is_in_trouble.load(Ordering::Relaxed) && stream.is_in_trouble.swap(false, Ordering::AcqRel) {
             self.events.tell(PublisherEvent::DeliveryResumed { stream: stream.id.clone() });
         }
     }
@@ -251,11 +237,8 @@ impl Hub {
         if stream.is_in_trouble.swap(true, Ordering::AcqRel) {
             return;
         }
-        let mut attempt =
-            Attempt::writing(&self.bus.brokers, stream.id.topic.as_str()).of_bytes(value_bytes);
-        if let Some(limit) = lock(&self.topics)
-            .get(stream.id.topic.as_str())
-            .and_then(|facts| facts.max_message_bytes)
+        let mut attempt = Attempt::writing(&self.bus.brokers, stream.id.topic.as_str()).of_bytes(value_bytes);
+        if let Some(limit) = lock(&self.topics).get(stream.id.topic.as_str()).and_then(|facts| facts.max_message_bytes)
         {
             attempt = attempt.with_limit_bytes(limit);
         }
@@ -274,16 +257,13 @@ impl Hub {
     /// Another record of the directory.
     pub(crate) fn directory_changed(&self, event: &DirectoryEvent) {
         for stream in self.streams().into_iter().filter(|stream| stream.id.camera == event.camera) {
-            let is_ours = |known: &&lumenbus_wire::StreamEntry| {
-                known.topic == stream.id.topic && known.name == stream.id.name
-            };
+            let is_ours =
+                |known: &&lumenbus_wire::StreamEntry| known.topic == stream.id.topic && known.name == stream.id.name;
             let announcing = stream.announcing.load(Ordering::Acquire);
             let ours = lock(&stream.core).announced_epoch().max(Epoch(announcing));
             match event.merged.streams.iter().find(is_ours) {
                 Some(known) if known.epoch > ours => self.supersede(&stream, known.epoch),
-                _ if announcing == 0
-                    && event.stream(&stream.id).is_none_or(|read| read.epoch < ours) =>
-                {
+                _ if announcing == 0 && event.stream(&stream.id).is_none_or(|read| read.epoch < ours) => {
                     self.add_entry_job(&stream);
                 }
                 _ => {}
@@ -348,12 +328,9 @@ impl Hub {
     /// The next job of the scribe; `None` after `wait`.
     pub(crate) fn next_job(&self, wait: Duration) -> Option<Job> {
         let jobs = lock(&self.jobs);
-        let is_idle =
-            |jobs: &mut VecDeque<Job>| jobs.is_empty() && !self.is_closed.load(Ordering::Acquire);
-        let (mut jobs, _) = self
-            .job_arrived
-            .wait_timeout_while(jobs, wait, is_idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let is_idle = |jobs: &mut VecDeque<Job>| jobs.is_empty() && !self.is_closed.load(Ordering::Acquire);
+        let (mut jobs, _) =
+            self.job_arrived.wait_timeout_while(jobs, wait, is_idle).unwrap_or_else(PoisonError::into_inner);
         jobs.pop_front()
     }
 

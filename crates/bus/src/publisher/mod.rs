@@ -25,6 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod account;
 mod capture;
 mod client;
 mod compose;
@@ -37,6 +38,7 @@ mod latency;
 mod outgoing;
 mod run;
 mod scribe;
+mod settle;
 mod slots;
 mod stats;
 mod stream;
@@ -122,10 +124,7 @@ impl PublisherConfig {
         StreamLimits {
             lane_bytes: self.lane_bytes,
             window_bytes: self.stream_window_bytes,
-            form: RecordForm {
-                limit_bytes: facts.record_limit_bytes(self.record_limit_bytes),
-                lb_json: self.lb_json,
-            },
+            form: RecordForm { limit_bytes: facts.record_limit_bytes(self.record_limit_bytes), lb_json: self.lb_json },
             envelope: self.envelope,
             batching: self.batching,
             kind: facts.kind,
@@ -181,12 +180,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`stream`](Self::stream).
-    pub fn main_stream(
-        &self,
-        camera: CameraId,
-        topic: &str,
-        options: StreamOptions,
-    ) -> Result<StreamHandle, BusError> {
+    pub fn main_stream(&self, camera: CameraId, topic: &str, options: StreamOptions) -> Result<StreamHandle, BusError> {
         let topic = self.config.bus.topic_prefix.topic(topic);
         self.stream(StreamId::main(camera, topic), options)
     }
@@ -202,8 +196,7 @@ impl Publisher {
         let facts = topic::facts(&self.hub, &id.topic)?;
         self.hub.directory.sync()?;
         let known = self.hub.directory.stream(&id);
-        let partition =
-            self.partition(&id, &options, facts, known.as_ref().map(|known| known.partition))?;
+        let partition = self.partition(&id, &options, facts, known.as_ref().map(|known| known.partition))?;
         let now = self.hub.now();
         let epoch = next_epoch(known.map(|known| known.epoch), now);
         let core = StreamCore::new(id, epoch, partition, self.config.limits(facts));
@@ -264,10 +257,7 @@ impl Publisher {
             handle::begin_finish(&self.hub, stream);
         }
         let left = || end.saturating_duration_since(Instant::now());
-        let summaries = streams
-            .iter()
-            .filter_map(|stream| handle::finish(&self.hub, stream, left()).ok())
-            .collect();
+        let summaries = streams.iter().filter_map(|stream| handle::finish(&self.hub, stream, left()).ok()).collect();
         self.stop();
         summaries
     }
@@ -292,8 +282,7 @@ impl Drop for Publisher {
         }
         let end = Instant::now() + DROP_FLUSH;
         for stream in self.hub.streams() {
-            stream
-                .wait_until(end.saturating_duration_since(Instant::now()), StreamCore::is_drained);
+            stream.wait_until(end.saturating_duration_since(Instant::now()), StreamCore::is_drained);
         }
         self.stop();
     }
@@ -304,3 +293,6 @@ impl fmt::Debug for Publisher {
         f.debug_struct("Publisher").field("config", &self.config).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod live_tests;

@@ -79,12 +79,7 @@ pub(crate) struct RecordForm {
 
 impl Outgoing {
     /// Encodes the first record; cuts the value when it does not fit into one.
-    pub(crate) fn new(
-        parts: OutgoingParts,
-        key: &str,
-        form: RecordForm,
-        scratch: &mut Scratch,
-    ) -> Self {
+    pub(crate) fn new(parts: OutgoingParts, key: &str, form: RecordForm, scratch: &mut Scratch) -> Self {
         let OutgoingParts { slot, partition, content_type, header, place, value } = parts;
         let mut outgoing = Self { slot, partition, content_type, header, place, value, plan: None };
         outgoing.encode(form, scratch);
@@ -104,12 +99,7 @@ impl Outgoing {
     }
 
     /// The record to send now.
-    pub(crate) fn record<'a>(
-        &'a self,
-        topic: &'a str,
-        key: &'a str,
-        scratch: &'a Scratch,
-    ) -> OutRecord<'a> {
+    pub(crate) fn record<'a>(&'a self, topic: &'a str, key: &'a str, scratch: &'a Scratch) -> OutRecord<'a> {
         let is_chunk = self.plan.is_some();
         let is_header_beside = is_chunk || self.place == HeaderPlace::Record;
         OutRecord {

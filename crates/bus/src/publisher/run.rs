@@ -105,10 +105,7 @@ impl Run {
         if self.notes.len() < MAX_NOTES {
             self.notes.push_back(Note { before: self.lane.next_seq(), control });
         } else if let Control::Repeat(range) = control {
-            self.lane.explain(Gap {
-                is_discardable: true,
-                ..Gap::new(range.first, range.last, GapReason::Overflow)
-            });
+            self.lane.explain(Gap { is_discardable: true, ..Gap::new(range.first, range.last, GapReason::Overflow) });
         }
     }
 
@@ -193,8 +190,7 @@ impl Run {
         next.closing = self.closing.replace(Closing::new(None));
         next.jumps = self.jumps.drain(..).map(|jump| Seq(jump.0.saturating_sub(base.0))).collect();
         let notes = std::mem::take(&mut self.notes);
-        let (before, after): (VecDeque<_>, VecDeque<_>) =
-            notes.into_iter().partition(|note| note.belongs_before(base));
+        let (before, after): (VecDeque<_>, VecDeque<_>) = notes.into_iter().partition(|note| note.belongs_before(base));
         self.notes = before;
         next.notes = after.into_iter().map(|note| note.shifted(base)).collect();
         next

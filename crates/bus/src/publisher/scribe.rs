@@ -1,8 +1,8 @@
 //! The publisher's threads: polling the client, the tick, and what takes long.
 
 use crate::BusError;
+use crate::publisher::account::EntryFacts;
 use crate::publisher::client::{self, POLL};
-use crate::publisher::core::EntryFacts;
 use crate::publisher::epoch::next_epoch;
 use crate::publisher::event::PublisherEvent;
 use crate::publisher::hub::{Hub, lock};
@@ -35,10 +35,7 @@ pub(crate) fn start(hub: &Arc<Hub>, tick: Duration) -> Result<Vec<JoinHandle<()>
     ])
 }
 
-fn spawn(
-    name: &'static str,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, BusError> {
+fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BusError> {
     let builder = thread::Builder::new().name(name.to_owned());
     builder.spawn(body).map_err(|source| BusError::Thread { what: name, source })
 }
@@ -94,17 +91,11 @@ fn refresh_entry(hub: &Hub, stream: &Arc<Stream>) {
 }
 
 /// Writes a stream's entry and waits for it.
-pub(crate) fn write_entry(
-    hub: &Hub,
-    stream: &Stream,
-    facts: EntryFacts,
-    state: StreamState,
-) -> Result<(), BusError> {
+pub(crate) fn write_entry(hub: &Hub, stream: &Stream, facts: EntryFacts, state: StreamState) -> Result<(), BusError> {
     let ours = facts.epoch;
     let entry = stream_entry(&stream.id, &stream.options, facts, state, hub.now().unix_nanos);
     let mut theirs = None;
-    hub.directory
-        .update(&stream.id.camera, |camera| theirs = put_entry(camera, &stream.options, entry))?;
+    hub.directory.update(&stream.id.camera, |camera| theirs = put_entry(camera, &stream.options, entry))?;
     match theirs {
         Some(theirs) => Err(BusError::Superseded { stream: stream.id.clone(), ours, theirs }),
         None => Ok(()),

@@ -1,6 +1,7 @@
 //! Numbers of a publisher and its streams, as plain values.
 
-use crate::publisher::core::{Counts, REPEATED, StreamCore};
+use crate::publisher::account::Counts;
+use crate::publisher::core::{REPEATED, StreamCore};
 use crate::publisher::latency::{LatencyBuckets, LatencySummary};
 use lumenbus_frame::{Epoch, GapReason, StreamId};
 use lumenbus_lanes::DropCounts;

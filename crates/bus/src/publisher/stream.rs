@@ -1,6 +1,7 @@
 //! One stream of a publisher, shared between its handle and the publisher's threads.
 
-use crate::publisher::core::{EntryFacts, StreamCore};
+use crate::publisher::account::EntryFacts;
+use crate::publisher::core::StreamCore;
 use crate::publisher::hub::lock;
 use lumenbus_frame::{Codec, StreamId, StreamParameters};
 use lumenbus_wire::{CameraEntry, StreamEntry, StreamState};
@@ -29,14 +30,7 @@ impl StreamOptions {
     /// Nothing but the codec.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
-        Self {
-            codec,
-            parameters: None,
-            display_name: None,
-            group: None,
-            labels: Vec::new(),
-            partition: None,
-        }
+        Self { codec, parameters: None, display_name: None, group: None, labels: Vec::new(), partition: None }
     }
 
     fn put_camera(&self, entry: &mut CameraEntry) {
@@ -77,13 +71,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(
-        number: u32,
-        core: StreamCore,
-        options: StreamOptions,
-        partitions: u32,
-        steps: u64,
-    ) -> Self {
+    pub(crate) fn new(number: u32, core: StreamCore, options: StreamOptions, partitions: u32, steps: u64) -> Self {
         Self {
             number,
             id: core.id.clone(),
@@ -153,8 +141,7 @@ pub(crate) fn put_entry(
     options: &StreamOptions,
     stream: StreamEntry,
 ) -> Option<lumenbus_frame::Epoch> {
-    let is_same =
-        |known: &&mut StreamEntry| known.topic == stream.topic && known.name == stream.name;
+    let is_same = |known: &&mut StreamEntry| known.topic == stream.topic && known.name == stream.name;
     match entry.streams.iter_mut().find(is_same) {
         Some(known) if known.epoch > stream.epoch => return Some(known.epoch),
         Some(known) => *known = stream,

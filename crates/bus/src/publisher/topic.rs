@@ -26,8 +26,7 @@ pub(crate) struct TopicFacts {
 impl TopicFacts {
     /// The largest record here; `wanted` is the user's own limit.
     pub(crate) fn record_limit_bytes(&self, wanted: Option<usize>) -> usize {
-        let fits =
-            self.max_message_bytes.map(|max| max.saturating_sub(BATCH_ALLOWANCE_BYTES).max(1));
+        let fits = self.max_message_bytes.map(|max| max.saturating_sub(BATCH_ALLOWANCE_BYTES).max(1));
         let limit = wanted.unwrap_or(DEFAULT_RECORD_LIMIT_BYTES);
         fits.map_or(limit, |fits| limit.min(fits))
     }
@@ -50,18 +49,12 @@ fn ask(bus: &BusConfig, topic: &TopicName) -> Result<TopicFacts, BusError> {
     }
     let actual = Cluster::open(bus)?.actual(&[topic.as_str()])?;
     let Some(actual) = actual.get(topic.as_str()) else {
-        return Err(BusError::UnknownTopic {
-            topic: topic.as_str().to_owned(),
-            brokers: bus.brokers.clone(),
-        });
+        return Err(BusError::UnknownTopic { topic: topic.as_str().to_owned(), brokers: bus.brokers.clone() });
     };
     let is_pictures_only = base == Some(PICTURES_ONLY);
     Ok(TopicFacts {
         partitions: actual.partitions.max(1),
-        max_message_bytes: actual
-            .configs
-            .get(MAX_MESSAGE_BYTES)
-            .and_then(|value| value.parse().ok()),
+        max_message_bytes: actual.configs.get(MAX_MESSAGE_BYTES).and_then(|value| value.parse().ok()),
         kind: if is_pictures_only { TopicKind::PicturesOnly } else { TopicKind::Records },
     })
 }
@@ -72,8 +65,7 @@ mod tests {
 
     #[test]
     fn the_record_limit_keeps_below_the_topics() {
-        let facts =
-            |max| TopicFacts { partitions: 1, max_message_bytes: max, kind: TopicKind::Records };
+        let facts = |max| TopicFacts { partitions: 1, max_message_bytes: max, kind: TopicKind::Records };
         assert_eq!(facts(Some(1_048_588)).record_limit_bytes(None), DEFAULT_RECORD_LIMIT_BYTES);
         assert_eq!(facts(None).record_limit_bytes(None), DEFAULT_RECORD_LIMIT_BYTES);
         assert_eq!(facts(Some(500_000)).record_limit_bytes(None), 500_000 - 16 * 1024);

@@ -1,0 +1,99 @@
+//! What only the inside can provoke, against the embedded broker.
+
+use super::*;
+use bytes::Bytes;
+use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
+use lumenbus_frame::{CaptureTime, Codec, EncodedFrame};
+use std::collections::BTreeSet;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn site() -> (RunningBroker, tempfile::TempDir, Publisher) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = BrokerConfig::new(folder.path()).listen(([127, 0, 0, 1], 0).into());
+    let broker = Broker::start_blocking(config).unwrap();
+    let publisher = Publisher::open(PublisherConfig::new(BusConfig::new(broker.bootstrap_servers()))).unwrap();
+    (broker, folder, publisher)
+}
+
+fn stream(publisher: &Publisher, camera: &str) -> StreamHandle {
+    publisher.main_stream(CameraId::new(camera).unwrap(), "raw_video", StreamOptions::new(Codec::H264)).unwrap()
+}
+
+fn frame(is_keyframe: bool) -> EncodedFrame {
+    let capture = CaptureTime::arrival(SystemClock.unix_nanos());
+    let mut frame = EncodedFrame::new(Codec::H264, capture, Bytes::from(vec![1; 2_000]));
+    frame.is_keyframe = is_keyframe;
+    frame
+}
+
+#[test]
+fn a_client_that_failed_for_good_is_replaced_and_streams_go_on_under_new_epochs() {
+    let (_broker, _folder, publisher) = site();
+    let handles: Vec<_> = ["a", "b"].map(|camera| stream(&publisher, camera)).into();
+    let before: Vec<_> = handles.iter().map(StreamHandle::epoch).collect();
+    for n in 0..100 {
+        for handle in &handles {
+            handle.submit(frame(n % 10 == 0)).unwrap();
+        }
+        if n == 50 {
+            assert!(handles.iter().all(|handle| handle.flush(PATIENCE)));
+            publisher.hub.client_failed("provoked by a test");
+        }
+    }
+    for (handle, before) in handles.into_iter().zip(before) {
+        handle.stream.wait_until(PATIENCE, |core| core.epoch() > before && core.is_drained());
+        assert!(handle.epoch() > before);
+        let known = publisher.hub.directory.stream(handle.id()).unwrap();
+        assert_eq!(known.epoch, handle.epoch());
+        let summary = handle.finish(PATIENCE).unwrap();
+        let stats = &summary.stats;
+        assert!(summary.is_end_written && summary.unresolved_frames == 0, "{summary:?}");
+        assert_eq!(stats.submitted_frames, 100);
+        assert_eq!(stats.acknowledged_frames + stats.dropped_frames(), 100);
+        assert!(stats.acknowledged_frames >= 50, "{stats:?}");
+    }
+    assert_eq!(publisher.stats().replaced_clients, 1);
+}
+
+#[test]
+fn a_small_window_is_shared_by_all_streams() {
+    let (broker, _folder, first) = site();
+    drop(first);
+    let mut config = PublisherConfig::new(BusConfig::new(broker.bootstrap_servers()));
+    (config.stream_window_bytes, config.window_bytes) = (10_000, 12_000);
+    let publisher = Publisher::open(config).unwrap();
+    let handles: Vec<_> = (0..6).map(|n| stream(&publisher, &format!("camera-{n}"))).collect();
+    for n in 0..60 {
+        for handle in &handles {
+            handle.submit(frame(n % 10 == 0)).unwrap();
+            assert!(publisher.hub.total.used_bytes() <= 12_000);
+        }
+    }
+    let epochs: BTreeSet<_> = handles.iter().map(StreamHandle::epoch).collect();
+    assert!(!epochs.is_empty());
+    let summaries = publisher.close(PATIENCE);
+    assert_eq!(summaries.len(), 6);
+    assert!(summaries.iter().all(|summary| summary.is_end_written && summary.stats.acknowledged_frames == 60));
+}
+
+#[test]
+fn an_entry_that_somebody_overwrote_is_written_again() {
+    let (broker, _folder, publisher) = site();
+    let handle = stream(&publisher, "gate-7");
+    let ours = handle.epoch();
+    let other = Directory::open(&BusConfig::new(broker.bootstrap_servers())).unwrap();
+    let read_again = Arc::new((std::sync::Mutex::new(0), std::sync::Condvar::new()));
+    let seen = Arc::clone(&read_again);
+    let id = handle.id().clone();
+    let _watch = other.on_change(Arc::new(move |event| {
+        if event.stream(&id).is_some_and(|stream| stream.epoch == ours) {
+            *lock(&seen.0) += 1;
+            seen.1.notify_all();
+        }
+    }));
+    other.update(&handle.id().camera, |entry| entry.streams.clear()).unwrap();
+    let count = lock(&read_again.0);
+    let (count, _) = read_again.1.wait_timeout_while(count, PATIENCE, |count| *count == 0).unwrap();
+    assert!(*count > 0, "the entry came back");
+}
