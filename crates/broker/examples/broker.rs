@@ -10,9 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter.unwrap_or_else(|_| "info".into())).init();
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("usage: broker DIR [ADDR]")?;
     let mut config = BrokerConfig::new(folder);

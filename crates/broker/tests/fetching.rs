@@ -39,6 +39,27 @@ fn a_waiting_fetch_is_woken_by_an_append() {
     eprintln!("slowest of 200 append-to-answer times: {slowest:?}");
 }
 
+/// One writer, one reader, one record at a time: a single lost wake-up would end in silence.
+#[test]
+fn no_wake_up_is_lost_between_looking_and_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let (mut writer, mut reader) = (Client::connect(broker.addr()), Client::connect(broker.addr()));
+    writer.create_topic("t", 8, &[]);
+    let mut ends = [0_i64; 8];
+    for round in 0..2000 {
+        let wanted: Vec<_> = (0..).zip(ends).map(|(index, end)| ("t", index, end)).collect();
+        let sent = reader.send(&fetch_request(&wanted).with_max_wait_ms(FOR_EVER_MS), 12);
+        let index = round % 8;
+        writer.produce("t", index, batch(&[b"tick"]));
+        let answer = reader.receive::<FetchRequest>(sent, 12);
+        let mut found = answer.responses.iter().flat_map(|topic| &topic.partitions);
+        let found = found.find(|partition| partition.partition_index == index).unwrap();
+        ends[usize::try_from(index).unwrap()] += 1;
+        assert!(!found.records.as_ref().unwrap().is_empty());
+    }
+}
+
 #[test]
 fn little_data_waits_for_more_and_not_for_ever() {
     let folder = tempfile::tempdir().unwrap();

@@ -240,6 +240,19 @@ fn a_member_whose_connection_breaks_while_joining_is_forgotten() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_members() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    settings.groups.initial_rebalance_delay = Duration::from_secs(3600);
+    settings.drain_timeout = Duration::from_secs(3600);
+    let broker = Broker::start_blocking(settings).unwrap();
+    let mut member = Member::new(broker.addr(), 3);
+    member.send_join();
+    broker.shutdown_blocking().unwrap();
+    assert!(member.client.is_closed());
+}
+
+#[test]
 fn impossible_joins_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder);

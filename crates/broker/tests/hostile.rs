@@ -166,6 +166,37 @@ fn a_stop_answers_waiting_fetches() {
     assert!(client.is_closed());
 }
 
+#[test]
+fn answers_that_nobody_takes_make_the_others_smaller() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    settings.limits.answer_budget_bytes = 32 << 20;
+    let broker = Broker::start_blocking(settings).unwrap();
+    let mut client = Client::connect(broker.addr());
+    client.create_topic("t", 1, &[]);
+    let record = batch(&[&vec![1; 500_000]]);
+    for _ in 0..64 {
+        client.produce("t", 0, record.clone());
+    }
+    let mut request = fetch_request(&[("t", 0, 0)]);
+    request.topics[0].partitions[0].partition_max_bytes = 50 << 20;
+    let mut fetched = || only_partition(client.call(&request, 12)).records.unwrap().len() / record.len();
+    assert_eq!(fetched(), 64);
+    // Far more than the system's socket buffers take in.
+    let mut greedy = Vec::new();
+    while fetched() > 4 {
+        assert!(greedy.len() < 100, "unread answers are not counted");
+        let mut one = Client::connect(broker.addr());
+        one.send(&request, 12);
+        greedy.push(one);
+    }
+    drop(greedy);
+    let began = std::time::Instant::now();
+    while fetched() != 64 {
+        assert!(began.elapsed() < PATIENCE, "the share of a closed connection is lost");
+    }
+}
+
 #[tokio::test]
 async fn a_broker_runs_inside_an_async_program() {
     let folder = tempfile::tempdir().unwrap();

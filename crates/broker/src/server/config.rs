@@ -85,6 +85,9 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// What requests above 1 MiB may hold together; a request that doesn't fit waits.
     pub large_request_budget_bytes: usize,
+    /// What large answers to fetches may hold together until their readers have taken them; beyond
+    /// it an answer holds at most 1 MiB or one batch.
+    pub answer_budget_bytes: usize,
     /// Largest answer to a fetch, whatever the client asks for (Kafka: `fetch.max.bytes`).
     pub max_fetch_bytes: usize,
     /// Longest a fetch waits, whatever the client asks for.
@@ -102,6 +105,7 @@ impl Default for Limits {
             max_connections: 4096,
             max_request_bytes: 100 << 20,
             large_request_budget_bytes: 512 << 20,
+            answer_budget_bytes: 512 << 20,
             max_fetch_bytes: 55 << 20,
             max_fetch_wait: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(600),

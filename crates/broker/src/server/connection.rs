@@ -64,10 +64,12 @@ where
     };
     // Only answers that wait for something (a fetch, a group) are still pending when the watch for
     // a closed connection gets its turn; giving those up loses nothing.
+    // A fetch answers by itself when the broker stops.
     let reply = tokio::select! {
         biased;
         reply = dispatch::answer(server, peer, frame.bytes.clone()) => reply?,
         closed = requests.watch_for_close() => return Err(closed.into()),
+        () = server.stopping() => return Err(Ended::Stopping),
     };
     drop(frame);
     if let Some(reply) = reply {

@@ -116,8 +116,9 @@ fn produced(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Resul
 
 async fn fetched(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result<Reply, BadRequest> {
     let response = fetch::fetch(server, peer, header.decode(body)?).await;
+    let held = server.hold_for_answer(response.record_bytes());
     let (head, slices) = response.encode(header.version, header.response_head());
-    Ok(Reply::framed(head, slices))
+    Ok(Reply::framed(head, slices).holding(held))
 }
 
 async fn grouped(server: &Server, peer: &Peer, mut header: Header, body: Bytes) -> Result<Reply, BadRequest> {

@@ -23,7 +23,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kafka_protocol::messages::BrokerId;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub use access::{AllowAll, Authorizer, Operation, Principal, Resource};
 pub use config::{AutoCreate, BrokerConfig, GroupConfig, Limits};
@@ -47,6 +47,7 @@ pub(crate) struct Server {
     /// Where clients find this broker.
     pub(crate) advertised: (String, u16),
     pub(crate) request_budget: Arc<Semaphore>,
+    answer_budget: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     started_nanos: u128,
     last_suffix: AtomicU64,
@@ -56,7 +57,8 @@ impl Server {
     /// Opens what lies in the data directory.
     pub(crate) fn open(config: BrokerConfig, advertised: (String, u16)) -> Result<Self, BrokerError> {
         let (store, recovery) = LogStore::open(config.store.clone(), now_ms())?;
-        if recovery.clean {
+        let is_new = recovery.partitions == 0 && recovery.notes.is_empty();
+        if recovery.clean || is_new {
             tracing::info!(partitions = recovery.partitions, elapsed = ?recovery.elapsed, "logs opened");
         } else {
             tracing::warn!(?recovery, "logs recovered after an unclean stop");
@@ -70,6 +72,7 @@ impl Server {
             producer_ids,
             advertised,
             request_budget: wire::request_budget(&config.limits),
+            answer_budget: wire::answer_budget(&config.limits),
             stop: watch::Sender::new(false),
             started_nanos: since_epoch().as_nanos(),
             last_suffix: AtomicU64::new(0),
@@ -80,6 +83,16 @@ impl Server {
 
     pub(crate) fn allows(&self, peer: &Peer, operation: Operation, resource: Resource<'_>) -> bool {
         self.config.authorizer.allows(&peer.principal, operation, resource)
+    }
+
+    /// Bytes the next answer may hold.
+    pub(crate) fn room_for_answer(&self) -> usize {
+        wire::room_for_answer(&self.answer_budget)
+    }
+
+    /// An answer's share of what all answers may hold.
+    pub(crate) fn hold_for_answer(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        wire::hold_for_answer(&self.answer_budget, bytes)
     }
 
     pub(crate) fn node_id(&self) -> BrokerId {

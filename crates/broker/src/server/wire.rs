@@ -28,9 +28,9 @@ const SMALL_READ_BYTES: usize = 8 << 10;
 const FIRST_GROWTH_BYTES: usize = 64 << 10;
 /// Bytes of the following requests read while one is being answered.
 const READ_AHEAD_BYTES: usize = 64 << 10;
-/// Requests above this size share the broker-wide budget.
-const LARGE_REQUEST_BYTES: usize = 1 << 20;
-/// Unit of the broker-wide budget, so that it fits the semaphore's 32-bit counts.
+/// Requests above this size, and answers from this size on, share the broker-wide budgets.
+const LARGE_BYTES: usize = 1 << 20;
+/// Unit of the broker-wide budgets, so that they fit the semaphore's 32-bit counts.
 const BUDGET_UNIT_BYTES: usize = 1 << 10;
 /// A connection that has been quiet this long gives its read buffer back.
 const BUFFER_KEPT: Duration = Duration::from_secs(5);
@@ -63,10 +63,27 @@ pub(crate) struct Frame {
     _budget: Option<OwnedSemaphorePermit>,
 }
 
-/// The budget that requests above [`LARGE_REQUEST_BYTES`] share.
+/// The budget that requests above [`LARGE_BYTES`] share.
 pub(crate) fn request_budget(limits: &Limits) -> Arc<Semaphore> {
     let bytes = limits.large_request_budget_bytes.max(limits.max_request_bytes);
     Arc::new(Semaphore::new(budget_units(bytes)))
+}
+
+/// The budget that the answers to fetches share.
+pub(crate) fn answer_budget(limits: &Limits) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(budget_units(limits.answer_budget_bytes)))
+}
+
+/// What the next answer may hold: what the others leave, but always enough to go on.
+pub(crate) fn room_for_answer(budget: &Semaphore) -> usize {
+    budget.available_permits().saturating_mul(BUDGET_UNIT_BYTES).max(LARGE_BYTES)
+}
+
+/// Takes an answer's share; small answers need none, and one that finds none left was kept small.
+pub(crate) fn hold_for_answer(budget: &Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let units = u32::try_from(budget_units(bytes)).ok()?;
+    let is_large = bytes >= LARGE_BYTES;
+    is_large.then(|| Arc::clone(budget).try_acquire_many_owned(units).ok()).flatten()
 }
 
 fn budget_units(bytes: usize) -> usize {
@@ -144,7 +161,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// Waits until a large request fits into what all large requests together may hold.
     async fn reserve_budget(&mut self, length: usize) -> Result<(), WireError> {
-        if length <= LARGE_REQUEST_BYTES || self.held.is_some() {
+        if length <= LARGE_BYTES || self.held.is_some() {
             return Ok(());
         }
         let units = u32::try_from(budget_units(length)).unwrap_or(u32::MAX);
@@ -194,6 +211,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
     slices: VecDeque<Bytes>,
+    /// A large answer's share of the budget, given back when it has been written.
+    _budget: Option<OwnedSemaphorePermit>,
 }
 
 impl Reply {
@@ -205,7 +224,12 @@ impl Reply {
         let length = i32::try_from(length).expect("responses are bounded far below 2 GiB");
         head[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         slices.push_front(head.freeze());
-        Self { slices }
+        Self { slices, _budget: None }
+    }
+
+    /// The same response with its share of the budget for answers.
+    pub(crate) fn holding(self, budget: Option<OwnedSemaphorePermit>) -> Self {
+        Self { _budget: budget, ..self }
     }
 
     fn advance(&mut self, mut written: usize) {

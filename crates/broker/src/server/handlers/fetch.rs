@@ -43,17 +43,16 @@ pub(crate) async fn fetch(server: &Server, peer: &Peer, request: FetchRequest) -
     if request.session_id != 0 && request.session_epoch > 0 {
         return FetchBody::failed(ResponseError::FetchSessionIdNotFound, isolation);
     }
-    let budget = positive(request.max_bytes).min(server.config.limits.max_fetch_bytes);
+    let budget = positive(request.max_bytes).min(server.limits.max_fetch_bytes).min(server.room_for_answer());
     let patience =
-        Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(server.config.limits.max_fetch_wait);
+        Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(server.limits.max_fetch_wait);
     let min_bytes = positive(request.min_bytes).min(budget);
     let wants = wanted(server, peer, &request.topics);
-    let mut look = look(&wants, budget);
-    if !look.is_enough(min_bytes) && !patience.is_zero() {
-        let deadline = Instant::now() + patience;
-        look = wait(server, &wants, (budget, min_bytes), deadline).await;
-    }
-    FetchBody { error: None, isolation, topics: by_topic(request.topics, look.partitions) }
+    let found = match Some(look(&wants, budget)).filter(|found| patience.is_zero() || found.is_enough(min_bytes)) {
+        Some(found) => found,
+        None => wait(server, &wants, (budget, min_bytes), Instant::now() + patience).await,
+    };
+    FetchBody { error: None, isolation, topics: by_topic(request.topics, found.partitions) }
 }
 
 impl Look {
@@ -119,6 +118,8 @@ async fn wait(server: &Server, wants: &[Want], sizes: (usize, usize), deadline: 
             bytes_before = found.bytes;
             continue;
         }
+        // A fetch that waits holds no records.
+        drop(found);
         tokio::select! {
             _ = timeout_at(deadline, waiter.woken()) => {}
             () = server.stopping() => {}

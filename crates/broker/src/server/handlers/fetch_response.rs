@@ -56,6 +56,12 @@ impl FetchBody {
         Self { error: Some(error), isolation, topics: Vec::new() }
     }
 
+    /// Bytes of all record sets.
+    pub(crate) fn record_bytes(&self) -> usize {
+        let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.map(|partition| partition.records.len()).sum()
+    }
+
     /// Encodes the body behind `head`; gives back the slices that follow each other on the wire.
     pub(crate) fn encode(self, version: i16, head: BytesMut) -> (BytesMut, Vec<Bytes>) {
         let mut out = Output { version, buffer: head, slices: Vec::new() };
