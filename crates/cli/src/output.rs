@@ -18,7 +18,10 @@ pub(crate) fn start_logging(global: &Global) {
         (false, 1) => "info",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_env("LUMENBUS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // What librdkafka reports is explained by our own messages; its words are for those who ask for more.
+    let client = if global.verbose == 0 { "off" } else { level };
+    let usual = || EnvFilter::new(format!("{level},rdkafka={client},librdkafka={client}"));
+    let filter = EnvFilter::try_from_env("LUMENBUS_LOG").unwrap_or_else(|_| usual());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match global.log_format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
