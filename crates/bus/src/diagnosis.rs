@@ -9,7 +9,9 @@ mod preflight;
 mod problem;
 
 use crate::config::{BusConfig, Role};
+use crate::topics::CAMERAS;
 use preflight::{Dialect, Preflight};
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -26,6 +28,11 @@ pub use problem::BrokerProblem;
 const EMBEDDED_PREFIX: &str = "lumenbus-";
 /// For the metadata, after the connection is known to work.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// The texts are read this often.
+const METADATA_STEP: Duration = Duration::from_millis(200);
+const DRAIN_STEP: Duration = Duration::from_millis(10);
+/// So many of them are no accident.
+const HANG_UPS: usize = 4;
 /// Texts kept of what librdkafka says; the first ones tell the cause.
 const MAX_TEXTS: usize = 32;
 
@@ -76,18 +83,43 @@ impl ClusterFacts {
 /// # Errors
 /// The most telling [`BrokerProblem`] of all bootstrap servers, when none of them can be used.
 pub fn probe(config: &BusConfig) -> Result<ClusterFacts, BrokerProblem> {
-    let dialect = Dialect::of(config);
-    Preflight::new(&config.brokers, dialect)?.run()?;
-    let client = config.client_config(Role::Admin);
-    let consumer: BaseConsumer<Listener> =
-        client.create_with_context(Listener::default()).map_err(|error| explain::unusable(&error))?;
-    let metadata = match consumer.fetch_metadata(None, Timeout::After(METADATA_TIMEOUT)) {
-        Ok(metadata) => metadata,
-        Err(error) => return Err(diagnose(config, &consumer, &error)),
-    };
+    Preflight::new(&config.brokers, Dialect::of(config))?.run()?;
+    let consumer = listening(config.client_config(Role::Admin))?;
+    let metadata = fetch_metadata(&consumer, config).map_err(|failure| diagnose(config, failure))?;
     let facts = ClusterFacts::from_metadata(&metadata, consumer.client().fetch_cluster_id(METADATA_TIMEOUT));
     preflight::reach_advertised(&facts, &config.brokers)?;
     Ok(facts)
+}
+
+fn listening(mut client: ClientConfig) -> Result<BaseConsumer<Listener>, BrokerProblem> {
+    // A server that hangs up is a finding here.
+    client.set("log.connection.close", "true");
+    client.create_with_context(Listener::default()).map_err(|error| explain::unusable(&error))
+}
+
+/// Why no metadata came.
+struct Failure {
+    error: KafkaError,
+    texts: Vec<String>,
+}
+
+/// Asks until there is an answer, a text that says why not, or no time left.
+fn fetch_metadata(consumer: &BaseConsumer<Listener>, config: &BusConfig) -> Result<Metadata, Failure> {
+    // Of one topic: every topic of a large cluster would be a long answer.
+    let topic = config.topic_prefix.topic(CAMERAS);
+    let deadline = Instant::now() + METADATA_TIMEOUT;
+    loop {
+        match consumer.fetch_metadata(Some(topic.as_str()), Timeout::After(METADATA_STEP)) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => {
+                let texts = drain(consumer);
+                let is_telling = wants_login(config, &texts) || problem::from_texts(&texts, &config.brokers).is_some();
+                if is_telling || Instant::now() >= deadline {
+                    return Err(Failure { error, texts });
+                }
+            }
+        }
+    }
 }
 
 /// Collects what librdkafka says about its connections.
@@ -123,26 +155,32 @@ impl ClientContext for Listener {
 
 impl ConsumerContext for Listener {}
 
-fn diagnose(config: &BusConfig, consumer: &BaseConsumer<Listener>, error: &KafkaError) -> BrokerProblem {
-    let texts = drain(consumer);
+fn diagnose(config: &BusConfig, failure: Failure) -> BrokerProblem {
+    let Failure { error, texts } = failure;
+    let brokers = config.brokers.clone();
     if let Some(problem) = problem::from_texts(&texts, &config.brokers) {
         return refine(config, problem);
     }
+    if wants_login(config, &texts) {
+        return BrokerProblem::LoginRequired { brokers };
+    }
     let reason = texts.first().cloned().unwrap_or_else(|| error.to_string());
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication) {
-        return BrokerProblem::LoginRefused { brokers: config.brokers.clone(), reason };
+        return BrokerProblem::LoginRefused { brokers, reason };
     }
-    BrokerProblem::NoAnswer { brokers: config.brokers.clone(), reason, millis: millis(METADATA_TIMEOUT) }
+    BrokerProblem::NoAnswer { brokers, reason, millis: millis(METADATA_TIMEOUT) }
+}
+
+/// A TLS listener with SASL completes the handshake, answers ApiVersions and hangs up at the first other request.
+fn wants_login(config: &BusConfig, texts: &[String]) -> bool {
+    let hang_ups = texts.iter().filter(|text| text.ends_with("brokers are down")).count();
+    let is_other = |text: &&String| !text.ends_with("brokers are down") && !text.contains("in state UP");
+    Dialect::of(config) == Dialect::Tls && hang_ups >= HANG_UPS && !texts.iter().any(|text| is_other(&text))
 }
 
 /// Log lines and errors wait in the consumer's queue until it is polled.
 fn drain(consumer: &BaseConsumer<Listener>) -> Vec<String> {
-    let deadline = Instant::now() + Duration::from_millis(500);
-    while Instant::now() < deadline {
-        if consumer.poll(Timeout::After(Duration::from_millis(20))).is_none() && !consumer.context().texts().is_empty() {
-            break;
-        }
-    }
+    while consumer.poll(Timeout::After(DRAIN_STEP)).is_some() {}
     consumer.context().texts()
 }
 
@@ -157,13 +195,9 @@ fn refine(config: &BusConfig, problem: BrokerProblem) -> BrokerProblem {
     for name in ["sasl.username", "sasl.password", "sasl.mechanism", "sasl.mechanisms"] {
         client.remove(name);
     }
-    let Ok(consumer) = client.create_with_context::<_, BaseConsumer<Listener>>(Listener::default()) else {
-        return problem;
-    };
-    let accepted = consumer.fetch_metadata(None, Timeout::After(METADATA_TIMEOUT)).is_ok();
-    let texts = if accepted { Vec::new() } else { drain(&consumer) };
-    let untrusted =
-        matches!(problem::from_texts(&texts, brokers), Some(BrokerProblem::CertificateNotTrusted { .. }));
+    let Ok(consumer) = listening(client) else { return problem };
+    let texts = fetch_metadata(&consumer, config).err().map(|failure| failure.texts).unwrap_or_default();
+    let untrusted = matches!(problem::from_texts(&texts, brokers), Some(BrokerProblem::CertificateNotTrusted { .. }));
     if untrusted { problem } else { BrokerProblem::CertificateOfAnotherHost { brokers: brokers.clone() } }
 }
 

@@ -5,6 +5,7 @@ mod reader;
 mod state;
 mod writer;
 
+use crate::diagnosis::probe;
 use crate::error::BusError;
 use crate::topics::{self, CAMERAS};
 use crate::{BusConfig, Role};
@@ -60,7 +61,7 @@ impl Directory {
     /// An unusable broker, a missing topic that may not be created, or one that may not be read.
     pub fn open(config: &BusConfig) -> Result<Self, BusError> {
         topics::ensure_topics(config, &[CAMERAS])?;
-        Self::open_reading(config)
+        Self::start(config)
     }
 
     /// Opens the directory of a subscriber and reads it to its end; a missing topic counts as empty and is looked for
@@ -69,6 +70,11 @@ impl Directory {
     /// # Errors
     /// An unusable broker, or a topic that may not be read.
     pub fn open_reading(config: &BusConfig) -> Result<Self, BusError> {
+        probe(config)?;
+        Self::start(config)
+    }
+
+    fn start(config: &BusConfig) -> Result<Self, BusError> {
         let reader = Reader::start(config)?;
         let writer = Writer::new(config);
         let directory = Self { inner: Arc::new(Inner { writer, reader, brokers: config.brokers.clone() }) };
@@ -91,9 +97,9 @@ impl Directory {
     /// Every camera known, in the order of their ids.
     #[must_use]
     pub fn cameras(&self) -> Vec<(CameraId, CameraEntry)> {
-        self.inner.reader.look(|cameras| {
-            cameras.iter().map(|(camera, entry)| (camera.clone(), entry.clone())).collect()
-        })
+        self.inner
+            .reader
+            .look(|cameras| cameras.iter().map(|(camera, entry)| (camera.clone(), entry.clone())).collect())
     }
 
     /// Reads up to what is the end of the topic now.
@@ -183,7 +189,8 @@ fn reader_config(config: &BusConfig) -> rdkafka::ClientConfig {
         .set("enable.auto.commit", "false")
         // A transaction that somebody left open in this topic must not hide the entries behind it.
         .set("isolation.level", "read_uncommitted")
-        .set("fetch.wait.max.ms", "500")
+        // A question about the end waits behind the fetch on its connection.
+        .set("fetch.wait.max.ms", "100")
         .set("queued.max.messages.kbytes", "4096");
     client
 }

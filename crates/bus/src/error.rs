@@ -53,7 +53,7 @@ pub enum BusError {
         brokers: String,
         /// What librdkafka says.
         #[source]
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// Another publisher took the stream over.
     #[error("stream {stream} was taken over by a publisher with epoch {theirs} (ours is {ours}); this one stops")]
@@ -72,7 +72,9 @@ pub enum BusError {
         what: &'static str,
     },
     /// Something did not happen in time.
-    #[error("{operation} at {brokers} took longer than {millis} ms; is the broker reachable and healthy? (`lumenbus topics check`)")]
+    #[error(
+        "{operation} at {brokers} took longer than {millis} ms; is the broker reachable and healthy? (`lumenbus topics check`)"
+    )]
     Timeout {
         /// What was tried.
         operation: &'static str,

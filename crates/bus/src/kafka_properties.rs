@@ -35,14 +35,14 @@ pub struct PropertyNote {
     /// Its name in the file.
     pub name: String,
     /// What was made of it.
-    pub effect: Effect,
+    pub effect: PropertyEffect,
     /// Why, and what to do where something is to do.
     pub text: String,
 }
 
 /// What became of a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Effect {
+pub enum PropertyEffect {
     /// It was given under another name or form.
     Translated,
     /// It says what is so anyway, or means nothing here.
@@ -54,9 +54,9 @@ pub enum Effect {
 impl fmt::Display for PropertyNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let effect = match self.effect {
-            Effect::Translated => "translated",
-            Effect::Ignored => "ignored",
-            Effect::Unsupported => "not supported",
+            PropertyEffect::Translated => "translated",
+            PropertyEffect::Ignored => "ignored",
+            PropertyEffect::Unsupported => "not supported",
         };
         write!(f, "{} ({effect}): {}", self.name, self.text)
     }
@@ -127,17 +127,17 @@ impl Translation<'_> {
     fn take(&mut self, name: &str, value: &str) {
         // An unset value in a template; Java clients take it as absent or fail.
         if value.is_empty() {
-            return self.note(name, Effect::Ignored, "it has no value");
+            return self.note(name, PropertyEffect::Ignored, "it has no value");
         }
         match RULES.iter().find(|(known, _)| *known == name).map(|(_, rule)| rule) {
-            None if is_for_a_plug_in(name) => self.note(name, Effect::Ignored, rules::JVM_ONLY),
+            None if is_for_a_plug_in(name) => self.note(name, PropertyEffect::Ignored, rules::JVM_ONLY),
             None | Some(Rule::Same) => self.set(name, value),
             Some(Rule::Renamed(to)) => {
                 self.set(to, value);
-                self.note(name, Effect::Translated, &format!("librdkafka calls it {to}"));
+                self.note(name, PropertyEffect::Translated, &format!("librdkafka calls it {to}"));
             }
-            Some(Rule::Ignored(why)) => self.note(name, Effect::Ignored, why),
-            Some(Rule::Unsupported(why)) => self.note(name, Effect::Unsupported, why),
+            Some(Rule::Ignored(why)) => self.note(name, PropertyEffect::Ignored, why),
+            Some(Rule::Unsupported(why)) => self.note(name, PropertyEffect::Unsupported, why),
             Some(Rule::Special(translate)) => translate(self, name, value),
         }
     }
@@ -146,14 +146,15 @@ impl Translation<'_> {
         self.properties.insert(name.to_owned(), value.to_owned());
     }
 
-    fn note(&mut self, name: &str, effect: Effect, text: &str) {
+    fn note(&mut self, name: &str, effect: PropertyEffect, text: &str) {
         self.notes.push(PropertyNote { name: name.to_owned(), effect, text: text.to_owned() });
     }
 }
 
 /// Settings of Java classes that a client may load.
 fn is_for_a_plug_in(name: &str) -> bool {
-    const PREFIXES: &[&str] = &["sasl.login.", "metrics.", "interceptor.", "schema.registry.", "basic.auth.", "auto.register."];
+    const PREFIXES: &[&str] =
+        &["sasl.login.", "metrics.", "interceptor.", "schema.registry.", "basic.auth.", "auto.register."];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -1,8 +1,12 @@
 //! Directory, topics and diagnosis against real brokers: the embedded one, and Apache Kafka where
 //! `LUMENBUS_TEST_KAFKA` names its bootstrap servers.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
-use lumenbus_bus::topics::{Cluster, Drift, DriftKind, Growth, PlanOptions, TopicGroup, apply, check, ensure_topics, plan};
+use lumenbus_bus::topics::{
+    Cluster, Drift, DriftKind, Growth, PlanOptions, TopicGroup, apply, check, ensure_topics, plan,
+};
 use lumenbus_bus::{BusConfig, BusError, Directory, DirectoryEvent, Role, TopicPrefix, probe};
 use lumenbus_frame::{CameraId, Codec, Epoch, StreamId, StreamName, TopicName};
 use lumenbus_wire::{CameraEntry, StreamEntry, StreamState};
@@ -135,7 +139,9 @@ fn a_lower_epoch_is_reported_but_does_not_win_and_may_not_be_written() {
 fn foreign_records_are_counted_and_hurt_nobody() {
     for site in Site::all() {
         let directory = Directory::open(&site.config).unwrap();
-        for (key, value) in [(&b"gate"[..], &b"{}"[..]), (b"not a camera", b""), (b"\xff", b"\x08\x07"), (b"a", b"\x08\x63")] {
+        for (key, value) in
+            [(&b"gate"[..], &b"{}"[..]), (b"not a camera", b""), (b"\xff", b"\x08\x07"), (b"a", b"\x08\x63")]
+        {
             site.write_raw(key, value);
         }
         directory.put_stream(&camera("gate"), stream("main", 1)).unwrap();
@@ -177,6 +183,27 @@ fn a_reader_tolerates_a_missing_topic_and_finds_it_later() {
         assert_eq!(seen.recv_timeout(PATIENCE).unwrap().camera, camera("gate"));
         reader.sync().unwrap();
         assert!(reader.stream(&id("gate", "main")).is_some());
+    }
+}
+
+/// The marker of a transaction takes an offset that no reader ever gets.
+#[test]
+fn the_end_is_reached_also_behind_a_transactions_marker() {
+    for site in Site::all().into_iter().filter(|site| site.embedded.is_none()) {
+        let directory = Directory::open(&site.config).unwrap();
+        let mut config = site.config.client_config(Role::Producer);
+        config.set("transactional.id", site.full("writer"));
+        let producer: BaseProducer = config.create().unwrap();
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        let value = CameraEntry { streams: vec![stream("main", 1)], ..CameraEntry::default() }.encode().unwrap();
+        let topic = site.full("lumenbus.cameras");
+        let record = BaseRecord::to(&topic).partition(0).key("gate").payload(value.as_ref());
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.commit_transaction(PATIENCE).unwrap();
+        directory.sync().unwrap();
+        assert!(directory.stream(&id("gate", "main")).is_some());
+        assert!(Directory::open_reading(&site.config).unwrap().stream(&id("gate", "main")).is_some());
     }
 }
 
@@ -232,7 +259,8 @@ fn apply_makes_the_plan_true_and_check_finds_what_differs() {
         let other = PlanOptions { frame_partitions: Some(3), frame_retention_millis: Some(1_000_000), ..options };
         let other = plan(cluster.facts(), &site.config.topic_prefix, &other);
         let drift = check(&other, &cluster.actual(&names).unwrap(), cluster.facts());
-        let of_video: Vec<_> = drift.iter().filter(|d| d.topic == site.full("raw_video")).map(|d| d.kind.what()).collect();
+        let of_video: Vec<_> =
+            drift.iter().filter(|d| d.topic == site.full("raw_video")).map(|d| d.kind.what()).collect();
         assert_eq!(of_video, ["partitions", "retention.ms"]);
         if site.embedded.is_some() {
             let refused = apply(&cluster, &other, Growth::Grow).unwrap();

@@ -64,7 +64,6 @@ impl<'a> Attempt<'a> {
     }
 
     /// The limit that the record was beyond, where it is known.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the publisher, which knows the topic's limit"))]
     pub(crate) fn with_limit_bytes(mut self, limit_bytes: usize) -> Self {
         self.limit_bytes = Some(limit_bytes);
         self
@@ -127,7 +126,9 @@ pub(crate) fn explain(error: KafkaError, attempt: &Attempt<'_>) -> BusError {
             let (record_bytes, limit_bytes) = (attempt.record_bytes, attempt.limit_bytes);
             BusError::RecordTooLarge { topic: attempt.topic(), brokers, record_bytes, limit_bytes }
         }
-        _ => BusError::Kafka { operation: attempt.operation, resource: attempt.name(), brokers, source: error },
+        _ => {
+            BusError::Kafka { operation: attempt.operation, resource: attempt.name(), brokers, source: Box::new(error) }
+        }
     }
 }
 
@@ -206,10 +207,22 @@ mod tests {
     fn an_error_names_the_thing_and_the_knob() {
         let attempt = Attempt::writing("b:1", "raw_video").of_bytes(2_000_000).with_limit_bytes(1_048_588);
         check(RDKafkaErrorCode::UnknownTopicOrPartition, &attempt, &["raw_video", "b:1", "topics apply"]);
-        check(RDKafkaErrorCode::MessageSizeTooLarge, &attempt, &["raw_video", "2000000", "1048588", "max.message.bytes"]);
-        check(RDKafkaErrorCode::TopicAuthorizationFailed, &attempt, &["write", "raw_video", "--operation Write --topic"]);
+        check(
+            RDKafkaErrorCode::MessageSizeTooLarge,
+            &attempt,
+            &["raw_video", "2000000", "1048588", "max.message.bytes"],
+        );
+        check(
+            RDKafkaErrorCode::TopicAuthorizationFailed,
+            &attempt,
+            &["write", "raw_video", "--operation Write --topic"],
+        );
         let group = Attempt::joining("b:1", "counting");
-        check(RDKafkaErrorCode::GroupAuthorizationFailed, &group, &["group counting", "--operation Read --group counting"]);
+        check(
+            RDKafkaErrorCode::GroupAuthorizationFailed,
+            &group,
+            &["group counting", "--operation Read --group counting"],
+        );
     }
 
     #[test]

@@ -21,13 +21,15 @@ pub(super) enum Dialect {
     Plain,
     PlainWithLogin,
     Tls,
+    TlsWithLogin,
 }
 
 impl Dialect {
     pub(super) fn of(config: &BusConfig) -> Self {
         let protocol = config.properties.get("security.protocol").map_or("", String::as_str);
         match protocol.to_ascii_lowercase().as_str() {
-            "ssl" | "sasl_ssl" => Self::Tls,
+            "ssl" => Self::Tls,
+            "sasl_ssl" => Self::TlsWithLogin,
             "sasl_plaintext" => Self::PlainWithLogin,
             _ => Self::Plain,
         }
@@ -85,7 +87,7 @@ fn look_at(host: &str, port: u16, dialect: Dialect) -> Result<(), BrokerProblem>
         .collect();
     let peer = Peer { name, addresses };
     match dialect {
-        Dialect::Tls => peer.expect_tls(),
+        Dialect::Tls | Dialect::TlsWithLogin => peer.expect_tls(),
         Dialect::Plain => peer.expect_kafka(WantsLogin::Forbidden),
         Dialect::PlainWithLogin => peer.expect_kafka(WantsLogin::Allowed),
     }
@@ -376,8 +378,7 @@ mod tests {
         assert_eq!(silent.code(), "LB-E0104", "{silent}");
         drop(listener);
         let nobody = Preflight::new(&address, Dialect::Plain).unwrap().run().unwrap_err();
-        let expected =
-            format!("no broker at {address}; start one with `lumenbus broker --data DIR` or pass --brokers");
+        let expected = format!("no broker at {address}; start one with `lumenbus broker --data DIR` or pass --brokers");
         assert_eq!(nobody.to_string(), expected);
     }
 

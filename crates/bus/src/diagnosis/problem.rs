@@ -238,8 +238,14 @@ mod tests {
             ),
             ("SSL handshake failed: error:0A00045C:SSL routines::tlsv13 alert certificate required", Some("LB-E0109")),
             ("SSL handshake failed: error:0A000102:SSL routines::unsupported protocol", Some("LB-E0110")),
-            ("SASL authentication error: Authentication failed during authentication due to invalid credentials", Some("LB-E0112")),
-            ("Disconnected: verify that security.protocol is correctly configured, broker might require SASL authentication", Some("LB-E0111")),
+            (
+                "SASL authentication error: Authentication failed during authentication due to invalid credentials",
+                Some("LB-E0112"),
+            ),
+            (
+                "Disconnected: verify that security.protocol is correctly configured, broker might require SASL authentication",
+                Some("LB-E0111"),
+            ),
             ("Connect to ipv4#127.0.0.1:9093 failed: Connection refused", None),
         ] {
             check(&format!("{at}{text}"), code);

@@ -1,5 +1,6 @@
 //! Reads the directory's topic on a thread of its own.
 
+use super::READ_TIMEOUT;
 use super::state::{Cameras, DirectoryEvent, Refused};
 use crate::config::BusConfig;
 use crate::diagnosis::{Attempt, explain};
@@ -8,6 +9,7 @@ use crate::topics::CAMERAS;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -84,6 +86,8 @@ impl Reader {
         let attempt = Attempt::reading(&config.brokers, &topic);
         let failed = |error| explain(error, &attempt);
         let consumer: BaseConsumer = super::reader_config(config).create().map_err(failed)?;
+        // Known before it is assigned, a topic is fetched from at once; else librdkafka looks for it after a second.
+        let _ = consumer.fetch_metadata(Some(&topic), Timeout::After(READ_TIMEOUT));
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_offset(&topic, 0, Offset::Beginning).map_err(failed)?;
         consumer.assign(&partitions).map_err(failed)?;
@@ -287,7 +291,7 @@ impl Shared {
     fn finds_topic(&self, timeout: Duration) -> Result<bool, KafkaError> {
         let metadata = self.consumer.fetch_metadata(Some(&self.topic), Timeout::After(timeout))?;
         let found = metadata.topics().iter().find(|topic| topic.name() == self.topic);
-        let error = found.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
+        let error = found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
         let exists = match error {
             None => found.is_some_and(|topic| !topic.partitions().is_empty()),
             Some(code) if is_missing(code) => false,

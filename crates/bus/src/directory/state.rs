@@ -188,12 +188,15 @@ mod tests {
         assert_eq!(cameras.encoded_bytes, 0);
     }
 
+    /// Key and value.
+    type Foreign<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
     #[test]
     fn foreign_records_are_refused_and_change_nothing() {
         let mut cameras = Cameras::default();
         cameras.apply(Some(b"gate"), Some(&value(vec![stream("a", 1, 0)])), 0).unwrap();
         let huge = vec![0; 10 << 20];
-        let hostile: &[(Option<&[u8]>, Option<&[u8]>)] = &[
+        let hostile: &[Foreign<'_>] = &[
             (None, Some(b"x")),
             (Some(b""), Some(b"")),
             (Some(b"a/b"), Some(b"")),

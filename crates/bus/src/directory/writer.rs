@@ -10,7 +10,8 @@ use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::util::Timeout;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -56,7 +57,10 @@ impl Writer {
         let mut client_config = config.client_config(Role::Producer);
         client_config
             .set("acks", "all")
-            .set("enable.idempotence", "true")
+            // One record at a time, each waited for: its order is kept, and written twice it says the same. It spares the
+            // first write half a second for a producer id.
+            .set("enable.idempotence", "false")
+            .set("max.in.flight.requests.per.connection", "1")
             .set("linger.ms", "0")
             .set("message.timeout.ms", WRITE_TIMEOUT.as_millis().to_string())
             .set("queue.buffering.max.kbytes", "16384");
@@ -75,8 +79,7 @@ impl Writer {
 
     /// Writes an entry and waits for its acknowledgement; the record's offset.
     pub(super) fn write(&self, _turn: &Turn<'_>, camera: &CameraId, entry: &CameraEntry) -> Result<i64, BusError> {
-        let value =
-            entry.encode().map_err(|source| BusError::DirectoryEntry { camera: camera.clone(), source })?;
+        let value = entry.encode().map_err(|source| BusError::DirectoryEntry { camera: camera.clone(), source })?;
         let producer = self.producer()?;
         let (sender, receiver) = sync_channel(1);
         let record = BaseRecord::with_opaque_to(&self.topic, Box::new(sender))
@@ -92,7 +95,10 @@ impl Writer {
 
     fn producer(&self) -> Result<&ThreadedProducer<Context>, BusError> {
         if self.producer.get().is_none() {
-            let made = self.client_config.create_with_context(Context).map_err(|error| self.explained(error, 0))?;
+            let made: ThreadedProducer<Context> =
+                self.client_config.create_with_context(Context).map_err(|error| self.explained(error, 0))?;
+            // Known before it is written to, a topic takes the record at once; else librdkafka looks after a second.
+            let _ = made.client().fetch_metadata(Some(&self.topic), Timeout::After(WRITE_TIMEOUT));
             // Only the holder of the turn gets here, so nobody else has set it meanwhile.
             let _ = self.producer.set(made);
         }

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn what_is_not_jaas_is_refused() {
-        for text in ["", ";", "OnlyAClass", "a.B required user", "a.B required user=\"open", "a.B required user=\"x\\"] {
+        for text in ["", ";", "OnlyAClass", "a.B required user", "a.B required user=\"open", "a.B required user=\"x\\"]
+        {
             assert!(Jaas::parse(text).is_none(), "{text}");
         }
     }

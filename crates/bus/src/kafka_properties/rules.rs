@@ -1,7 +1,7 @@
 //! What becomes of each property of Kafka's Java clients (4.x) whose name or meaning differs in librdkafka 2.12.
 
 use super::jaas::Jaas;
-use super::{Effect, Translation};
+use super::{PropertyEffect, Translation};
 
 pub(super) const JVM_ONLY: &str = "it configures a Java class; there is none here";
 const SERIALISER: &str = "frames have their own wire format; key and value classes mean nothing here";
@@ -41,7 +41,9 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("ssl.engine.factory.class", Rule::Unsupported("a TLS engine of your own needs a Java client")),
     (
         "ssl.cipher.suites",
-        Rule::Unsupported("Java and OpenSSL name cipher suites differently; pass OpenSSL's names with -X ssl.cipher.suites=…"),
+        Rule::Unsupported(
+            "Java and OpenSSL name cipher suites differently; pass OpenSSL's names with -X ssl.cipher.suites=…",
+        ),
     ),
     // SASL
     ("security.protocol", Rule::Same),
@@ -79,7 +81,10 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("key.serializer", Rule::Ignored(SERIALISER)),
     ("value.serializer", Rule::Ignored(SERIALISER)),
     ("buffer.memory", Rule::Special(buffer_memory)),
-    ("max.block.ms", Rule::Ignored("a publisher never blocks its camera: a full lane drops to the next keyframe and says so")),
+    (
+        "max.block.ms",
+        Rule::Ignored("a publisher never blocks its camera: a full lane drops to the next keyframe and says so"),
+    ),
     ("delivery.timeout.ms", Rule::Renamed("message.timeout.ms")),
     ("max.request.size", Rule::Renamed("message.max.bytes")),
     ("max.in.flight.requests.per.connection", Rule::Same),
@@ -122,13 +127,13 @@ fn is_pkcs12(translation: &Translation<'_>, kind: &str, path: &str) -> bool {
 fn truststore(translation: &mut Translation<'_>, name: &str, path: &str) {
     if is_pem(translation, "ssl.truststore.type", path) {
         translation.set("ssl.ca.location", path);
-        return translation.note(name, Effect::Translated, "librdkafka calls it ssl.ca.location");
+        return translation.note(name, PropertyEffect::Translated, "librdkafka calls it ssl.ca.location");
     }
     let text = format!(
         "OpenSSL reads certificates of CAs as PEM only; export them: `keytool -exportcert -rfc -keystore {path} -alias ALIAS \
          -file ca.pem` (or `openssl pkcs12 -in {path} -nokeys -out ca.pem`), then -X ssl.ca.location=ca.pem"
     );
-    translation.note(name, Effect::Unsupported, &text);
+    translation.note(name, PropertyEffect::Unsupported, &text);
 }
 
 fn keystore(translation: &mut Translation<'_>, name: &str, path: &str) {
@@ -136,7 +141,7 @@ fn keystore(translation: &mut Translation<'_>, name: &str, path: &str) {
         translation.set("ssl.certificate.location", path);
         translation.set("ssl.key.location", path);
         let text = "librdkafka reads key and certificates from ssl.key.location and ssl.certificate.location";
-        translation.note(name, Effect::Translated, text);
+        translation.note(name, PropertyEffect::Translated, text);
     } else if is_pkcs12(translation, "ssl.keystore.type", path) {
         translation.set("ssl.keystore.location", path);
     } else {
@@ -144,17 +149,17 @@ fn keystore(translation: &mut Translation<'_>, name: &str, path: &str) {
             "OpenSSL does not read JKS; convert it: `keytool -importkeystore -srckeystore {path} -destkeystore client.p12 \
              -deststoretype PKCS12`, then -X ssl.keystore.location=client.p12"
         );
-        translation.note(name, Effect::Unsupported, &text);
+        translation.note(name, PropertyEffect::Unsupported, &text);
     }
 }
 
 /// Said by the location's own translation.
 fn store_type(translation: &mut Translation<'_>, name: &str, _kind: &str) {
-    translation.note(name, Effect::Ignored, "what a store is follows from how it is translated");
+    translation.note(name, PropertyEffect::Ignored, "what a store is follows from how it is translated");
 }
 
 fn truststore_password(translation: &mut Translation<'_>, name: &str, _secret: &str) {
-    translation.note(name, Effect::Ignored, "certificates in PEM have no password");
+    translation.note(name, PropertyEffect::Ignored, "certificates in PEM have no password");
 }
 
 /// librdkafka takes the password with a PKCS#12 store only.
@@ -163,44 +168,51 @@ fn keystore_password(translation: &mut Translation<'_>, name: &str, secret: &str
     if is_pkcs12(translation, "ssl.keystore.type", &path) {
         return translation.set("ssl.keystore.password", secret);
     }
-    translation.note(name, Effect::Ignored, "only a PKCS#12 keystore takes one; a PEM key's is ssl.key.password");
+    translation.note(
+        name,
+        PropertyEffect::Ignored,
+        "only a PKCS#12 keystore takes one; a PEM key's is ssl.key.password",
+    );
 }
 
 fn jaas(translation: &mut Translation<'_>, name: &str, text: &str) {
     let Some(jaas) = Jaas::parse(text) else {
         let text = "it is not of the form `class required name=\"value\" …;`; pass sasl.username and sasl.password in the file";
-        return translation.note(name, Effect::Unsupported, text);
+        return translation.note(name, PropertyEffect::Unsupported, text);
     };
     match jaas.module.as_str() {
         "ScramLoginModule" | "PlainLoginModule" => login(translation, name, &jaas),
         "OAuthBearerLoginModule" => oauth(translation, name, &jaas),
         "Krb5LoginModule" => translation.note(
             name,
-            Effect::Unsupported,
+            PropertyEffect::Unsupported,
             "this build has no Kerberos (GSSAPI); use SCRAM-SHA-256 or a client certificate",
         ),
         other => {
-            let text = format!("the login module {} is a Java class that is not known here", other.chars().take(64).collect::<String>());
-            translation.note(name, Effect::Unsupported, &text);
+            let text = format!(
+                "the login module {} is a Java class that is not known here",
+                other.chars().take(64).collect::<String>()
+            );
+            translation.note(name, PropertyEffect::Unsupported, &text);
         }
     }
 }
 
 fn login(translation: &mut Translation<'_>, name: &str, jaas: &Jaas) {
     let (Some(user), Some(password)) = (jaas.option("username"), jaas.option("password")) else {
-        return translation.note(name, Effect::Unsupported, "it lacks username or password");
+        return translation.note(name, PropertyEffect::Unsupported, "it lacks username or password");
     };
     translation.set("sasl.username", user);
     translation.set("sasl.password", password);
     if translation.file.get("sasl.mechanism").is_none() && jaas.module == "PlainLoginModule" {
         translation.set("sasl.mechanism", "PLAIN");
     }
-    translation.note(name, Effect::Translated, "librdkafka takes sasl.username and sasl.password");
+    translation.note(name, PropertyEffect::Translated, "librdkafka takes sasl.username and sasl.password");
 }
 
 fn oauth(translation: &mut Translation<'_>, name: &str, jaas: &Jaas) {
     let (Some(id), Some(secret)) = (jaas.option("clientId"), jaas.option("clientSecret")) else {
-        return translation.note(name, Effect::Unsupported, "it lacks clientId or clientSecret");
+        return translation.note(name, PropertyEffect::Unsupported, "it lacks clientId or clientSecret");
     };
     translation.set("sasl.oauthbearer.method", "oidc");
     translation.set("sasl.oauthbearer.client.id", id);
@@ -208,12 +220,20 @@ fn oauth(translation: &mut Translation<'_>, name: &str, jaas: &Jaas) {
     if let Some(scope) = jaas.option("scope") {
         translation.set("sasl.oauthbearer.scope", scope);
     }
-    translation.note(name, Effect::Translated, "librdkafka takes sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret");
+    translation.note(
+        name,
+        PropertyEffect::Translated,
+        "librdkafka takes sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret",
+    );
 }
 
 fn dns_lookup(translation: &mut Translation<'_>, name: &str, value: &str) {
     if value == "default" {
-        return translation.note(name, Effect::Ignored, "`default` was removed from Kafka; every address is used");
+        return translation.note(
+            name,
+            PropertyEffect::Ignored,
+            "`default` was removed from Kafka; every address is used",
+        );
     }
     translation.set(name, value);
 }
@@ -222,28 +242,36 @@ fn dns_lookup(translation: &mut Translation<'_>, name: &str, value: &str) {
 fn socket_buffer(translation: &mut Translation<'_>, name: &str, value: &str) {
     let to = if name.starts_with("send") { "socket.send.buffer.bytes" } else { "socket.receive.buffer.bytes" };
     translation.set(to, if value == "-1" { "0" } else { value });
-    translation.note(name, Effect::Translated, &format!("librdkafka calls it {to}"));
+    translation.note(name, PropertyEffect::Translated, &format!("librdkafka calls it {to}"));
 }
 
 /// Bytes in Java, KiB in librdkafka.
 fn buffer_memory(translation: &mut Translation<'_>, name: &str, value: &str) {
     let Ok(bytes) = value.parse::<u64>() else {
-        return translation.note(name, Effect::Unsupported, "it is not a number of bytes");
+        return translation.note(name, PropertyEffect::Unsupported, "it is not a number of bytes");
     };
     translation.set("queue.buffering.max.kbytes", &(bytes / 1024).max(1).to_string());
     let text = "librdkafka calls it queue.buffering.max.kbytes; frames wait in the publisher's lanes (its byte budget), not there";
-    translation.note(name, Effect::Translated, text);
+    translation.note(name, PropertyEffect::Translated, text);
 }
 
 /// Not a property of librdkafka: [`crate::BusConfig::max_poll_records`] keeps it.
 fn max_poll_records(translation: &mut Translation<'_>, name: &str, value: &str) {
     translation.set(crate::config::MAX_POLL_RECORDS, value);
-    translation.note(name, Effect::Translated, "at most so many records are taken from Kafka's queue at a time");
+    translation.note(
+        name,
+        PropertyEffect::Translated,
+        "at most so many records are taken from Kafka's queue at a time",
+    );
 }
 
 fn consumer_fetchers(translation: &mut Translation<'_>, name: &str, value: &str) {
     translation.set(crate::config::CONSUMERS, value);
-    translation.note(name, Effect::Translated, "so many consumers run in this process, each with partitions of its own");
+    translation.note(
+        name,
+        PropertyEffect::Translated,
+        "so many consumers run in this process, each with partitions of its own",
+    );
 }
 
 /// Class names in Java, short names in librdkafka.
@@ -257,10 +285,14 @@ fn assignors(translation: &mut Translation<'_>, name: &str, value: &str) {
     let known: Vec<&str> = value.split(',').filter_map(short).collect();
     if known.is_empty() {
         let text = "librdkafka has range, roundrobin and cooperative-sticky";
-        return translation.note(name, Effect::Unsupported, text);
+        return translation.note(name, PropertyEffect::Unsupported, text);
     }
     // Eager and cooperative protocols cannot be offered together.
     let eager: Vec<&str> = known.iter().copied().filter(|short| *short != "cooperative-sticky").collect();
     translation.set(name, &if eager.is_empty() { known } else { eager }.join(","));
-    translation.note(name, Effect::Translated, "librdkafka has short names, and does not mix eager with cooperative");
+    translation.note(
+        name,
+        PropertyEffect::Translated,
+        "librdkafka has short names, and does not mix eager with cooperative",
+    );
 }

@@ -15,7 +15,11 @@ fn the_syntax_is_that_of_java_properties() {
         (" Truth:Beauty", "Truth", "Beauty"),
         ("Truth\t\t\t:Beauty", "Truth", "Beauty"),
         ("cheeses", "cheeses", ""),
-        ("fruits   apple, banana, pear, \\\n     cantaloupe, watermelon", "fruits", "apple, banana, pear, cantaloupe, watermelon"),
+        (
+            "fruits   apple, banana, pear, \\\n     cantaloupe, watermelon",
+            "fruits",
+            "apple, banana, pear, cantaloupe, watermelon",
+        ),
         ("a\\:b\\=c\\ d=e", "a:b=c d", "e"),
         ("a==b", "a", "=b"),
         ("a = b ", "a", "b "),
@@ -45,12 +49,13 @@ enum Then<'a> {
     /// Passed on as these properties, without a note.
     Same(&'a [(&'a str, &'a str)]),
     /// Passed on as these properties; the note of the first name says so.
-    Noted(Effect, &'a [(&'a str, &'a str)]),
+    Noted(PropertyEffect, &'a [(&'a str, &'a str)]),
 }
 
 fn check(text: &str, then: Then<'_>) {
     let (properties, notes) = JavaProperties::parse(text).unwrap().translate();
-    let properties: Vec<(&str, &str)> = properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let properties: Vec<(&str, &str)> =
+        properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let (effect, expected) = match then {
         Then::Same(expected) => (None, expected),
         Then::Noted(effect, expected) => (Some(effect), expected),
@@ -63,7 +68,7 @@ fn check(text: &str, then: Then<'_>) {
 
 #[test]
 fn each_property_is_passed_on_translated_or_explained() {
-    use Effect::{Ignored, Translated, Unsupported};
+    use PropertyEffect::{Ignored, Translated, Unsupported};
     use Then::{Noted, Same};
     check("linger.ms=5", Same(&[("linger.ms", "5")]));
     check("security.protocol=SASL_SSL", Same(&[("security.protocol", "SASL_SSL")]));
@@ -79,7 +84,10 @@ fn each_property_is_passed_on_translated_or_explained() {
     check("num.consumer.fetchers=4", Noted(Translated, &[("num.consumer.fetchers", "4")]));
     check("auto.offset.reset=latest", Noted(Ignored, &[]));
     check("ssl.truststore.location=/etc/ca.pem", Noted(Translated, &[("ssl.ca.location", "/etc/ca.pem")]));
-    check("ssl.truststore.location=/etc/x\nssl.truststore.type=PEM", Noted(Translated, &[("ssl.ca.location", "/etc/x")]));
+    check(
+        "ssl.truststore.location=/etc/x\nssl.truststore.type=PEM",
+        Noted(Translated, &[("ssl.ca.location", "/etc/x")]),
+    );
     check("ssl.truststore.location=/etc/trust.jks", Noted(Unsupported, &[]));
     check("ssl.truststore.location=/etc/trust.p12", Noted(Unsupported, &[]));
     check("ssl.keystore.location=/etc/me.p12", Same(&[("ssl.keystore.location", "/etc/me.p12")]));
@@ -100,7 +108,10 @@ fn each_property_is_passed_on_translated_or_explained() {
         "sasl.jaas.config=a.b.PlainLoginModule required username=u password=p;",
         Noted(Translated, &[("sasl.mechanism", "PLAIN"), ("sasl.password", "p"), ("sasl.username", "u")]),
     );
-    check("sasl.jaas.config=com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true;", Noted(Unsupported, &[]));
+    check(
+        "sasl.jaas.config=com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true;",
+        Noted(Unsupported, &[]),
+    );
     check("sasl.jaas.config=a.b.ScramLoginModule required username=\"bob\";", Noted(Unsupported, &[]));
     check("sasl.jaas.config=nonsense", Noted(Unsupported, &[]));
     check(
@@ -140,7 +151,7 @@ fn librdkafka_takes_what_comes_out() {
                 fetch.max.bytes=52428800\nmax.partition.fetch.bytes=1048576\nisolation.level=read_committed\ncheck.crcs=true\n\
                 partition.assignment.strategy=org.apache.kafka.clients.consumer.CooperativeStickyAssignor\nclient.rack=r1\n";
     let (properties, notes) = JavaProperties::parse(text).unwrap().translate();
-    assert!(notes.iter().all(|note| note.effect != Effect::Unsupported), "{notes:?}");
+    assert!(notes.iter().all(|note| note.effect != PropertyEffect::Unsupported), "{notes:?}");
     let mut config = BusConfig::default();
     for (name, value) in &properties {
         config.set_property(name, value);

@@ -194,7 +194,9 @@ mod tests {
         let found = check(&plan, &actual, &facts("x"));
         let summary: Vec<_> = found
             .iter()
-            .map(|drift| format!("{} {} {} {}", drift.topic, drift.kind.what(), drift.kind.planned(), drift.kind.actual()))
+            .map(|drift| {
+                format!("{} {} {} {}", drift.topic, drift.kind.what(), drift.kind.planned(), drift.kind.actual())
+            })
             .collect();
         assert_eq!(
             summary,

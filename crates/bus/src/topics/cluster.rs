@@ -4,7 +4,7 @@ use super::block_on::block_on;
 use super::check::ActualTopic;
 use super::plan::TopicSpec;
 use crate::config::{BusConfig, Role};
-use crate::diagnosis::{Attempt, ClusterFacts, explain, prefer_diagnosis};
+use crate::diagnosis::{Attempt, ClusterFacts, explain, prefer_diagnosis, probe};
 use crate::error::BusError;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewPartitions, NewTopic,
@@ -36,15 +36,9 @@ impl Cluster {
     /// # Errors
     /// A property that librdkafka refuses, or the reason why the cluster cannot be used.
     pub fn open(config: &BusConfig) -> Result<Self, BusError> {
+        let facts = probe(config)?;
         let asking = Attempt::asking(&config.brokers);
-        let admin: AdminClient<_> =
-            config.client_config(Role::Admin).create().map_err(|error| explain(error, &asking))?;
-        let metadata = admin
-            .inner()
-            .fetch_metadata(Some(&any_topic(config)), Timeout::After(REQUEST_TIMEOUT))
-            .map_err(|error| prefer_diagnosis(explain(error, &asking), config))?;
-        let cluster_id = admin.inner().fetch_cluster_id(Timeout::After(REQUEST_TIMEOUT));
-        let facts = ClusterFacts::from_metadata(&metadata, cluster_id);
+        let admin = config.client_config(Role::Admin).create().map_err(|error| explain(error, &asking))?;
         Ok(Self { admin, config: config.clone(), facts })
     }
 
@@ -139,9 +133,10 @@ impl Cluster {
         let attempt = Attempt::altering(&self.config.brokers, &spec.name);
         let kept = actual.overrides.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let planned = spec.configs.iter().map(|(name, value)| (*name, value.as_str()));
-        let alter = kept
-            .chain(planned)
-            .fold(AlterConfig::new(ResourceSpecifier::Topic(&spec.name)), |alter, (name, value)| alter.set(name, value));
+        let alter =
+            kept.chain(planned).fold(AlterConfig::new(ResourceSpecifier::Topic(&spec.name)), |alter, (name, value)| {
+                alter.set(name, value)
+            });
         let results = block_on(self.admin.alter_configs([&alter], &options()));
         for result in results.map_err(|error| self.failed(error, &attempt))? {
             result.map_err(|(_, code)| explain(KafkaError::AdminOp(code), &attempt))?;
@@ -162,11 +157,6 @@ impl Cluster {
     fn failed(&self, error: KafkaError, attempt: &Attempt<'_>) -> BusError {
         prefer_diagnosis(explain(error, attempt), &self.config)
     }
-}
-
-/// A name to ask the metadata of brokers with: cheaper than every topic.
-fn any_topic(config: &BusConfig) -> String {
-    config.topic_prefix.topic(super::CAMERAS).as_str().to_owned()
 }
 
 fn options() -> AdminOptions {

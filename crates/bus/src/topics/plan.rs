@@ -226,23 +226,17 @@ fn kind_configs(kind: Kind, options: &PlanOptions) -> BTreeMap<&'static str, Str
             ("segment.bytes", &GIB),
             ("segment.ms", &HOUR_MILLIS),
         ]),
-        Kind::Deleted { retention_millis, segment_millis } => text(&[
-            ("cleanup.policy", &"delete"),
-            ("retention.ms", &retention_millis),
-            ("segment.ms", &segment_millis),
-        ]),
-        Kind::Kept => {
-            text(&[("cleanup.policy", &"delete"), ("retention.bytes", &FOREVER), ("retention.ms", &FOREVER)])
+        Kind::Deleted { retention_millis, segment_millis } => {
+            text(&[("cleanup.policy", &"delete"), ("retention.ms", &retention_millis), ("segment.ms", &segment_millis)])
         }
+        Kind::Kept => text(&[("cleanup.policy", &"delete"), ("retention.bytes", &FOREVER), ("retention.ms", &FOREVER)]),
         Kind::Compacted => text(&[
             ("cleanup.policy", &"compact"),
             // Small segments that close soon: a reader starts at the beginning and only closed ones are compacted.
             ("segment.bytes", &(16 * MIB)),
             ("segment.ms", &HOUR_MILLIS),
         ]),
-        Kind::CompactedInADay => {
-            text(&[("cleanup.policy", &"compact"), ("max.compaction.lag.ms", &DAY_MILLIS)])
-        }
+        Kind::CompactedInADay => text(&[("cleanup.policy", &"compact"), ("max.compaction.lag.ms", &DAY_MILLIS)]),
     }
 }
 
@@ -293,7 +287,11 @@ mod tests {
     fn groups_that_nobody_asked_for_are_not_planned() {
         let mut options = PlanOptions::default();
         let names = |options: &PlanOptions| {
-            plan(&facts(1, "x"), &TopicPrefix::default(), options).topics.into_iter().map(|t| t.name).collect::<Vec<_>>()
+            plan(&facts(1, "x"), &TopicPrefix::default(), options)
+                .topics
+                .into_iter()
+                .map(|t| t.name)
+                .collect::<Vec<_>>()
         };
         assert!(!names(&options).iter().any(|name| name.starts_with("dicom") || name == "lumenbus.keys"));
         options.groups.insert("dicom".parse().unwrap());
