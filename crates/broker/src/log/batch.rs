@@ -198,10 +198,13 @@ pub(crate) mod tests {
     use bytes::{Bytes, BytesMut};
     use proptest::prelude::*;
 
+    /// Key and value.
+    pub(crate) type KeyValue = (Option<Vec<u8>>, Option<Vec<u8>>);
+
     /// A batch as a producer sends it, of uncompressed records with the given keys and values.
     pub(crate) struct BatchSpec {
         pub(crate) header: BatchHeader,
-        pub(crate) records: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>,
+        pub(crate) records: Vec<KeyValue>,
     }
 
     impl BatchSpec {
@@ -209,7 +212,7 @@ pub(crate) mod tests {
             Self::records(values.iter().map(|value| (None, Some(value.to_vec()))).collect(), timestamp)
         }
 
-        pub(crate) fn records(records: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>, timestamp: i64) -> Self {
+        pub(crate) fn records(records: Vec<KeyValue>, timestamp: i64) -> Self {
             let count = i32::try_from(records.len()).unwrap();
             let header = BatchHeader {
                 base_offset: 0,

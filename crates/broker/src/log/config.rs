@@ -256,7 +256,7 @@ impl fmt::Display for TimestampType {
     }
 }
 
-fn within<T: FromStr + PartialOrd>(value: &str, low: T, high: T) -> Result<T, &'static str> {
+fn within<T: FromStr + PartialOrd + Copy>(value: &str, low: T, high: T) -> Result<T, &'static str> {
     let number: T = value.parse().map_err(|_| "not a number of this setting's kind")?;
     if number >= low && number <= high { Ok(number) } else { Err("out of the range Kafka allows") }
 }

@@ -35,7 +35,8 @@ impl Indexer {
         interval_bytes: u64,
     ) -> Option<(OffsetEntry, TimeEntry)> {
         let relative = u32::try_from(header.last_offset() - self.base_offset).unwrap_or(u32::MAX);
-        if header.max_timestamp > self.max_timestamp {
+        // A batch that compaction emptied has no record with its timestamp (as Kafka's cleaner has it).
+        if header.count > 0 && header.max_timestamp > self.max_timestamp {
             self.max_timestamp = header.max_timestamp;
             self.max_timestamp_relative = relative;
         }

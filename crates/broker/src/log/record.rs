@@ -109,10 +109,10 @@ pub(crate) fn put_rebased(out: &mut Vec<u8>, record: &RecordRef<'_>, timestamp_d
 fn put_varlong(out: &mut Vec<u8>, value: i64) {
     let mut raw = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while raw >= 0x80 {
-        out.push((raw & 0x7f) as u8 | 0x80);
+        out.push(raw.to_le_bytes()[0] | 0x80);
         raw >>= 7;
     }
-    out.push(raw as u8);
+    out.push(raw.to_le_bytes()[0]);
 }
 
 /// Appends a record without headers.

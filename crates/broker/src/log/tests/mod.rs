@@ -41,6 +41,7 @@ pub(super) fn with_topic(dir: &Path, settings: &[(&str, &str)]) -> (LogStore, Ar
     (store, log)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "most callers have just built the batch")]
 pub(super) fn append(log: &Partition, records: Bytes) -> Result<Appended, LogError> {
     log.append(&records, NOW, AppendOrigin::Client)
 }

@@ -162,7 +162,8 @@ fn a_kill_costs_a_scan_of_what_followed_the_checkpoint_only() {
 
 #[test]
 fn lost_stale_cut_and_wrong_indexes_are_built_anew() {
-    let damages: [(&str, fn(&Path)); 5] = [
+    type Damage = (&'static str, fn(&Path));
+    let damages: [Damage; 5] = [
         ("missing", |path| fs::remove_file(path).unwrap()),
         ("cut", |path| fs::write(path, [1; 5]).unwrap()),
         ("empty", |path| fs::write(path, []).unwrap()),

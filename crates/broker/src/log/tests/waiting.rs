@@ -63,7 +63,11 @@ async fn no_wake_up_is_lost_under_load() {
     let (_store, log) = with_topic(dir.path(), &[]);
     let writer = {
         let log = Arc::clone(&log);
-        std::thread::spawn(move || (0..5000).for_each(|i| drop(append_values(&log, &[&value(i, 0)]))))
+        std::thread::spawn(move || {
+            for i in 0..5000 {
+                append_values(&log, &[&value(i, 0)]);
+            }
+        })
     };
     let mut next = 0;
     while next < 5000 {
