@@ -20,6 +20,6 @@ pub use config::{BusConfig, Profile, Role, TopicPrefix};
 pub use diagnosis::{BrokerAddress, BrokerProblem, ClusterFacts, probe};
 pub use directory::{Directory, DirectoryEvent, DirectoryWatch, MAX_CAMERAS, first_partition};
 pub use error::BusError;
-pub use kafka_properties::{PropertyEffect, JavaProperties, PropertiesError, PropertyNote};
+pub use kafka_properties::{JavaProperties, PropertiesError, PropertyEffect, PropertyNote};
 pub use publisher::{Publisher, PublisherConfig, StreamHandle, StreamOptions};
 pub use subscriber::{Event, Policy, Start, Subscriber, SubscriberConfig};
