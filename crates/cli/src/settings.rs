@@ -53,7 +53,12 @@ impl Settings {
             properties.extend(java_properties(path)?);
         }
         properties.extend(global.property.iter().cloned());
-        let from_properties = properties.remove("bootstrap.servers");
+        let keeps = properties.remove("topics.create").map_or(!file.topics.create, |value| value == "false");
+        let mut named = BusConfig::new(String::new());
+        for (name, value) in &properties {
+            named.set_property(name, value);
+        }
+        let from_properties = Some(named.brokers).filter(|brokers| !brokers.is_empty());
         let brokers = global.brokers.clone().or(from_properties).or(file.brokers);
         let prefix = global.topic_prefix.clone().or(file.topic_prefix).unwrap_or_default();
         let profile = match (global.profile, file.profile) {
@@ -61,12 +66,11 @@ impl Settings {
             (None, Some(name)) => name.parse().map_err(|error| Usage(format!("in the settings file: {error}")))?,
             (None, None) => Profile::default(),
         };
-        let keeps = properties.remove("topics.create").map_or(!file.topics.create, |value| value == "false");
         let has_brokers = brokers.is_some();
         let mut bus = BusConfig::new(brokers.unwrap_or_else(|| DEFAULT_BROKERS.to_owned()));
         bus.topic_prefix = TopicPrefix::new(&prefix).map_err(|error| Usage(error.to_string()))?;
         bus.profile = profile;
-        bus.properties = properties;
+        bus.properties = named.properties;
         bus.keeps_topics_as_they_are = keeps;
         Ok(Self { bus, has_brokers, json: global.json, quiet: global.quiet })
     }

@@ -29,6 +29,9 @@ pub(crate) fn lock(data_dir: &Path) -> Result<File, LogError> {
     }
 }
 
+/// How every embedded broker's cluster id begins.
+const CLUSTER_PREFIX: &str = "lumenbus-";
+
 /// The cluster id in `meta.properties`, in Kafka's form; made up in a new directory.
 pub(crate) fn cluster_id(data_dir: &Path) -> Result<String, LogError> {
     let path = data_dir.join("meta.properties");
@@ -39,7 +42,9 @@ pub(crate) fn cluster_id(data_dir: &Path) -> Result<String, LogError> {
             id.map(str::to_owned).ok_or(LogError::BadFile { path, reason: "it names no cluster.id".to_owned() })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // As long as Kafka's ids, and told apart from them: clients plan other topics for an embedded broker.
             let (cluster, directory) = (encode_id(random_id()), encode_id(random_id()));
+            let cluster = format!("{CLUSTER_PREFIX}{}", &cluster[CLUSTER_PREFIX.len()..]);
             let text = format!("version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id={directory}\n");
             replace_file(&path, text.as_bytes()).map(|()| cluster)
         }

@@ -187,6 +187,11 @@ impl Subscriber {
         Ok(())
     }
 
+    /// [`commit`](Self::commit), where there is a group to commit for.
+    pub fn commit_if_grouped(&mut self) -> Result<(), BusError> {
+        if self.shared.config.group.is_some() { self.commit() } else { Ok(()) }
+    }
+
     /// What the directory says of all cameras.
     #[must_use]
     pub fn directory(&self) -> &Directory {

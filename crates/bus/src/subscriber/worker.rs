@@ -661,7 +661,11 @@ impl Hands<'_> {
     }
 
     fn block(&self, slot: &mut Slot, stream: &lumenbus_frame::StreamId, (hash, epoch): (u64, u64), offset: i64) {
-        let Some(old) = self.shared.places.old_partition(stream, epoch, slot.shared.partition) else { return };
+        let Some(old) = self.shared.places.old_partition(stream, epoch, slot.shared.partition) else {
+            // It was given away in between: nothing is left to wait for.
+            slot.seek = Some(offset);
+            return;
+        };
         let mut list = TopicPartitionList::new();
         list.add_partition(&slot.shared.topic, slot.shared.partition);
         if let Err(error) = self.consumer.pause(&list) {
