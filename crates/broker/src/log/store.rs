@@ -208,6 +208,10 @@ impl LogStore {
             overrides: overrides.clone(),
             state: TopicState::Live,
         };
+        // What an unfinished deletion left must not come back to life.
+        for directory in self.partition_directories(&record).filter(|directory| directory.exists()) {
+            fs::remove_dir_all(&directory).map_err(LogError::storage("delete", directory))?;
+        }
         record.save(&self.config.data_dir)?;
         match self.new_partitions(&record, 0..partitions, &config) {
             Ok(opened) => {
@@ -217,13 +221,16 @@ impl LogStore {
                 Ok(topic)
             }
             Err(error) => {
-                let directories = (0..partitions).map(|index| self.config.data_dir.join(format!("{name}-{index}")));
-                if let Err(second) = self.finish_deletion(&record, directories) {
+                if let Err(second) = self.finish_deletion(&record, self.partition_directories(&record)) {
                     tracing::error!(topic = name, %second, "a topic whose creation failed could not be removed");
                 }
                 Err(error)
             }
         }
+    }
+
+    fn partition_directories(&self, record: &TopicRecord) -> impl Iterator<Item = PathBuf> {
+        (0..record.partitions).map(|index| self.config.data_dir.join(format!("{}-{index}", record.name)))
     }
 
     fn new_partitions(

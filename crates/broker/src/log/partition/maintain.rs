@@ -1,6 +1,7 @@
 //! Flushing, rolling by age and retention. Disk work is done without the writer's lock.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,6 +14,8 @@ use crate::log::segment::{Segment, remove_if_present, segment_path};
 
 /// Snapshots kept: the newest, and one before it in case the newest is damaged.
 const SNAPSHOTS_KEPT: usize = 2;
+
+const REMOVAL_ATTEMPTS: usize = 3;
 
 /// Segments that left the log; their files are still to be deleted.
 #[derive(Debug)]
@@ -60,11 +63,8 @@ impl Partition {
             return Ok(false);
         };
         for segment in &plan.segments {
-            if let Err(error) = self.sync_segment(segment) {
-                let mut writer = self.lock_writer();
-                self.take_offline(&mut writer, error.to_string());
-                return Err(error);
-            }
+            self.sync_log(segment)?;
+            self.sync_indexes(segment)?;
         }
         producer::write_snapshot(&self.directory, plan.end_offset, &plan.snapshot)?;
         sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
@@ -95,19 +95,25 @@ impl Partition {
         })
     }
 
-    fn sync_segment(&self, segment: &Segment) -> Result<(), LogError> {
-        let Some(log) = segment.file(&self.shared)? else {
-            return Ok(());
-        };
-        self.shared.disk.sync(&log).map_err(LogError::storage("sync", segment.log_path()))?;
+    /// After a failed sync nobody knows what the disk holds: the partition takes nothing more.
+    fn sync_log(&self, segment: &Segment) -> Result<(), LogError> {
+        let Some(log) = segment.file(&self.shared)? else { return Ok(()) };
+        self.shared.disk.sync(&log).map_err(|source| {
+            self.take_offline(&mut self.lock_writer(), format!("sync failed: {source}"));
+            LogError::storage("sync", segment.log_path())(source)
+        })
+    }
+
+    /// Indexes can be built anew, so a failure here only keeps the recovery point where it is.
+    fn sync_indexes(&self, segment: &Segment) -> Result<(), LogError> {
         let files = match segment.save_index()? {
             Some(files) => files,
             None => self.open_index_files(segment)?,
         };
-        for file in &files {
-            self.shared.disk.sync(file).map_err(LogError::storage("sync the index of", segment.log_path()))?;
-        }
-        Ok(())
+        files.iter().try_for_each(|file| {
+            let synced = self.shared.disk.sync(file);
+            synced.map_err(LogError::storage("sync the index of", segment.log_path()))
+        })
     }
 
     fn open_index_files(&self, segment: &Segment) -> Result<[File; 2], LogError> {
@@ -146,10 +152,17 @@ impl Partition {
     /// After [`Self::mark_deleted`]: removes the files.
     pub(crate) fn remove_directory(&self) -> Result<(), LogError> {
         let _maintenance = self.lock_maintenance();
-        match std::fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            done => done.map_err(LogError::storage("delete", &*self.directory)),
+        let mut removed = Ok(());
+        // A reader may be writing an index anew at this moment.
+        for _ in 0..REMOVAL_ATTEMPTS {
+            removed = std::fs::remove_dir_all(&self.directory);
+            match &removed {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                _ => break,
+            }
         }
+        removed.map_err(LogError::storage("delete", &*self.directory))
     }
 
     /// Closes the growing segment when it is old enough, or holds nothing but expired records.

@@ -89,6 +89,16 @@ fn an_interrupted_deletion_is_finished_at_the_next_start() {
 }
 
 #[test]
+fn leftovers_of_a_failed_deletion_do_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    fs::create_dir(dir.path().join("t-1")).unwrap();
+    fs::write(dir.path().join("t-1/00000000000000000000.log"), BatchSpec::values(&[b"old"], NOW).bytes()).unwrap();
+    let topic = store.create_topic("t", 2, &Overrides::new()).unwrap();
+    assert_eq!(topic.partition(1).unwrap().high_watermark(), 0);
+}
+
+#[test]
 fn directories_without_a_topic_file_are_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let (store, log) = with_topic(dir.path(), &[]);
