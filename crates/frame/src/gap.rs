@@ -40,6 +40,8 @@ pub enum GapReason {
     SourceLost,
     /// The publisher was stopped before it could send them.
     Stopped,
+    /// Not lost: equal to the frame before, on topics without control records.
+    Repeated,
     /// The publisher died (made by the reader, never written).
     Aborted,
     /// Deleted by retention before the reader came (made by the reader).
@@ -59,7 +61,7 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    const NAMES: [(Self, &'static str); 15] = [
+    const NAMES: [(Self, &'static str); 16] = [
         (Self::Overflow, "overflow"),
         (Self::Expired, "expired"),
         (Self::DeliveryFailed, "delivery-failed"),
@@ -68,6 +70,7 @@ impl GapReason {
         (Self::SourceDamaged, "source-damaged"),
         (Self::SourceLost, "source-lost"),
         (Self::Stopped, "stopped"),
+        (Self::Repeated, "repeated"),
         (Self::Aborted, "aborted"),
         (Self::Retention, "retention"),
         (Self::RecordDamaged, "record-damaged"),

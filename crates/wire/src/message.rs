@@ -247,7 +247,7 @@ pub(crate) fn parameters_from_proto(
     })
 }
 
-const REASONS: [(GapReason, proto::GapReason); 8] = [
+const REASONS: [(GapReason, proto::GapReason); 9] = [
     (GapReason::Overflow, proto::GapReason::Overflow),
     (GapReason::Expired, proto::GapReason::Expired),
     (GapReason::DeliveryFailed, proto::GapReason::DeliveryFailed),
@@ -256,6 +256,7 @@ const REASONS: [(GapReason, proto::GapReason); 8] = [
     (GapReason::SourceDamaged, proto::GapReason::SourceDamaged),
     (GapReason::SourceLost, proto::GapReason::SourceLost),
     (GapReason::Stopped, proto::GapReason::Stopped),
+    (GapReason::Repeated, proto::GapReason::Repeated),
 ];
 
 pub(crate) fn gap_to_proto(gap: &Gap) -> proto::Gap {

@@ -21,7 +21,7 @@ pub(crate) const SILENCE_NANOS: u64 = 1_000_000_000;
 /// A directory entry is not written more often than this because an idle range grew.
 const IDLE_RETELL_NANOS: u64 = 10_000_000_000;
 /// On topics without control records: frames equal to the last one, told like a gap that hurts no decoder.
-pub(crate) const REPEATED: GapReason = GapReason::Other(9);
+pub(crate) const REPEATED: GapReason = GapReason::Repeated;
 
 /// Both clocks, read at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

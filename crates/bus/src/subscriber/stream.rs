@@ -262,6 +262,10 @@ impl StreamState {
 
     /// Tells a gap of this epoch; one that continues the last event's gap extends it.
     fn tell(&mut self, gap: Gap, out: &mut Vec<Event>) {
+        if let (GapReason::Repeated, Some(last)) = (gap.reason, gap.last) {
+            let range = SeqRange { first: gap.first, last };
+            return out.push(Event::Repeat { stream: Arc::clone(&self.id), epoch: self.epoch, range });
+        }
         if let Some(Event::Gap { stream, gap: last }) = out.last_mut() {
             let touches = last.last.is_some_and(|last| last.next() == gap.first);
             let same = last.reason == gap.reason && last.epoch == Some(self.epoch) && last.is_discardable == gap.is_discardable;

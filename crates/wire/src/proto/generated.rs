@@ -366,6 +366,8 @@ pub enum GapReason {
     SourceDamaged = 6,
     SourceLost = 7,
     Stopped = 8,
+    /// Not lost: equal to the frame before, on topics without control records.
+    Repeated = 9,
 }
 impl GapReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -383,6 +385,7 @@ impl GapReason {
             Self::SourceDamaged => "GAP_REASON_SOURCE_DAMAGED",
             Self::SourceLost => "GAP_REASON_SOURCE_LOST",
             Self::Stopped => "GAP_REASON_STOPPED",
+            Self::Repeated => "GAP_REASON_REPEATED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -397,6 +400,7 @@ impl GapReason {
             "GAP_REASON_SOURCE_DAMAGED" => Some(Self::SourceDamaged),
             "GAP_REASON_SOURCE_LOST" => Some(Self::SourceLost),
             "GAP_REASON_STOPPED" => Some(Self::Stopped),
+            "GAP_REASON_REPEATED" => Some(Self::Repeated),
             _ => None,
         }
     }
