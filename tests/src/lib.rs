@@ -1,1 +1,3 @@
 //! End-to-end and conformance suites
+
+pub mod cli;
