@@ -16,6 +16,7 @@ type BareProducer = ThreadedProducer<DefaultProducerContext>;
 pub(super) fn run(environment: &mut Environment, load: &Load) -> anyhow::Result<Measured> {
     let topic = environment.topic(load.partitions)?;
     let producer = BareProducer::from_config(&environment.bus.client_config(Role::Producer))?;
+    warm_up(&producer, load, &topic)?;
     let clock = Instant::now();
     let received = Arc::new(Received::new(load, clock));
     let readers = readers(environment, load, &topic, &received)?;
@@ -28,6 +29,16 @@ pub(super) fn run(environment: &mut Environment, load: &Load) -> anyhow::Result<
         drop(reader.join());
     }
     Ok(measured)
+}
+
+/// Connections, metadata and the producer id are there before the clock starts, as they are on our side.
+fn warm_up(producer: &BareProducer, load: &Load, topic: &str) -> anyhow::Result<()> {
+    for partition in 0..load.partitions {
+        let record = BaseRecord::<str, [u8]>::to(topic).key("warm-up").payload(&[]).partition(partition);
+        producer.send(record).map_err(|(error, _)| error)?;
+    }
+    producer.flush(Duration::from_secs(30))?;
+    Ok(())
 }
 
 fn readers(
@@ -50,7 +61,10 @@ fn readers(
         readers.push(std::thread::spawn(move || {
             while !received.is_complete() {
                 if let Some(Ok(message)) = consumer.poll(Duration::from_millis(20)) {
-                    received.frame(message.payload().unwrap_or_default());
+                    let payload = message.payload().unwrap_or_default();
+                    if !payload.is_empty() {
+                        received.frame(payload);
+                    }
                 }
             }
         }));
