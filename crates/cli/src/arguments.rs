@@ -23,38 +23,41 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// Heading of the options of every command.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options of every command. Flag, then environment, then file, then default.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Kafka bootstrap servers [default: 127.0.0.1:9092]
-    #[arg(long, alias = "bootstrap-server", global = true, env = "LUMENBUS_BROKERS", value_name = "HOST:PORT,…")]
+    #[arg(long, alias = "bootstrap-server", global = true, help_heading = EVERYWHERE, env = "LUMENBUS_BROKERS", value_name = "HOST:PORT,…")]
     pub(crate) brokers: Option<String>,
     /// Put before every topic name
-    #[arg(long, global = true, env = "LUMENBUS_TOPIC_PREFIX", value_name = "PREFIX")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "LUMENBUS_TOPIC_PREFIX", value_name = "PREFIX")]
     pub(crate) topic_prefix: Option<String>,
     /// What to optimise for: realtime or throughput [default: realtime]
-    #[arg(long, global = true, env = "LUMENBUS_PROFILE", value_name = "NAME")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "LUMENBUS_PROFILE", value_name = "NAME")]
     pub(crate) profile: Option<lumenbus_bus::Profile>,
     /// Any Kafka client property, such as -X linger.ms=0; goes before everything else
-    #[arg(short = 'X', global = true, value_name = "NAME=VALUE", value_parser = property)]
+    #[arg(short = 'X', global = true, help_heading = EVERYWHERE, value_name = "NAME=VALUE", value_parser = property)]
     pub(crate) property: Vec<(String, String)>,
     /// A Java client's properties file; what librdkafka spells differently is translated or explained
-    #[arg(long, global = true, env = "LUMENBUS_KAFKA_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "LUMENBUS_KAFKA_CONFIG", value_name = "FILE")]
     pub(crate) kafka_config: Option<PathBuf>,
     /// Settings file
-    #[arg(long, global = true, env = "LUMENBUS_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "LUMENBUS_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print newline-delimited JSON that ends in one summary object
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// Say more; twice: debugging
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Say only what went wrong
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub(crate) quiet: bool,
     /// Form of the log on standard error
-    #[arg(long, global = true, env = "LUMENBUS_LOG_FORMAT", default_value = "text")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "LUMENBUS_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
 
@@ -84,6 +87,19 @@ pub(crate) enum Command {
     Topics(TopicsArguments),
     /// Measure against a bare Kafka client, side by side in one run
     Bench(BenchArguments),
+}
+
+impl Command {
+    /// As its summary is named.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Publish(_) => "publish",
+            Self::Subscribe(_) => "subscribe",
+            Self::Broker(_) => "broker",
+            Self::Topics(_) => "topics",
+            Self::Bench(_) => "bench",
+        }
+    }
 }
 
 /// How frames are coded on the bus.

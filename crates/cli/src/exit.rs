@@ -1,8 +1,12 @@
 //! Exit codes and the last words.
 
-use lumenbus_bus::BusError;
+use crate::output::Output;
+use lumenbus_bus::{BrokerProblem, BusError};
 use lumenbus_pipeline::publish::FeedError;
+use lumenbus_pipeline::sink::SinkError;
 use lumenbus_pipeline::subscribe::SubscribeError;
+use lumenbus_source::SourceError;
+use serde_json::json;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -35,39 +39,61 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS }
 }
 
-pub(crate) fn finish(outcome: anyhow::Result<Outcome>) -> ExitCode {
+/// The last words of a command that failed; with `--json` also as its summary.
+pub(crate) fn finish(outcome: anyhow::Result<Outcome>, output: &mut Output, command: &str) -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::ProblemsFound) => ExitCode::from(PROBLEMS),
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             let (exit, code) = classify(&error);
-            let code = code.map_or_else(String::new, |code| format!(" [{code}]"));
-            drop(writeln!(std::io::stderr(), "lumenbus: {}{code}", message(&error)));
+            let text = message(&error);
+            let shown = code.map_or_else(String::new, |code| format!(" [{code}]"));
+            output.close_line();
+            // Nobody is left to tell when standard error is closed.
+            drop(writeln!(std::io::stderr(), "lumenbus: {text}{shown}"));
+            output.summary(command, json!({ "error": { "code": code, "message": text, "exit_code": exit } }));
             ExitCode::from(exit)
         }
     }
 }
 
+/// The library's error, wherever it is wrapped.
+fn find<E: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&E> {
+    error.chain().find_map(|cause| cause.downcast_ref::<E>())
+}
+
+/// These two are transparent: their cause is not in the chain.
 fn bus_error(error: &anyhow::Error) -> Option<&BusError> {
-    error.chain().find_map(|cause| {
-        if let Some(error) = cause.downcast_ref::<BusError>() {
-            return Some(error);
-        }
-        match cause.downcast_ref::<FeedError>() {
-            Some(FeedError::Bus(error)) => return Some(error),
-            _ => {}
-        }
-        match cause.downcast_ref::<SubscribeError>() {
-            Some(SubscribeError::Bus(error)) => Some(error),
+    find(error)
+        .or_else(|| match find(error)? {
+            FeedError::Bus(error) => Some(error),
             _ => None,
-        }
-    })
+        })
+        .or_else(|| match find(error)? {
+            SubscribeError::Bus(error) => Some(error),
+            _ => None,
+        })
+}
+
+/// Whether what was typed is at fault, though it only shows when it is used.
+fn is_wrong_usage(error: &anyhow::Error) -> bool {
+    let is_property = |error: &BusError| {
+        matches!(
+            error,
+            BusError::Property { .. }
+                | BusError::Broker(BrokerProblem::Properties { .. } | BrokerProblem::BadAddress { .. })
+        )
+    };
+    find::<Usage>(error).is_some()
+        || bus_error(error).is_some_and(is_property)
+        || matches!(find(error), Some(SourceError::Specification { .. }))
+        || matches!(find(error), Some(SinkError::Form { .. }))
 }
 
 fn classify(error: &anyhow::Error) -> (u8, Option<&'static str>) {
-    if error.downcast_ref::<Usage>().is_some() {
-        return (WRONG_USAGE, None);
+    if is_wrong_usage(error) {
+        return (WRONG_USAGE, bus_error(error).map(BusError::code));
     }
     match bus_error(error) {
         Some(bus) if bus.is_broker_trouble() => (BROKER_TROUBLE, Some(bus.code())),

@@ -12,6 +12,7 @@ mod units;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
 use exit::Outcome;
+use output::Output;
 use settings::Settings;
 use std::process::ExitCode;
 
@@ -20,19 +21,20 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };
-    let outcome = Settings::resolve(&arguments.global).and_then(|settings| {
-        output::start_logging(&arguments.global);
-        run(arguments.command, &settings)
-    });
-    exit::finish(outcome)
+    output::start_logging(&arguments.global);
+    let mut output = Output::of_arguments(&arguments.global);
+    let command = arguments.command.name();
+    let settings = Settings::resolve(&arguments.global);
+    let outcome = settings.and_then(|settings| run(arguments.command, &settings, &mut output));
+    exit::finish(outcome, &mut output, command)
 }
 
-fn run(command: Command, settings: &Settings) -> anyhow::Result<Outcome> {
+fn run(command: Command, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     match command {
-        Command::Publish(arguments) => commands::publish::run(&arguments, settings),
-        Command::Subscribe(arguments) => commands::subscribe::run(&arguments, settings),
-        Command::Broker(arguments) => commands::broker::run(&arguments, settings),
-        Command::Topics(arguments) => commands::topics::run(&arguments, settings),
+        Command::Publish(arguments) => commands::publish::run(&arguments, settings, output),
+        Command::Subscribe(arguments) => commands::subscribe::run(&arguments, settings, output),
+        Command::Broker(arguments) => commands::broker::run(&arguments, settings, output),
+        Command::Topics(arguments) => commands::topics::run(&arguments, settings, output),
         Command::Bench(arguments) => bench::run(&arguments, settings),
     }
 }

@@ -41,13 +41,17 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self {
-            json: settings.json,
-            quiet: settings.quiet,
-            has_terminal: std::io::stderr().is_terminal(),
-            last_progress: None,
-            is_line_open: false,
-        }
+        Self { json: settings.json, quiet: settings.quiet, ..Self::silent() }
+    }
+
+    /// Before the settings are known.
+    pub(crate) fn of_arguments(global: &Global) -> Self {
+        Self { json: global.json, quiet: global.quiet, ..Self::silent() }
+    }
+
+    fn silent() -> Self {
+        let has_terminal = std::io::stderr().is_terminal();
+        Self { json: false, quiet: true, has_terminal, last_progress: None, is_line_open: false }
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -105,9 +109,10 @@ impl Output {
         self.object("summary", Value::Object(fields));
     }
 
-    fn close_line(&mut self) {
+    /// Takes the progress line away: what follows says more.
+    pub(crate) fn close_line(&mut self) {
         if std::mem::take(&mut self.is_line_open) {
-            drop(writeln!(std::io::stderr()));
+            drop(write!(std::io::stderr(), "\r\x1b[K"));
         }
     }
 }

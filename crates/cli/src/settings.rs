@@ -48,7 +48,8 @@ impl Default for TopicsTable {
 impl Settings {
     pub(crate) fn resolve(global: &Global) -> anyhow::Result<Self> {
         let file = global.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        let mut properties: BTreeMap<_, _> = file.kafka.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
+        let mut properties: BTreeMap<_, _> =
+            file.kafka.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
         if let Some(path) = &global.kafka_config {
             properties.extend(java_properties(path)?);
         }
@@ -77,7 +78,8 @@ impl Settings {
 }
 
 fn read_file(path: &Path) -> anyhow::Result<File> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the settings file {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the settings file {}", path.display()))?;
     let file = toml::from_str(&text).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
     Ok(file)
 }
@@ -90,7 +92,8 @@ fn plain(value: &toml::Value) -> String {
 }
 
 fn java_properties(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the Kafka properties {}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the Kafka properties {}", path.display()))?;
     let parsed = JavaProperties::parse(&text).with_context(|| format!("cannot use {}", path.display()))?;
     let (properties, notes) = parsed.translate();
     for note in notes {
@@ -119,7 +122,9 @@ mod tests {
 
     #[test]
     fn flags_go_before_the_file_and_the_file_before_defaults() {
-        let file = file("brokers = \"file:1\"\nprofile = \"throughput\"\n[kafka]\n\"linger.ms\" = 7\n[topics]\ncreate = false\n");
+        let file = file(
+            "brokers = \"file:1\"\nprofile = \"throughput\"\n[kafka]\n\"linger.ms\" = 7\n[topics]\ncreate = false\n",
+        );
         let path = file.path().to_str().unwrap();
         let settings = resolve(&["--config", path, "--brokers", "flag:2", "-X", "linger.ms=9"]).unwrap();
         assert_eq!(settings.bus.brokers, "flag:2");

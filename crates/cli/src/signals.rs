@@ -3,15 +3,21 @@
 use crate::exit;
 use anyhow::Context as _;
 use lumenbus_pipeline::Shutdown;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 /// A shutdown that signals request.
-pub(crate) fn shutdown() -> anyhow::Result<Arc<Shutdown>> {
+pub(crate) fn shutdown(is_quiet: bool) -> anyhow::Result<Arc<Shutdown>> {
     let shutdown = Arc::new(Shutdown::default());
     let handler = Arc::clone(&shutdown);
     ctrlc::set_handler(move || {
         if handler.request() > 1 {
             std::process::exit(i32::from(exit::INTERRUPTED));
+        }
+        if !is_quiet {
+            // On a terminal ^C stands at the end of the progress line.
+            let line = if std::io::stderr().is_terminal() { "\n" } else { "" };
+            drop(writeln!(std::io::stderr(), "{line}finishing; once more aborts"));
         }
     })
     .context("cannot listen for Ctrl-C")?;

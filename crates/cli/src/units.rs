@@ -72,7 +72,11 @@ pub(crate) fn moment(text: &str, now: &Zoned) -> Result<i64, String> {
         .parse()
         .map_err(|_| format!("{text:?} is not a moment; write 2026-05-01T14:03:00Z, 14:03 (local time) or -10m"))?;
     let today = now.date().to_datetime(time).to_zoned(now.time_zone().clone()).map_err(|error| error.to_string())?;
-    let at = if today > *now { today.checked_sub(jiff::Span::new().days(1)).map_err(|error| error.to_string())? } else { today };
+    let at = if today > *now {
+        today.checked_sub(jiff::Span::new().days(1)).map_err(|error| error.to_string())?
+    } else {
+        today
+    };
     Ok(at.timestamp().as_millisecond())
 }
 

@@ -2,12 +2,10 @@
 
 use crate::Shutdown;
 use crate::decode::{DecodeError, DecodedFrame, Decoding};
-use lumenbus_bus::publisher::StreamHandle;
 use lumenbus_bus::BusError;
+use lumenbus_bus::publisher::StreamHandle;
 use lumenbus_codec::{CodecError, DecoderConfig, Encoder, EncoderConfig, encoder};
-use lumenbus_frame::{
-    CaptureTime, Clock, Codec, Deadline, EncodedFrame, Epoch, FrameId, GapReason, RawFrame, Seq,
-};
+use lumenbus_frame::{CaptureTime, Clock, Codec, Deadline, EncodedFrame, Epoch, FrameId, GapReason, RawFrame, Seq};
 use lumenbus_source::{Pacer, Source, SourceError, SourceItem};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +35,18 @@ pub struct FeedConfig {
     pub max_waiting_bytes: usize,
 }
 
+/// Why a feed ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FeedEnding {
+    /// The source had no more.
+    #[default]
+    SourceEnded,
+    /// The time was up.
+    Limit,
+    /// Somebody asked for it.
+    Interrupted,
+}
+
 /// What a feed did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FeedReport {
@@ -48,6 +58,8 @@ pub struct FeedReport {
     pub lost: u64,
     /// Frames that could not be decoded for transcoding.
     pub undecodable: u64,
+    /// Why it ended.
+    pub ending: FeedEnding,
 }
 
 /// Why a feed could not go on.
@@ -121,15 +133,22 @@ impl<'a> Feed<'a> {
         mut on_progress: impl FnMut(&FeedReport),
     ) -> Result<FeedReport, FeedError> {
         let end = self.config.duration.map(|duration| Instant::now() + duration);
-        let is_over = || shutdown.is_requested() || end.is_some_and(|end| Instant::now() >= end);
-        while !is_over() {
-            self.wait(source.next_media_time(), shutdown);
-            let Some(mut item) = source.next_frame()? else { break };
-            if source.next_media_time().is_none() {
-                self.wait(item.media_time(), shutdown);
+        let ending = || match end {
+            _ if shutdown.is_requested() => Some(FeedEnding::Interrupted),
+            Some(end) if Instant::now() >= end => Some(FeedEnding::Limit),
+            _ => None,
+        };
+        self.report.ending = loop {
+            if let Some(ending) = ending() {
+                break ending;
             }
-            if is_over() {
-                break;
+            let is_announced = self.wait(source.next_media_time(), end, shutdown);
+            let Some(mut item) = source.next_frame()? else { break FeedEnding::SourceEnded };
+            if !is_announced {
+                self.wait(item.media_time(), end, shutdown);
+            }
+            if let Some(ending) = ending() {
+                break ending;
             }
             if self.config.pace == Pace::RealTime {
                 item.stamp(CaptureTime::arrival(self.clock.unix_nanos()));
@@ -137,18 +156,21 @@ impl<'a> Feed<'a> {
             self.item(item, source.name(), &mut on_damage)?;
             on_progress(&self.report);
             self.wait_for_room(shutdown);
-        }
+        };
         self.flush()?;
         Ok(self.report)
     }
 
-    fn wait(&mut self, media_time: Option<Duration>, shutdown: &Shutdown) {
+    /// Waits until the item is due, but not beyond the end; tells whether its time was known.
+    fn wait(&mut self, media_time: Option<Duration>, end: Option<Instant>, shutdown: &Shutdown) -> bool {
         if let (Pace::RealTime, Some(media_time)) = (self.config.pace, media_time) {
             let wait = self.pacer.wait(media_time, self.clock.monotonic_nanos());
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if !wait.is_zero() {
-                shutdown.sleep(wait);
+                shutdown.sleep(wait.min(left));
             }
         }
+        media_time.is_some()
     }
 
     /// Unpaced, the lane's fill level is the pace.

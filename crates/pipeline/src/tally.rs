@@ -30,9 +30,9 @@ pub struct StreamTally {
     pub is_ended: bool,
     /// Codec of the last frame.
     pub codec: Option<lumenbus_frame::Codec>,
-    /// Capture → received, in microseconds, of current frames.
+    /// Capture → received, in microseconds, of frames that came live; a recording's age says nothing of the bus.
     pub age_micros: Histogram<u64>,
-    /// Append at the broker → received, in microseconds, of current frames; the broker stamps whole milliseconds.
+    /// Append at the broker → received, in microseconds, of the same frames; the broker stamps whole milliseconds.
     pub append_micros: Histogram<u64>,
 }
 
@@ -68,7 +68,7 @@ impl StreamTally {
         self.missing.get(&GapReason::Unexplained).copied().unwrap_or(0)
     }
 
-    fn frame(&mut self, frame: &DeliveredFrame) {
+    fn frame(&mut self, frame: &DeliveredFrame, since_unix_nanos: i64) {
         self.codec = Some(frame.codec);
         self.is_ended = false;
         if frame.role == FrameRole::Preroll {
@@ -77,7 +77,9 @@ impl StreamTally {
         self.frames += 1;
         self.bytes += frame.payload.len() as u64;
         self.keyframes += u64::from(frame.header.is_keyframe);
-        if frame.role != FrameRole::Current {
+        let append_unix_nanos = frame.append_unix_millis.map(|append| append.saturating_mul(1_000_000));
+        let appended = append_unix_nanos.unwrap_or(frame.header.capture.unix_nanos);
+        if frame.role != FrameRole::Current || appended < since_unix_nanos {
             return;
         }
         let since = |unix_nanos: i64| {
@@ -85,8 +87,8 @@ impl StreamTally {
             u64::try_from(micros).unwrap_or(0).clamp(1, MAX_AGE_MICROS)
         };
         self.age_micros.saturating_record(since(frame.header.capture.unix_nanos));
-        if let Some(append) = frame.append_unix_millis {
-            self.append_micros.saturating_record(since(append.saturating_mul(1_000_000)));
+        if let Some(append) = append_unix_nanos {
+            self.append_micros.saturating_record(since(append));
         }
     }
 }
@@ -95,16 +97,34 @@ impl StreamTally {
 #[derive(Debug, Default)]
 pub struct Tally {
     streams: BTreeMap<Arc<StreamId>, StreamTally>,
+    since_unix_nanos: i64,
 }
 
 impl Tally {
+    /// Counts everything; of ages only those of frames appended at or after this Unix time in nanoseconds.
+    #[must_use]
+    pub fn since(unix_nanos: i64) -> Self {
+        Self { streams: BTreeMap::new(), since_unix_nanos: unix_nanos }
+    }
+
+    /// Frames handed over in all streams, without prerolls.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.streams.values().map(|stream| stream.frames).sum()
+    }
+
     /// Counts one event.
     pub fn count(&mut self, event: &Event) {
         match event {
-            Event::Frame(frame) => self.stream(&frame.stream).frame(frame),
+            Event::Frame(frame) => {
+                let since = self.since_unix_nanos;
+                self.stream(&frame.stream).frame(frame, since);
+            }
             Event::Gap { stream, gap } => {
                 let tally = self.stream(stream);
                 match gap.count() {
+                    // Not lost: how topics without control records say that nothing changed.
+                    Some(frames) if gap.reason == GapReason::Repeated => tally.repeated += frames,
                     Some(frames) => *tally.missing.entry(gap.reason).or_default() += frames,
                     None => tally.open_gaps += 1,
                 }

@@ -6,6 +6,7 @@
 
 mod event;
 mod filter;
+mod horizon;
 mod partition;
 mod places;
 mod progress;
@@ -18,6 +19,7 @@ mod worker;
 
 pub use event::{DeliveredFrame, Event, FrameRole, Notice, SubscriberStats};
 pub use filter::CameraFilter;
+pub use horizon::Horizon;
 pub use partition::Preroll;
 pub use start::Start;
 
@@ -146,7 +148,8 @@ impl Subscriber {
         let mut subscriber =
             Self { shared: Arc::clone(&shared), threads: Vec::new(), in_hand: None, directory, _watch: watch };
         let consumers = shared.config.consumers.max(1);
-        let workers = (0..consumers).map(|index| Worker::new(index, Arc::clone(&shared))).collect::<Result<Vec<_>, _>>()?;
+        let workers =
+            (0..consumers).map(|index| Worker::new(index, Arc::clone(&shared))).collect::<Result<Vec<_>, _>>()?;
         let partitions = workers[0].partitions()?;
         for (index, mut worker) in workers.into_iter().enumerate() {
             let share: Vec<_> = partitions.iter().skip(index).step_by(consumers).cloned().collect();

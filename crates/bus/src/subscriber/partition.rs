@@ -192,11 +192,8 @@ impl PartitionReader {
         if entry.topic != self.config.topic || entry.next_offset.is_none() {
             return;
         }
-        let hash = hash_parts(
-            entry.topic.as_str().as_bytes(),
-            camera.as_str().as_bytes(),
-            entry.name.as_str().as_bytes(),
-        );
+        let hash =
+            hash_parts(entry.topic.as_str().as_bytes(), camera.as_str().as_bytes(), entry.name.as_str().as_bytes());
         self.entries.insert(hash, entry);
         self.apply_entries(out);
     }
@@ -478,7 +475,9 @@ impl PartitionReader {
                 return Some(Some(Step::Blocked { stream, hash, epoch: header.id.epoch.0 }));
             }
         }
-        if known.is_none() && let Some(stop) = self.first_record(header, camera, hash, offset) {
+        if known.is_none()
+            && let Some(stop) = self.first_record(header, camera, hash, offset)
+        {
             return Some(stop);
         }
         let state = self.streams.get_mut(&hash)?;

@@ -26,6 +26,8 @@ pub(crate) struct PartitionShared {
     pub(crate) is_revoked: AtomicBool,
     /// Offset after the furthest record read.
     pub(crate) frontier: AtomicI64,
+    /// Offset up to which everything read is in the queue or was taken from it.
+    pub(crate) handed_over: AtomicI64,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -136,8 +138,7 @@ impl DeliveryQueue {
     pub(crate) fn has_room(&self, wait: Duration) -> bool {
         let state = lock(&self.state);
         let is_full = |state: &mut State| state.bytes >= self.limit_bytes && !state.is_closed;
-        let (state, _) =
-            self.writable.wait_timeout_while(state, wait, is_full).unwrap_or_else(PoisonError::into_inner);
+        let (state, _) = self.writable.wait_timeout_while(state, wait, is_full).unwrap_or_else(PoisonError::into_inner);
         state.bytes < self.limit_bytes || state.is_closed
     }
 
@@ -180,6 +181,12 @@ impl DeliveryQueue {
     /// Bytes waiting.
     pub(crate) fn bytes(&self) -> usize {
         lock(&self.state).bytes
+    }
+
+    /// Whether nothing waits, not even the gap of frames that were dropped.
+    pub(crate) fn is_empty(&self) -> bool {
+        let state = lock(&self.state);
+        state.items.is_empty() && state.late.values().all(|late| late.gap.is_none())
     }
 
     fn take(&self, state: &mut State, now_unix_nanos: &impl Fn() -> i64) -> Option<Item> {
@@ -242,7 +249,8 @@ impl State {
     fn age_nanos(&self, frame: &DeliveredFrame, now_unix_nanos: i64) -> i64 {
         let Some(append) = frame.append_unix_millis else { return 0 };
         let on_broker = now_unix_nanos - append.saturating_mul(1_000_000) - self.clock_offset_nanos.unwrap_or(0);
-        let micros = u64::from(frame.header.submit_micros.unwrap_or(0)) + u64::from(frame.header.queue_micros.unwrap_or(0));
+        let micros =
+            u64::from(frame.header.submit_micros.unwrap_or(0)) + u64::from(frame.header.queue_micros.unwrap_or(0));
         on_broker.saturating_add(i64::try_from(micros * 1_000).unwrap_or(i64::MAX))
     }
 

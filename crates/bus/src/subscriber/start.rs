@@ -6,7 +6,7 @@ use super::worker::Context;
 use crate::BusError;
 use crate::diagnosis::{Attempt, explain};
 use lumenbus_frame::TopicName;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
@@ -49,10 +49,11 @@ pub(crate) fn starts(
     let mut found = Vec::with_capacity(partitions.count());
     for element in partitions.elements() {
         let (topic, partition) = (element.topic(), element.partition());
-        let group_left = committed.as_ref().and_then(|list| list.find_partition(topic, partition)).and_then(|element| {
-            let Offset::Offset(offset) = element.offset() else { return None };
-            Some((offset, Marks::decode(element.metadata())))
-        });
+        let group_left =
+            committed.as_ref().and_then(|list| list.find_partition(topic, partition)).and_then(|element| {
+                let Offset::Offset(offset) = element.offset() else { return None };
+                Some((offset, Marks::decode(element.metadata())))
+            });
         let (offset, beginning) = match group_left {
             Some((offset, marks)) => (offset, Beginning::Resumed(marks)),
             None => fresh_start(consumer, topic, partition, start)?,
@@ -89,15 +90,16 @@ fn fresh_start(
 }
 
 /// Every partition of these topics; a missing topic is an error.
-pub(crate) fn partitions_of(
-    consumer: &BaseConsumer<Context>,
+pub(crate) fn partitions_of<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     topics: &[TopicName],
     brokers: &str,
 ) -> Result<Vec<(String, i32)>, BusError> {
     let mut found = Vec::new();
     for topic in topics {
         let attempt = Attempt::reading(brokers, topic.as_str());
-        let metadata = consumer.fetch_metadata(Some(topic.as_str()), QUERY_TIMEOUT).map_err(|e| explain(e, &attempt))?;
+        let metadata =
+            consumer.fetch_metadata(Some(topic.as_str()), QUERY_TIMEOUT).map_err(|e| explain(e, &attempt))?;
         let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
         if partitions.is_empty() {
             let topic = topic.as_str().to_owned();

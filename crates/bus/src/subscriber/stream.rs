@@ -95,10 +95,17 @@ impl StreamState {
         for gap in gaps.iter().filter(|gap| gap.epoch == Some(old)) {
             self.explain(gap, out);
         }
-        let told = gaps.iter().any(|gap| gap.epoch == Some(old) && gap.last.is_none_or(|last| last.next() == self.next_seq));
+        let told =
+            gaps.iter().any(|gap| gap.epoch == Some(old) && gap.last.is_none_or(|last| last.next() == self.next_seq));
         self.give_up_pending(out);
         if !self.ended && !told {
-            let gap = Gap { epoch: Some(old), first: self.next_seq, last: None, reason: GapReason::Aborted, is_discardable: false };
+            let gap = Gap {
+                epoch: Some(old),
+                first: self.next_seq,
+                last: None,
+                reason: GapReason::Aborted,
+                is_discardable: false,
+            };
             out.push(Event::Gap { stream: Arc::clone(&self.id), gap });
         }
         self.epoch = epoch;
@@ -268,7 +275,9 @@ impl StreamState {
         }
         if let Some(Event::Gap { stream, gap: last }) = out.last_mut() {
             let touches = last.last.is_some_and(|last| last.next() == gap.first);
-            let same = last.reason == gap.reason && last.epoch == Some(self.epoch) && last.is_discardable == gap.is_discardable;
+            let same = last.reason == gap.reason
+                && last.epoch == Some(self.epoch)
+                && last.is_discardable == gap.is_discardable;
             if touches && same && Arc::ptr_eq(stream, &self.id) {
                 last.last = gap.last;
                 return;

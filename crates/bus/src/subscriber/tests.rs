@@ -35,7 +35,12 @@ impl Log {
         let payload = Bytes::from(format!("{key} {} {}", header.id.epoch, header.id.seq));
         let wrapped = Envelope::Native.wrap(&mut header, Codec::H264, &payload);
         let at = self.offset();
-        self.0.push(Stored { key, content_type: wrapped.content_type.to_owned(), header: header.to_bytes(), value: wrapped.value });
+        self.0.push(Stored {
+            key,
+            content_type: wrapped.content_type.to_owned(),
+            header: header.to_bytes(),
+            value: wrapped.value,
+        });
         at
     }
 
@@ -262,10 +267,7 @@ fn a_wrong_hint_is_noticed_and_the_next_keyframe_taken() {
     log.frame("a", wrong);
     log.frame("a", key(1, 5));
     let events = read(&mut reader(Beginning::Live, 1), &log, 1);
-    assert_eq!(
-        words(&events),
-        ["b:1.0 catch-up", "no keyframe at 0", "a:1 gap 4..=4 joining", "a:1.5"]
-    );
+    assert_eq!(words(&events), ["b:1.0 catch-up", "no keyframe at 0", "a:1 gap 4..=4 joining", "a:1.5"]);
 }
 
 #[test]
@@ -374,7 +376,8 @@ fn lane_log(steps: &[(u8, u8)]) -> (Log, u64) {
         if action % 3 == 0 {
             send(&mut lane, &mut log, detail);
         } else {
-            let mut frame = EncodedFrame::new(Codec::H264, CaptureTime::arrival(0), Bytes::from(vec![0; usize::from(detail) * 4]));
+            let mut frame =
+                EncodedFrame::new(Codec::H264, CaptureTime::arrival(0), Bytes::from(vec![0; usize::from(detail) * 4]));
             frame.is_keyframe = detail % 5 == 0;
             lane.push(frame, 0);
         }

@@ -255,7 +255,8 @@ impl Worker {
                         items: &mut self.items,
                         pending_bytes: &mut self.pending_bytes,
                     };
-                    let slot = self.slots.get_mut(message.topic()).and_then(|slots| slots.get_mut(&message.partition()));
+                    let slot =
+                        self.slots.get_mut(message.topic()).and_then(|slots| slots.get_mut(&message.partition()));
                     if let Some(slot) = slot {
                         hands.message(slot, &message);
                     }
@@ -275,6 +276,7 @@ impl Worker {
     fn deliver(&mut self) {
         self.pending_bytes = 0;
         self.shared.queue.push(&mut self.items);
+        self.say_handed_over();
         if !matches!(self.shared.config.policy, Policy::Lossless) {
             return;
         }
@@ -301,6 +303,16 @@ impl Worker {
                 slot.seek.get_or_insert(slot.reader.next_offset());
             }
             self.seek_waiting();
+        }
+    }
+
+    /// What must be read again, behind a seek or a wait, does not count.
+    fn say_handed_over(&self) {
+        for slot in self.slots.values().flat_map(HashMap::values) {
+            let again = slot.seek.or(slot.blocked.as_ref().map(|blocked| blocked.offset)).unwrap_or(i64::MAX);
+            let reader = &slot.reader;
+            let offset = reader.frontier().min(reader.next_offset()).min(again);
+            slot.shared.handed_over.store(offset, Ordering::Release);
         }
     }
 
@@ -342,7 +354,8 @@ impl Worker {
     fn release_blocked(&mut self) {
         for slot in self.slots.values_mut().flat_map(HashMap::values_mut) {
             let Some(blocked) = &slot.blocked else { continue };
-            let is_done = self.shared.places.has_arrived(blocked.hash, blocked.epoch) || is_past(&blocked.old, blocked.until);
+            let is_done =
+                self.shared.places.has_arrived(blocked.hash, blocked.epoch) || is_past(&blocked.old, blocked.until);
             if !is_done {
                 continue;
             }
@@ -386,7 +399,9 @@ impl Worker {
         let late = max_age + LAG_CHECK;
         let now = self.shared.config.clock.unix_nanos();
         for slot in self.slots.values_mut().flat_map(HashMap::values_mut) {
-            let Some(append) = slot.reader.last_append_unix_millis().filter(|_| slot.blocked.is_none()) else { continue };
+            let Some(append) = slot.reader.last_append_unix_millis().filter(|_| slot.blocked.is_none()) else {
+                continue;
+            };
             let behind = now.saturating_sub(append.saturating_mul(1_000_000));
             if behind < i64::try_from(late.as_nanos()).unwrap_or(i64::MAX) {
                 continue;
@@ -523,6 +538,7 @@ fn add_slot(slots: &mut HashMap<String, HashMap<i32, Slot>>, shared: &Arc<Worker
         progress: Mutex::new(Progress::new(start.offset, marks)),
         is_revoked: AtomicBool::new(false),
         frontier: AtomicI64::new(start.offset),
+        handed_over: AtomicI64::new(start.offset),
     });
     let reader = PartitionReader::new(PartitionConfig {
         topic,

@@ -11,9 +11,8 @@ use lumenbus_broker::{Broker, BrokerConfig};
 use serde_json::json;
 use std::time::Duration;
 
-pub(crate) fn run(arguments: &BrokerArguments, settings: &Settings) -> anyhow::Result<Outcome> {
-    let mut output = Output::new(settings);
-    let shutdown = signals::shutdown()?;
+pub(crate) fn run(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
+    let shutdown = signals::shutdown(settings.quiet)?;
     let mut config = BrokerConfig::new(&arguments.data).listen(arguments.listen);
     config.advertised = arguments.advertise.as_deref().map(host_and_port).transpose()?;
     config.store.keep_free = keep_free(&arguments.keep_free)?;

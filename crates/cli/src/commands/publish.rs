@@ -5,25 +5,29 @@ use crate::exit::{Outcome, Usage};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::{signals, units};
-use lumenbus_bus::publisher::{BatchLimits, LbJson, Publisher, PublisherConfig, StreamOptions, StreamSummary};
 use lumenbus_bus::SystemClock;
+use lumenbus_bus::publisher::{
+    BatchLimits, LbJson, Publisher, PublisherConfig, StreamHandle, StreamOptions, StreamSummary,
+};
 use lumenbus_codec::EncoderConfig;
 use lumenbus_frame::{Codec, Deadline, GapReason, StreamId, StreamParameters, TopicName};
-use lumenbus_pipeline::publish::{Feed, FeedConfig, FeedReport, Pace};
+use lumenbus_pipeline::Shutdown;
+use lumenbus_pipeline::publish::{Feed, FeedConfig, FeedEnding, FeedError, FeedReport, Pace};
 use lumenbus_source::{Looped, Source, SourceOptions, SourceSpec, open_spec};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a clean end waits for Kafka.
 const FINISH: Duration = Duration::from_secs(30);
+/// So many damaged places are told one by one.
+const MAX_TOLD_DAMAGES: usize = 20;
 /// Largest record for which batching is meant.
 const BATCH_BYTES: usize = 64 * 1024;
 
-pub(crate) fn run(arguments: &PublishArguments, settings: &Settings) -> anyhow::Result<Outcome> {
-    let mut output = Output::new(settings);
-    let shutdown = signals::shutdown()?;
-    let clock = Arc::new(SystemClock);
+pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
+    let shutdown = signals::shutdown(settings.quiet)?;
     // A source that cannot be read is told before anybody is connected to.
     let mut source = open_source(arguments)?;
     let encoder = encoder(arguments, source.as_ref())?;
@@ -32,39 +36,75 @@ pub(crate) fn run(arguments: &PublishArguments, settings: &Settings) -> anyhow::
     let stream = StreamId { camera: arguments.camera.clone(), topic, name: arguments.stream.clone() };
 
     let publisher = Publisher::open(publisher_config(arguments, settings))?;
-    let handle = publisher.stream(stream.clone(), stream_options(arguments, source.as_ref(), codec, encoder.as_ref()))?;
+    let options = stream_options(arguments, source.as_ref(), codec, encoder.as_ref());
+    let handle = publisher.stream(stream.clone(), options)?;
     output.note(&format!(
         "publishing {} as {stream} ({codec}, {}) to {}",
         source.name(),
         source.parameters().dimensions,
         settings.bus.brokers
     ));
-    let config = FeedConfig {
+    let began = Instant::now();
+    let fed = feed(&handle, source.as_mut(), feed_config(arguments, encoder), &shutdown, output);
+    let elapsed = began.elapsed();
+    // What was submitted is finished even when the source failed.
+    let summary = handle.finish(FINISH);
+    drop(publisher.close(FINISH));
+    let (report, summary) = (fed?, summary?);
+    tell(output, &stream, &report, &summary, elapsed);
+    let is_whole = summary.stats.dropped_frames() == 0 && summary.is_end_written && report.lost == 0;
+    Ok(match report.ending {
+        _ if !is_whole => Outcome::ProblemsFound,
+        FeedEnding::Interrupted if !is_endless(arguments) => Outcome::Interrupted,
+        _ => Outcome::Done,
+    })
+}
+
+/// Ctrl-C is the way to end these.
+fn is_endless(arguments: &PublishArguments) -> bool {
+    let goes_on = arguments.is_looped || arguments.source.starts_with("test:");
+    goes_on && arguments.duration.is_none()
+}
+
+fn feed_config(arguments: &PublishArguments, encoder: Option<EncoderConfig>) -> FeedConfig {
+    FeedConfig {
         encoder,
         pace: if arguments.unpaced { Pace::Unlimited } else { Pace::RealTime },
         duration: arguments.duration,
         deadline: arguments.deadline.map(Deadline::after_capture),
         max_waiting_bytes: arguments.buffer / 2,
-    };
-    let began = Instant::now();
-    let mut damages = Vec::new();
-    let feed = Feed::new(&handle, source.codec(), config, clock)?;
-    let fed = feed.run(
-        source.as_mut(),
-        &shutdown,
-        |damage| damages.push(damage.to_string()),
-        |report| output.progress(|| progress(report, began.elapsed())),
-    );
-    // What was submitted is finished even when the source failed.
-    let summary = handle.finish(FINISH);
-    drop(publisher.close(FINISH));
-    let report = fed?;
-    let summary = summary?;
-    for damage in &damages {
-        output.note(&format!("damaged: {damage}"));
     }
-    tell(&mut output, &stream, &report, &summary, began.elapsed());
-    Ok(if summary.stats.dropped_frames() > 0 || !summary.is_end_written { Outcome::ProblemsFound } else { Outcome::Done })
+}
+
+fn feed(
+    handle: &StreamHandle,
+    source: &mut dyn Source,
+    config: FeedConfig,
+    shutdown: &Shutdown,
+    output: &mut Output,
+) -> Result<FeedReport, FeedError> {
+    let began = Instant::now();
+    let mut damages = 0_usize;
+    // Both callbacks write.
+    let output = RefCell::new(output);
+    let feed = Feed::new(handle, source.codec(), config, Arc::new(SystemClock))?;
+    let report = feed.run(
+        source,
+        shutdown,
+        |damage| {
+            damages += 1;
+            if damages <= MAX_TOLD_DAMAGES {
+                output.borrow_mut().note(&format!("damaged, left out: {damage}"));
+                output.borrow_mut().object("damaged", json!({ "what": damage.to_string() }));
+            }
+        },
+        |report| output.borrow_mut().progress(|| progress(report, began.elapsed())),
+    );
+    if damages > MAX_TOLD_DAMAGES {
+        let more = damages - MAX_TOLD_DAMAGES;
+        output.borrow_mut().note(&format!("{more} more places are damaged; all are counted below"));
+    }
+    report
 }
 
 fn open_source(arguments: &PublishArguments) -> anyhow::Result<Box<dyn Source>> {
@@ -139,35 +179,49 @@ fn stream_options(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
-fn progress(report: &FeedReport, elapsed: Duration) -> String {
+fn rate(report: &FeedReport, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
     let (fps, mbit) = (report.frames as f64 / seconds, report.bytes as f64 * 8e-6 / seconds);
     let sent = units::show_bytes(report.bytes);
-    format!("{} frames, {sent}, {fps:.1} fps, {mbit:.2} Mbit/s, {:.0} s", report.frames, seconds)
+    format!("{sent} in {seconds:.1} s ({fps:.1} fps, {mbit:.2} Mbit/s)")
+}
+
+fn progress(report: &FeedReport, elapsed: Duration) -> String {
+    format!("{} frames, {}", report.frames, rate(report, elapsed))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn millis(micros: u64) -> f64 {
+    micros as f64 / 1e3
 }
 
 fn tell(output: &mut Output, stream: &StreamId, report: &FeedReport, summary: &StreamSummary, elapsed: Duration) {
     let stats = &summary.stats;
     let gaps: &[(GapReason, u64)] = &stats.drops;
     output.result(&format!(
-        "{stream} epoch {}: {} frames published, {} acknowledged, {} explained as gaps, {}",
+        "{stream} epoch {}: {} frames published, {} acknowledged, {} missing and explained; {}",
         stats.epoch,
         stats.submitted_frames,
         stats.acknowledged_frames,
         stats.dropped_frames(),
-        progress(report, elapsed)
+        rate(report, elapsed)
     ));
     for (reason, frames) in gaps {
-        output.result(&format!("  gap {reason}: {frames} frames"));
+        output.result(&format!("  {frames} missing: {reason}"));
+    }
+    if !summary.is_end_written {
+        let open = summary.unresolved_frames;
+        output.note(&format!("the end of the stream could not be written; {open} frames were not acknowledged"));
     }
     let by_reason: Value = gaps.iter().map(|(reason, frames)| (reason.to_string(), json!(frames))).collect();
+    let ack = &stats.ack_latency;
     output.summary(
         "publish",
         json!({
             "camera": stream.camera.as_str(), "topic": stream.topic.as_str(), "stream": stream.name.as_str(),
             "epoch": stats.epoch.to_string(), "published": stats.submitted_frames,
             "acknowledged": stats.acknowledged_frames, "unresolved": summary.unresolved_frames,
-            "ack_latency_ms": { "p50": stats.ack_latency.p50_micros as f64 / 1e3, "p99": stats.ack_latency.p99_micros as f64 / 1e3 },
+            "ack_latency_ms": { "p50": millis(ack.p50_micros), "p99": millis(ack.p99_micros) },
             "gaps": by_reason, "bytes": report.bytes, "seconds": elapsed.as_secs_f64(), "clean": summary.is_end_written,
         }),
     );

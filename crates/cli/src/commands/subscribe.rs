@@ -6,10 +6,12 @@ use crate::output::Output;
 use crate::settings::Settings;
 use crate::{signals, units};
 use hdrhistogram::Histogram;
-use lumenbus_bus::subscriber::{CameraFilter, Event, Notice, Policy, Preroll, Start, Subscriber, SubscriberConfig};
-use lumenbus_bus::topics::Cluster;
 use lumenbus_bus::BusError;
-use lumenbus_frame::TopicName;
+use lumenbus_bus::subscriber::{
+    CameraFilter, Event, FrameRole, Notice, Policy, Preroll, Start, Subscriber, SubscriberConfig,
+};
+use lumenbus_bus::topics::Cluster;
+use lumenbus_frame::{GapReason, TopicName};
 use lumenbus_pipeline::sink::{self, Form, SinkOptions};
 use lumenbus_pipeline::subscribe::{Ending, SubscribeLimits, SubscribeReport, run_subscription};
 use lumenbus_pipeline::tally::{StreamTally, Tally};
@@ -21,8 +23,7 @@ const FRAME_TOPICS: [&str; 3] = ["raw_video", "raw_images", "raw_pixels"];
 /// What `--policy live` means without an age.
 const DEFAULT_MAX_AGE: Duration = Duration::from_millis(500);
 
-pub(crate) fn run(arguments: &SubscribeArguments, settings: &Settings) -> anyhow::Result<Outcome> {
-    let mut output = Output::new(settings);
+pub(crate) fn run(arguments: &SubscribeArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let now = jiff::Zoned::now();
     let to = arguments.to.as_deref().map(|to| units::moment(to, &now).map_err(Usage)).transpose()?;
     let policy = policy(&arguments.policy)?;
@@ -36,10 +37,14 @@ pub(crate) fn run(arguments: &SubscribeArguments, settings: &Settings) -> anyhow
         },
         ..SinkOptions::default()
     };
+    if to.is_some() && arguments.group.is_some() {
+        let why = "--to leaves out what comes later, which the group would never see again; leave out --group";
+        return Err(Usage(why.to_owned()).into());
+    }
     let topics = topics(arguments, settings)?;
     let sink = arguments.out.as_deref().map(|target| sink::open(target, &sink_options)).transpose()?;
 
-    let shutdown = signals::shutdown()?;
+    let shutdown = signals::shutdown(settings.quiet)?;
     let mut config = SubscriberConfig::new(settings.bus.clone(), topics);
     config.cameras = filter;
     config.group = arguments.group.clone();
@@ -60,20 +65,35 @@ pub(crate) fn run(arguments: &SubscribeArguments, settings: &Settings) -> anyhow
     let writes_to_stdout = arguments.out.as_deref() == Some("-");
     let report = run_subscription(&mut subscriber, sink, &limits, &shutdown, |event, tally| {
         if !writes_to_stdout {
-            tell_event(&mut output, event);
+            tell_event(output, event);
         }
         output.progress(|| progress(tally, began.elapsed()));
     })?;
     let stats = subscriber.stats();
     subscriber.close();
-    tell(&mut output, &report, json!({ "repeats": stats.repeats, "fenced": stats.fenced, "foreign": stats.foreign, "damaged": stats.damaged }), writes_to_stdout);
-    let has_problems = report.tally.streams().any(|(_, tally)| tally.missing_frames() > 0 || tally.open_gaps > 0);
+    tell(
+        output,
+        &report,
+        json!({ "repeats": stats.repeats, "fenced": stats.fenced, "foreign": stats.foreign, "damaged": stats.damaged }),
+        writes_to_stdout,
+    );
+    let has_problems = report.tally.streams().any(|(_, tally)| has_problems(tally, policy))
+        || report.sink.as_ref().is_some_and(|sink| sink.undecodable > 0);
     Ok(match report.ending {
         _ if has_problems => Outcome::ProblemsFound,
         // Without a limit Ctrl-C is the way to end; then it is no interruption.
         Ending::Interrupted if is_limited(arguments) => Outcome::Interrupted,
         _ => Outcome::Done,
     })
+}
+
+/// Frames that are missing, but for those that the policy was to leave out.
+fn has_problems(tally: &StreamTally, policy: Policy) -> bool {
+    let is_wanted =
+        |reason: GapReason| policy != Policy::Lossless && matches!(reason, GapReason::Lagging | GapReason::Superseded);
+    // Whoever comes in the middle of a GOP has lost nothing.
+    let is_problem = |reason: GapReason| reason != GapReason::Joining && !is_wanted(reason);
+    tally.open_gaps > 0 || tally.missing.iter().any(|(reason, frames)| *frames > 0 && is_problem(*reason))
 }
 
 fn is_limited(arguments: &SubscribeArguments) -> bool {
@@ -133,9 +153,9 @@ fn tell_event(output: &mut Output, event: &Event) {
             let value = json!({
                 "camera": frame.stream.camera.as_str(), "topic": frame.stream.topic.as_str(),
                 "stream": frame.stream.name.as_str(), "epoch": header.id.epoch.to_string(), "seq": header.id.seq.0,
-                "codec": frame.codec.as_str(), "keyframe": header.is_keyframe, "bytes": frame.payload.len(),
+                "codec": frame.codec.as_str(), "keyframe": header.is_keyframe, "discontinuity": header.is_discontinuity, "bytes": frame.payload.len(),
                 "capture_unix_nanos": header.capture.unix_nanos.to_string(), "pts": header.pts,
-                "append_unix_millis": frame.append_unix_millis, "partition": frame.partition, "offset": frame.offset,
+                "role": role(frame.role), "append_unix_millis": frame.append_unix_millis, "partition": frame.partition, "offset": frame.offset,
             });
             output.object("frame", value);
         }
@@ -164,6 +184,14 @@ fn tell_event(output: &mut Output, event: &Event) {
     }
 }
 
+fn role(role: FrameRole) -> &'static str {
+    match role {
+        FrameRole::Current => "current",
+        FrameRole::CatchUp => "catch-up",
+        FrameRole::Preroll => "preroll",
+    }
+}
+
 fn tell_notice(output: &mut Output, notice: &Notice) {
     let text = match notice {
         Notice::Disconnected { reason } => format!("no broker answers ({reason}); trying again"),
@@ -182,6 +210,10 @@ fn tell_notice(output: &mut Output, notice: &Notice) {
     output.object("notice", json!({ "text": text }));
 }
 
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 fn progress(tally: &Tally, elapsed: Duration) -> String {
     let (mut frames, mut bytes, mut missing, mut streams) = (0, 0, 0, 0);
     for (_, stream) in tally.streams() {
@@ -191,7 +223,7 @@ fn progress(tally: &Tally, elapsed: Duration) -> String {
         streams += 1;
     }
     let (bytes, seconds) = (units::show_bytes(bytes), elapsed.as_secs());
-    format!("{streams} streams, {frames} frames, {bytes}, {missing} missing, {seconds} s")
+    format!("{streams} stream{}, {frames} frames, {bytes}, {missing} missing, {seconds} s", plural(streams))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
@@ -203,7 +235,11 @@ fn tell(output: &mut Output, report: &SubscribeReport, records: Value, writes_to
     let mut streams = Vec::new();
     for (id, tally) in report.tally.streams() {
         let line = stream_line(&id.to_string(), tally);
-        if writes_to_stdout { output.note(&line) } else { output.result(&line) }
+        if writes_to_stdout {
+            output.note(&line)
+        } else {
+            output.result(&line)
+        }
         streams.push(stream_object(id, tally));
     }
     if streams.is_empty() {
@@ -211,9 +247,10 @@ fn tell(output: &mut Output, report: &SubscribeReport, records: Value, writes_to
     }
     if let Some(sink) = &report.sink {
         output.note(&format!(
-            "wrote {} frames, {} files, {} to {}",
+            "wrote {} frames in {} file{}, {}, to {}",
             sink.frames,
             sink.files,
+            plural(sink.files),
             units::show_bytes(sink.bytes),
             sink.target
         ));
@@ -246,14 +283,22 @@ fn stream_line(id: &str, tally: &StreamTally) -> String {
     }
     if !tally.age_micros.is_empty() {
         let (p50, p99) = (millis(&tally.age_micros, 0.5), millis(&tally.age_micros, 0.99));
-        line.push_str(&format!(", age p50 {p50:.1} ms, p99 {p99:.1} ms"));
+        line.push_str(&format!(", live age p50 {p50:.1} ms, p99 {p99:.1} ms"));
     }
     line
 }
 
+/// `null` when nothing came live.
+fn live_age(tally: &StreamTally) -> Value {
+    let ages = &tally.age_micros;
+    if ages.is_empty() {
+        return Value::Null;
+    }
+    json!({ "frames": ages.len(), "p50": millis(ages, 0.5), "p99": millis(ages, 0.99) })
+}
+
 fn stream_object(id: &lumenbus_frame::StreamId, tally: &StreamTally) -> Value {
-    let missing: Value =
-        tally.missing.iter().map(|(reason, frames)| (reason.to_string(), json!(frames))).collect();
+    let missing: Value = tally.missing.iter().map(|(reason, frames)| (reason.to_string(), json!(frames))).collect();
     let published: u64 = tally.ended.values().sum();
     json!({
         "camera": id.camera.as_str(), "topic": id.topic.as_str(), "stream": id.name.as_str(),
@@ -261,7 +306,7 @@ fn stream_object(id: &lumenbus_frame::StreamId, tally: &StreamTally) -> Value {
         "keyframes": tally.keyframes, "missing": missing, "unexplained": tally.unexplained_frames(),
         "open_gaps": tally.open_gaps, "repeated": tally.repeated,
         "ended_epochs": tally.ended.len(), "published_in_ended_epochs": published,
-        "age_ms": { "p50": millis(&tally.age_micros, 0.5), "p99": millis(&tally.age_micros, 0.99) },
+        "live_age_ms": live_age(tally),
     })
 }
 

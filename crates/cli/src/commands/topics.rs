@@ -7,8 +7,7 @@ use crate::settings::Settings;
 use lumenbus_bus::topics::{self, Cluster, Drift, Format, Growth, PlanOptions, TopicPlan};
 use serde_json::{Value, json};
 
-pub(crate) fn run(arguments: &TopicsArguments, settings: &Settings) -> anyhow::Result<Outcome> {
-    let mut output = Output::new(settings);
+pub(crate) fn run(arguments: &TopicsArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let cluster = Cluster::open(&settings.bus)?;
     let plan = topics::plan(cluster.facts(), &settings.bus.topic_prefix, &options(arguments)?);
     let format = format(arguments, settings)?;
@@ -19,12 +18,12 @@ pub(crate) fn run(arguments: &TopicsArguments, settings: &Settings) -> anyhow::R
         }
         TopicsAction::Check => {
             let drifts = drifts(&cluster, &plan)?;
-            report(&mut output, "topics check", &drifts, json!({ "topics": plan.topics.len() }), format)
+            report(output, "topics check", &drifts, json!({ "topics": plan.topics.len() }), format)
         }
         TopicsAction::Apply if settings.bus.keeps_topics_as_they_are => {
             output.note("topics.create=false: nothing is created; this is what differs");
             let drifts = drifts(&cluster, &plan)?;
-            report(&mut output, "topics apply", &drifts, json!({ "created": [] }), format)
+            report(output, "topics apply", &drifts, json!({ "created": [] }), format)
         }
         TopicsAction::Apply => {
             let growth = if arguments.grow { Growth::Grow } else { Growth::Keep };
@@ -35,7 +34,7 @@ pub(crate) fn run(arguments: &TopicsArguments, settings: &Settings) -> anyhow::R
                 }
             }
             let done = json!({ "created": applied.created, "altered": applied.altered });
-            report(&mut output, "topics apply", &applied.remaining, done, format)
+            report(output, "topics apply", &applied.remaining, done, format)
         }
     }
 }
