@@ -20,6 +20,7 @@ pub(super) fn run(environment: &mut Environment, load: &Load) -> anyhow::Result<
     let clock = Instant::now();
     let received = Arc::new(Received::new(load, clock));
     let readers = readers(environment, load, &topic, &received)?;
+    received.wait_warm(u64::try_from(load.partitions)?)?;
     let run = super::ours::Run::begin(environment);
     send(&producer, load, &topic, clock)?;
     received.wait()?;
@@ -62,7 +63,9 @@ fn readers(
             while !received.is_complete() {
                 if let Some(Ok(message)) = consumer.poll(Duration::from_millis(20)) {
                     let payload = message.payload().unwrap_or_default();
-                    if !payload.is_empty() {
+                    if payload.is_empty() {
+                        received.warm();
+                    } else {
                         received.frame(payload);
                     }
                 }

@@ -76,7 +76,9 @@ fn spawn(data: &Path, listen: &str) -> anyhow::Result<Child> {
 fn data_dir() -> std::io::Result<tempfile::TempDir> {
     let memory = Path::new("/dev/shm");
     let builder = || tempfile::Builder::new().prefix("lumenbus-bench-").to_owned();
-    if memory.is_dir() && let Ok(folder) = builder().tempdir_in(memory) {
+    if memory.is_dir()
+        && let Ok(folder) = builder().tempdir_in(memory)
+    {
         return Ok(folder);
     }
     builder().tempdir()

@@ -30,7 +30,11 @@ pub(super) fn run(arguments: &LatencyArguments, settings: &Settings, output: &mu
     };
     output.result(&format!(
         "publish → received, {} cameras × {}/s × {} B, {}, {} runs each",
-        arguments.cameras, arguments.fps, arguments.bytes, environment.what(), arguments.runs
+        arguments.cameras,
+        arguments.fps,
+        arguments.bytes,
+        environment.what(),
+        arguments.runs
     ));
     let (ours, bare) = interleaved(&mut environment, &load, arguments.runs, output)?;
     let p50 = row(output, "p50", "ms", P50_LIMIT, &ours, &bare, |run| run.p50_millis);
@@ -74,7 +78,9 @@ pub(super) fn row(
     let ratio = median_ratio(&mine, &theirs);
     let (mine, theirs) = (median(&mut mine), median(&mut theirs));
     let target = if limit > 0.0 { format!("  (target {limit})") } else { String::new() };
-    output.result(&format!("  {name:<18} bare {theirs:>9.3} {unit:<9} ours {mine:>9.3} {unit:<9} ratio {ratio:>5.2}{target}"));
+    output.result(&format!(
+        "  {name:<18} bare {theirs:>9.3} {unit:<9} ours {mine:>9.3} {unit:<9} ratio {ratio:>5.2}{target}"
+    ));
     output.object("row", json!({ "figure": name, "unit": unit, "bare": theirs, "ours": mine, "ratio": ratio }));
     ratio
 }

@@ -68,6 +68,7 @@ pub(super) struct Received {
     expected: u64,
     clock: Instant,
     frames: AtomicU64,
+    warm: AtomicU64,
     latencies: Mutex<Histogram<u64>>,
     done: Condvar,
     measures_latency: bool,
@@ -79,6 +80,7 @@ impl Received {
             expected: load.frames,
             clock,
             frames: AtomicU64::new(0),
+            warm: AtomicU64::new(0),
             latencies: Mutex::new(Histogram::new_with_bounds(1, MAX_MICROS, 3).expect("bounds are right")),
             done: Condvar::new(),
             measures_latency: load.interval.is_some(),
@@ -86,7 +88,9 @@ impl Received {
     }
 
     pub(super) fn frame(&self, payload: &[u8]) {
-        if self.measures_latency && let Some(made) = payload.first_chunk::<8>() {
+        if self.measures_latency
+            && let Some(made) = payload.first_chunk::<8>()
+        {
             let micros = nanos(self.clock).saturating_sub(u64::from_le_bytes(*made)) / 1_000;
             let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
             latencies.saturating_record(micros.max(1));
@@ -95,6 +99,21 @@ impl Received {
             drop(self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
             self.done.notify_all();
         }
+    }
+
+    /// A record that only says that its partition is being read.
+    pub(super) fn warm(&self) {
+        self.warm.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Waits until so many partitions are being read.
+    pub(super) fn wait_warm(&self, partitions: u64) -> anyhow::Result<()> {
+        let since = Instant::now();
+        while self.warm.load(Ordering::Acquire) < partitions {
+            anyhow::ensure!(since.elapsed() < PATIENCE, "the bare consumers did not begin within {PATIENCE:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Waits for the last frame.

@@ -8,9 +8,9 @@ use crate::exit::Outcome;
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::units::show_bytes;
+use lumenbus_bus::BusConfig;
 use lumenbus_bus::publisher::{Publisher, StreamHandle};
 use lumenbus_bus::subscriber::{Event, Start, Subscriber, SubscriberConfig};
-use lumenbus_bus::BusConfig;
 use lumenbus_frame::TopicName;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -72,7 +72,11 @@ pub(super) fn run(arguments: &MemoryArguments, settings: &Settings, output: &mut
         let (first, last) = (samples[0], samples[samples.len() - 1]);
         output.result(&format!(
             "  {:<15} {} → {} over {:?}, second half against first {:+.1} MB",
-            part.name(), show_bytes(first), show_bytes(last), arguments.duration, growth as f64 / 1e6
+            part.name(),
+            show_bytes(first),
+            show_bytes(last),
+            arguments.duration,
+            growth as f64 / 1e6
         ));
         parts.push(json!({ "part": part.name(), "samples": samples, "growth_bytes": growth }));
         drop(subscriber);

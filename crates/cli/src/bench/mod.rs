@@ -41,7 +41,8 @@ fn median(values: &mut [f64]) -> f64 {
 
 /// Median of the ratios of neighbouring runs: drift of the machine cancels out.
 fn median_ratio(ours: &[f64], bare: &[f64]) -> f64 {
-    let mut ratios: Vec<_> = ours.iter().zip(bare).filter(|(_, bare)| **bare > 0.0).map(|(ours, bare)| ours / bare).collect();
+    let mut ratios: Vec<_> =
+        ours.iter().zip(bare).filter(|(_, bare)| **bare > 0.0).map(|(ours, bare)| ours / bare).collect();
     median(&mut ratios)
 }
 

@@ -21,7 +21,13 @@ pub(super) fn run(arguments: &ScalingArguments, settings: &Settings, output: &mu
     let mut rows = Vec::new();
     for (partitions, consumers) in [(1, 1), (2, 2), (4, 4), (4, 1)] {
         let name = format!("{partitions} partitions, {consumers} consumers, 50 kB");
-        rows.push(measure(&mut environment, &name, load(arguments, 50_000, partitions, consumers), arguments.runs, output)?);
+        rows.push(measure(
+            &mut environment,
+            &name,
+            load(arguments, 50_000, partitions, consumers),
+            arguments.runs,
+            output,
+        )?);
     }
     for (name, bytes) in SIZES {
         rows.push(measure(&mut environment, name, load(arguments, bytes, 4, 1), arguments.runs, output)?);

@@ -18,7 +18,11 @@ const SMALL_LIMIT: f64 = 0.5;
 /// Small records cost by the record, not by the byte.
 const MAX_FRAMES: u64 = 300_000;
 
-pub(super) fn run(arguments: &ThroughputArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
+pub(super) fn run(
+    arguments: &ThroughputArguments,
+    settings: &Settings,
+    output: &mut Output,
+) -> anyhow::Result<Outcome> {
     let mut environment = Environment::open(settings)?;
     environment.bus.profile = Profile::Throughput;
     let mut ratios = Vec::new();
@@ -28,7 +32,10 @@ pub(super) fn run(arguments: &ThroughputArguments, settings: &Settings, output: 
         let target = if bytes >= LARGE_BYTES { LARGE_LIMIT } else { SMALL_LIMIT };
         output.result(&format!(
             "{} frames of {bytes} B, {} per record, {}, {} runs each",
-            load.frames, load.batch, environment.what(), arguments.runs
+            load.frames,
+            load.batch,
+            environment.what(),
+            arguments.runs
         ));
         let (ours, bare) = interleaved(&mut environment, &load, arguments.runs, output)?;
         let ratio = row(output, "throughput", "MB/s", target, &ours, &bare, |run| run.megabytes_per_second);
