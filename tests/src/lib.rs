@@ -1,3 +1,10 @@
 //! End-to-end and conformance suites
 
+pub mod backend;
 pub mod cli;
+pub mod clock;
+pub mod conformance;
+pub mod embedded;
+pub mod foreign;
+pub mod load;
+pub mod tally;
