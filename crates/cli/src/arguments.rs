@@ -173,7 +173,7 @@ pub(crate) struct PublishArguments {
     /// Bytes that may wait for Kafka
     #[arg(long, value_parser = units::bytes, default_value = "64MiB", value_name = "SIZE")]
     pub(crate) buffer: usize,
-    /// Put up to so many small frames into one record
+    /// Put up to so many small frames into one record; 1 is one record each [default: 64 with --profile throughput]
     #[arg(long, value_name = "FRAMES")]
     pub(crate) batch: Option<usize>,
 }
@@ -346,9 +346,9 @@ pub(crate) struct ThroughputArguments {
     /// Runs of each side, interleaved
     #[arg(long, default_value = "9")]
     pub(crate) runs: usize,
-    /// Frames per record, for frames of at most 4 kB; 1 is one record each
-    #[arg(long, default_value = "1")]
-    pub(crate) batch: usize,
+    /// Frames per record, for frames of at most 4 kB [default: the profile's and 1, in turn]
+    #[arg(long)]
+    pub(crate) batch: Option<usize>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -25,6 +25,11 @@ pub struct BatchLimits {
     pub wait: Duration,
 }
 
+impl BatchLimits {
+    /// What the profile `throughput` does: small frames wait as long as its records would (`linger.ms`).
+    pub const THROUGHPUT: Self = Self { frames: 64, bytes: 64 * 1024, wait: Duration::from_millis(5) };
+}
+
 /// Vectors that are used again for every record.
 #[derive(Debug, Default)]
 pub(crate) struct ComposeScratch {
@@ -189,7 +194,7 @@ impl StreamCore {
         let frame = &entry.frame;
         let needs_hint = !frame.is_keyframe && !frame.codec.is_intra_only();
         let queue_nanos = now.monotonic_nanos.saturating_sub(entry.submitted_nanos);
-        let age_nanos = u64::try_from(now.unix_nanos.saturating_sub(frame.capture.unix_nanos)).unwrap_or(0);
+        let age_nanos = self.camera_clock.age_nanos(frame.capture, now.unix_nanos);
         let id = FrameId { epoch: run.epoch, seq: entry.seq };
         Header {
             stream: Some(&self.id.name).filter(|name| !name.is_main()).cloned(),

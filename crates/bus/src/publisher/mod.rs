@@ -60,7 +60,7 @@ use crate::publisher::hub::{Hub, lock};
 use crate::publisher::outgoing::RecordForm;
 use crate::publisher::stream::Stream;
 use crate::publisher::topic::TopicFacts;
-use crate::{BusConfig, BusError, SystemClock, probe};
+use crate::{BusConfig, BusError, Profile, SystemClock, probe};
 use lumenbus_frame::{CameraId, Clock, Epoch, StreamId};
 use lumenbus_wire::{Envelope, StreamState};
 use std::fmt;
@@ -92,7 +92,7 @@ pub struct PublisherConfig {
     /// Key + headers + value of the largest record, in bytes; `None`: 900 KiB. Never beyond the topic's
     /// `max.message.bytes` − 16 KiB.
     pub record_limit_bytes: Option<usize>,
-    /// Several small frames in one record; envelope `native` only.
+    /// Several small frames in one record; envelope `native` only. On by default in the profile `throughput`.
     pub batching: Option<BatchLimits>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -102,6 +102,7 @@ impl PublisherConfig {
     /// The defaults: 64 MiB a lane, 4 MiB on their way a stream, 32 MiB in all.
     #[must_use]
     pub fn new(bus: BusConfig) -> Self {
+        let bus_profile = bus.profile;
         Self {
             bus,
             lane_bytes: 64 << 20,
@@ -110,7 +111,7 @@ impl PublisherConfig {
             envelope: Envelope::Native,
             lb_json: LbJson::Off,
             record_limit_bytes: None,
-            batching: None,
+            batching: (bus_profile == Profile::Throughput).then_some(BatchLimits::THROUGHPUT),
             clock: Arc::new(SystemClock),
         }
     }

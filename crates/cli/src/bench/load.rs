@@ -1,6 +1,5 @@
 //! What is sent, and what came of it.
 
-use bytes::Bytes;
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -149,9 +148,4 @@ pub(super) struct Measured {
     pub(super) client_cpu_millis_per_megabyte: f64,
     /// Of an embedded broker.
     pub(super) broker_cpu_millis_per_megabyte: f64,
-}
-
-/// A payload as `Bytes` without a copy.
-pub(super) fn shared(payload: Vec<u8>) -> Bytes {
-    Bytes::from(payload)
 }

@@ -1,8 +1,9 @@
 //! Our side: a publisher with a stream per camera, and a subscriber.
 
 use super::environment::Environment;
-use super::load::{Load, Measured, Received, shared};
+use super::load::{Load, Measured, Received};
 use super::usage;
+use bytes::Bytes;
 use lumenbus_bus::publisher::{BatchLimits, Publisher, PublisherConfig, StreamHandle, StreamOptions};
 use lumenbus_bus::subscriber::{Event, Start, Subscriber, SubscriberConfig};
 use lumenbus_bus::{BusConfig, SystemClock};
@@ -19,6 +20,8 @@ pub(super) fn run(environment: &mut Environment, load: &Load) -> anyhow::Result<
     let clock = Instant::now();
     let received = Arc::new(Received::new(load, clock));
     let reader = reader(environment.bus.clone(), load, topic, &received)?;
+    warm_up(&streams)?;
+    received.wait_warm(u64::try_from(load.cameras)?)?;
     let run = Run::begin(environment);
     send(&streams, load, clock)?;
     received.wait()?;
@@ -39,11 +42,7 @@ pub(super) fn open_streams(
     topic: &TopicName,
 ) -> anyhow::Result<(Publisher, Vec<StreamHandle>)> {
     let mut config = PublisherConfig::new(bus.clone());
-    config.batching = (load.batch > 1).then_some(BatchLimits {
-        frames: load.batch,
-        bytes: 64 * 1024,
-        wait: Duration::from_millis(5),
-    });
+    config.batching = (load.batch > 1).then_some(BatchLimits { frames: load.batch, ..BatchLimits::THROUGHPUT });
     let publisher = Publisher::open(config)?;
     let mut streams = Vec::new();
     for camera in 0..load.cameras {
@@ -53,6 +52,16 @@ pub(super) fn open_streams(
         streams.push(publisher.stream(id, options)?);
     }
     Ok((publisher, streams))
+}
+
+/// As on the bare side.
+fn warm_up(streams: &[StreamHandle]) -> anyhow::Result<()> {
+    for stream in streams {
+        let capture = CaptureTime::arrival(SystemClock.unix_nanos());
+        stream.submit(EncodedFrame::new(Codec::H264, capture, Bytes::new()).keyframe())?;
+        anyhow::ensure!(stream.flush(Duration::from_secs(30)), "the warm-up frame of {} did not arrive", stream.id());
+    }
+    Ok(())
 }
 
 fn reader(
@@ -69,7 +78,11 @@ fn reader(
     Ok(std::thread::spawn(move || {
         while !received.is_complete() {
             if let Ok(Some(Event::Frame(frame))) = subscriber.recv(Duration::from_millis(20)) {
-                received.frame(&frame.payload);
+                if frame.payload.is_empty() {
+                    received.warm();
+                } else {
+                    received.frame(&frame.payload);
+                }
             }
         }
         subscriber.close();
@@ -90,7 +103,7 @@ fn send(streams: &[StreamHandle], load: &Load, clock: Instant) -> anyhow::Result
 }
 
 pub(super) fn encoded(load: &Load, frame: u64, clock: Instant) -> EncodedFrame {
-    let payload = shared(load.payload(clock));
+    let payload = Bytes::from(load.payload(clock));
     let coded = EncodedFrame::new(Codec::H264, CaptureTime::arrival(SystemClock.unix_nanos()), payload);
     if load.is_keyframe(frame) { coded.keyframe() } else { coded }
 }

@@ -8,6 +8,7 @@ use crate::exit::Outcome;
 use crate::output::Output;
 use crate::settings::Settings;
 use lumenbus_bus::Profile;
+use lumenbus_bus::publisher::BatchLimits;
 use serde_json::json;
 
 /// From this size on a frame is a picture rather than a reading.
@@ -26,9 +27,9 @@ pub(super) fn run(
     let mut environment = Environment::open(settings)?;
     environment.bus.profile = Profile::Throughput;
     let mut ratios = Vec::new();
-    for &bytes in &arguments.bytes {
+    for (bytes, batch) in sizes(arguments) {
         anyhow::ensure!(bytes > 0, "--bytes must be more than 0");
-        let load = load(arguments, bytes);
+        let load = load(arguments, bytes, batch);
         let target = if bytes >= LARGE_BYTES { LARGE_LIMIT } else { SMALL_LIMIT };
         output.result(&format!(
             "{} frames of {bytes} B, {} per record, {}, {} runs each",
@@ -41,13 +42,23 @@ pub(super) fn run(
         let ratio = row(output, "throughput", "MB/s", target, &ours, &bare, |run| run.megabytes_per_second);
         row(output, "frames", "/s", 0.0, &ours, &bare, |run| run.frames_per_second);
         cpu_rows(output, &ours, &bare);
-        ratios.push(json!({ "bytes": bytes, "ratio": ratio }));
+        ratios.push(json!({ "bytes": bytes, "frames_per_record": batch, "ratio": ratio }));
     }
     output.summary("bench throughput", json!({ "ratios": ratios, "runs": arguments.runs }));
     Ok(Outcome::Done)
 }
 
-fn load(arguments: &ThroughputArguments, bytes: usize) -> Load {
+/// Small frames are measured as the profile batches them, and one by one.
+fn sizes(arguments: &ThroughputArguments) -> Vec<(usize, usize)> {
+    let batches = |bytes: usize| match arguments.batch {
+        _ if bytes >= LARGE_BYTES => vec![1],
+        Some(batch) => vec![batch],
+        None => vec![BatchLimits::THROUGHPUT.frames, 1],
+    };
+    arguments.bytes.iter().flat_map(|&bytes| batches(bytes).into_iter().map(move |batch| (bytes, batch))).collect()
+}
+
+fn load(arguments: &ThroughputArguments, bytes: usize, batch: usize) -> Load {
     Load {
         cameras: 8,
         frame_bytes: bytes,
@@ -55,6 +66,6 @@ fn load(arguments: &ThroughputArguments, bytes: usize) -> Load {
         interval: None,
         partitions: 8,
         consumers: 1,
-        batch: if bytes < LARGE_BYTES { arguments.batch } else { 1 },
+        batch,
     }
 }

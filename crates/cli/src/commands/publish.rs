@@ -23,8 +23,6 @@ use std::time::{Duration, Instant};
 const FINISH: Duration = Duration::from_secs(30);
 /// So many damaged places are told one by one.
 const MAX_TOLD_DAMAGES: usize = 20;
-/// Largest record for which batching is meant.
-const BATCH_BYTES: usize = 64 * 1024;
 
 pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let shutdown = signals::shutdown(settings.quiet)?;
@@ -153,11 +151,9 @@ fn publisher_config(arguments: &PublishArguments, settings: &Settings) -> Publis
     config.lane_bytes = arguments.buffer;
     config.envelope = arguments.envelope;
     config.lb_json = if arguments.json_header { LbJson::On } else { LbJson::Off };
-    config.batching = arguments.batch.filter(|frames| *frames > 1).map(|frames| BatchLimits {
-        frames,
-        bytes: BATCH_BYTES,
-        wait: Duration::from_millis(5),
-    });
+    if let Some(frames) = arguments.batch {
+        config.batching = (frames > 1).then_some(BatchLimits { frames, ..BatchLimits::THROUGHPUT });
+    }
     config
 }
 
