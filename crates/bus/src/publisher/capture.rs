@@ -18,6 +18,42 @@ pub(crate) fn plausible(capture: CaptureTime, now_unix_nanos: i64) -> (CaptureTi
     if is_plausible { (capture, None) } else { (CaptureTime::arrival(now_unix_nanos), Some(offset)) }
 }
 
+/// A camera whose freshest frame is older than this has a clock that is behind, not a slow way to us.
+const MAX_FRESH_AGE_NANOS: i64 = 10 * 1_000_000_000;
+/// The freshest frame is looked for in this much time, so that a clock that is set is followed.
+const FRESH_WINDOW_NANOS: u64 = 15 * 1_000_000_000;
+
+/// By how much one camera's clock is behind, estimated from the freshest of its last frames.
+///
+/// Without it every frame of a camera that is an hour behind would be past its deadline, and too old for a live reader.
+#[derive(Debug, Default)]
+pub(crate) struct CameraClock {
+    window_start_nanos: u64,
+    /// Least age seen in the window under way and in the one before.
+    least: Option<i64>,
+    least_before: Option<i64>,
+}
+
+impl CameraClock {
+    /// Takes note of a frame that arrives now.
+    pub(crate) fn observe(&mut self, capture: CaptureTime, now_unix_nanos: i64, monotonic_nanos: u64) {
+        if monotonic_nanos.saturating_sub(self.window_start_nanos) >= FRESH_WINDOW_NANOS {
+            self.window_start_nanos = monotonic_nanos;
+            self.least_before = self.least.take();
+        }
+        let age = now_unix_nanos.saturating_sub(capture.unix_nanos);
+        self.least = Some(self.least.map_or(age, |least| least.min(age)));
+    }
+
+    /// How old a frame is now; a camera that is ahead has no age.
+    pub(crate) fn age_nanos(&self, capture: CaptureTime, now_unix_nanos: i64) -> u64 {
+        let freshest = self.least.into_iter().chain(self.least_before).min().unwrap_or(0);
+        let behind = if freshest > MAX_FRESH_AGE_NANOS { freshest } else { 0 };
+        let age = now_unix_nanos.saturating_sub(capture.unix_nanos).saturating_sub(behind);
+        u64::try_from(age).unwrap_or(0)
+    }
+}
+
 /// Compares wall clock and monotonic clock; shared by all streams.
 #[derive(Debug)]
 pub(crate) struct StepWatch {
@@ -74,6 +110,25 @@ mod tests {
             let expected = if off.is_none() { (nanos, CaptureSource::Sensor) } else { (NOW, CaptureSource::Arrival) };
             assert_eq!((capture.unix_nanos, capture.source), expected);
         }
+    }
+
+    #[test]
+    fn the_age_of_a_frame_does_not_hang_on_the_cameras_hour() {
+        const SECOND: i64 = 1_000_000_000;
+        let mut clock = CameraClock::default();
+        let mut age = |camera_behind: i64, way: i64, at: i64| {
+            let (now, capture) = (NOW + at, CaptureTime::sensor(NOW + at - camera_behind - way));
+            clock.observe(capture, now, u64::try_from(at).unwrap());
+            i64::try_from(clock.age_nanos(capture, now)).unwrap()
+        };
+        assert_eq!(age(0, SECOND, 0), SECOND, "a slow way counts");
+        assert_eq!(age(-3_600 * SECOND, 0, SECOND), 0, "ahead");
+        assert_eq!(age(0, 5 * SECOND, 2 * SECOND), 5 * SECOND, "set right again");
+        // Set an hour back: late until the windows have passed, then as before.
+        assert!(age(3_600 * SECOND, 0, 3 * SECOND) >= 3_600 * SECOND);
+        assert!(age(3_600 * SECOND, 0, 16 * SECOND) >= 3_600 * SECOND);
+        assert_eq!(age(3_600 * SECOND, 0, 32 * SECOND), 0);
+        assert_eq!(age(3_600 * SECOND, 2 * SECOND, 33 * SECOND), 2 * SECOND);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! [`StreamCore::delivered`].
 
 use crate::publisher::account::Counts;
-use crate::publisher::capture;
+use crate::publisher::capture::{self, CameraClock};
 use crate::publisher::compose::{BatchLimits, ComposeScratch};
 use crate::publisher::latency::LatencyBuckets;
 use crate::publisher::outgoing::{Outgoing, RecordForm, RecordSink, Refusal, Scratch};
@@ -131,6 +131,7 @@ pub(crate) struct StreamCore {
     pub(crate) is_entry_due: bool,
     is_held: bool,
     pub(crate) entry_mark: LedgerMark,
+    pub(crate) camera_clock: CameraClock,
 }
 
 impl StreamCore {
@@ -160,6 +161,7 @@ impl StreamCore {
             is_entry_due: false,
             is_held: false,
             entry_mark: LedgerMark::default(),
+            camera_clock: CameraClock::default(),
         }
     }
 
@@ -177,7 +179,8 @@ impl StreamCore {
         self.settle_idle();
         self.is_entry_due |= std::mem::take(&mut self.is_offline) && self.is_pictures_only();
         let is_jump = frame.is_discontinuity;
-        let age_nanos = u64::try_from(now.unix_nanos.saturating_sub(capture.unix_nanos)).unwrap_or(0);
+        self.camera_clock.observe(capture, now.unix_nanos, now.monotonic_nanos);
+        let age_nanos = self.camera_clock.age_nanos(capture, now.unix_nanos);
         let run = self.newest_mut();
         if is_jump {
             run.jump(run.lane.next_seq());

@@ -76,6 +76,17 @@ fn frame_of(event: &Event) -> Option<&DeliveredFrame> {
     }
 }
 
+fn stream_of(event: &Event) -> Option<&StreamId> {
+    match event {
+        Event::Frame(frame) => Some(&frame.stream),
+        Event::Gap { stream, .. }
+        | Event::Repeat { stream, .. }
+        | Event::Offline { stream, .. }
+        | Event::End { stream, .. } => Some(stream),
+        Event::Notice(_) => None,
+    }
+}
+
 #[derive(Default)]
 struct State {
     items: VecDeque<Item>,
@@ -255,7 +266,7 @@ impl State {
     }
 
     fn in_time(&mut self, item: Item, max_age: Duration, now_unix_nanos: i64) -> Verdict {
-        let Some(frame) = frame_of(&item.event) else { return Verdict::HandOver(Box::new(item)) };
+        let Some(frame) = frame_of(&item.event) else { return self.after_late_gap(item) };
         // A joined keyframe is wanted whatever its age.
         let is_joining = frame.role != super::FrameRole::Current;
         let limit = i64::try_from(max_age.as_nanos()).unwrap_or(i64::MAX).saturating_add(CLOCK_ALLOWANCE_NANOS);
@@ -275,23 +286,32 @@ impl State {
             return Verdict::First(Box::new(gap), Box::new(item));
         }
         let id = frame.header.id;
+        let mut told = None;
         match &mut late.gap {
             Some((_, gap)) if gap.epoch == Some(id.epoch) && gap.last.is_some_and(|last| last.next() == id.seq) => {
                 gap.last = Some(id.seq);
             }
             other => {
                 let gap = Gap { epoch: Some(id.epoch), ..Gap::new(id.seq, id.seq, GapReason::Lagging) };
-                let told = other.replace((Arc::clone(&frame.stream), gap));
-                if let Some((stream, gap)) = told {
-                    self.items.push_front(Item { event: Event::Gap { stream, gap }, ticket: None });
-                    self.bytes += EVENT_BYTES;
-                }
+                told = other.replace((Arc::clone(&frame.stream), gap));
             }
         }
         if let Some(ticket) = item.ticket {
             ticket.done();
         }
-        Verdict::Dropped
+        match told {
+            Some((stream, gap)) => Verdict::HandOver(Box::new(Item { event: Event::Gap { stream, gap }, ticket: None })),
+            None => Verdict::Dropped,
+        }
+    }
+
+    /// What was dropped of a stream is told before what else happened to it: an end must find it told.
+    fn after_late_gap(&mut self, item: Item) -> Verdict {
+        let late = stream_of(&item.event).and_then(|stream| self.late.get_mut(&super::progress::stream_hash(stream)));
+        let Some((stream, gap)) = late.and_then(|late| late.gap.take()) else {
+            return Verdict::HandOver(Box::new(item));
+        };
+        Verdict::First(Box::new(Item { event: Event::Gap { stream, gap }, ticket: None }), Box::new(item))
     }
 
     /// Nothing waits: what was dropped is told now.
