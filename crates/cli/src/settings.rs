@@ -3,7 +3,7 @@
 use crate::arguments::Global;
 use crate::exit::Usage;
 use anyhow::Context as _;
-use lumenbus_bus::{BusConfig, JavaProperties, Profile, TopicPrefix};
+use lumenbus_bus::{BusConfig, JavaProperties, Profile, PropertyEffect, TopicPrefix};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -97,7 +97,10 @@ fn java_properties(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let parsed = JavaProperties::parse(&text).with_context(|| format!("cannot use {}", path.display()))?;
     let (properties, notes) = parsed.translate();
     for note in notes {
-        tracing::info!("{}: {note}", path.display());
+        match note.effect {
+            PropertyEffect::Unsupported => tracing::warn!("{}: {note}", path.display()),
+            _ => tracing::info!("{}: {note}", path.display()),
+        }
     }
     Ok(properties)
 }

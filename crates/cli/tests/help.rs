@@ -1,6 +1,8 @@
 //! Every command explains itself. Being an integration test, this also makes `cargo test --workspace` build the
 //! binary that the end-to-end suites start.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::{Command, Output};
 
 fn lumenbus(arguments: &[&str]) -> Output {

@@ -133,7 +133,8 @@ pub(crate) fn explain(error: KafkaError, attempt: &Attempt<'_>) -> BusError {
 }
 
 fn refused_property(name: &str, value: &str, reason: &str) -> BusError {
-    let secret = is_secret(name);
+    // A slip in the name of a password must not show it.
+    let secret = is_secret(name) || reason.starts_with("No such");
     // librdkafka repeats the value in its text.
     let reason = if secret && !value.is_empty() { reason.replace(value, "***") } else { reason.to_owned() };
     let value = if secret { "***".to_owned() } else { value.to_owned() };

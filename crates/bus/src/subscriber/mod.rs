@@ -224,9 +224,15 @@ impl Subscriber {
     }
 
     /// Commits, leaves the group and stops the threads.
-    pub fn close(mut self) {
+    pub fn close(self) {
+        self.into_stats();
+    }
+
+    /// [`close`](Self::close), and the last state of the counters.
+    pub fn into_stats(mut self) -> SubscriberStats {
         self.finish_frame();
         self.stop();
+        self.stats()
     }
 
     fn finish_frame(&mut self) {

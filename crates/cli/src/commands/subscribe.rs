@@ -12,7 +12,7 @@ use lumenbus_bus::subscriber::{
 };
 use lumenbus_bus::topics::Cluster;
 use lumenbus_frame::{GapReason, TopicName};
-use lumenbus_pipeline::sink::{self, Form, SinkOptions};
+use lumenbus_pipeline::sink::{self, Form, SinkOptions, SinkReport};
 use lumenbus_pipeline::subscribe::{Ending, SubscribeLimits, SubscribeReport, run_subscription};
 use lumenbus_pipeline::tally::{StreamTally, Tally};
 use serde_json::{Value, json};
@@ -23,60 +23,69 @@ const FRAME_TOPICS: [&str; 3] = ["raw_video", "raw_images", "raw_pixels"];
 /// What `--policy live` means without an age.
 const DEFAULT_MAX_AGE: Duration = Duration::from_millis(500);
 
-pub(crate) fn run(arguments: &SubscribeArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
-    let now = jiff::Zoned::now();
-    let to = arguments.to.as_deref().map(|to| units::moment(to, &now).map_err(Usage)).transpose()?;
-    let policy = policy(&arguments.policy)?;
-    let start = start(&arguments.from, &now)?;
-    let filter = CameraFilter::new(&arguments.camera).map_err(|error| Usage(error.to_string()))?;
-    let sink_options = SinkOptions {
-        overwrite: arguments.overwrite,
-        form: match arguments.form {
-            FormChoice::Pictures => Form::Pictures,
-            FormChoice::Coded => Form::Coded,
-        },
-        ..SinkOptions::default()
-    };
-    if to.is_some() && arguments.group.is_some() {
-        let why = "--to leaves out what comes later, which the group would never see again; leave out --group";
-        return Err(Usage(why.to_owned()).into());
+/// What the arguments mean, found before anything is connected to or created.
+struct Meaning {
+    until_unix_millis: Option<i64>,
+    policy: Policy,
+    start: Start,
+    filter: CameraFilter,
+    stdout: Stdout,
+}
+
+impl Meaning {
+    fn of(arguments: &SubscribeArguments) -> anyhow::Result<Self> {
+        let now = jiff::Zoned::now();
+        let moment = |to: &String| units::moment(to, &now).map_err(|error| Usage(format!("--to: {error}")));
+        let until_unix_millis = arguments.to.as_ref().map(moment).transpose()?;
+        if until_unix_millis.is_some() && arguments.group.is_some() {
+            let why = "--to leaves out what comes later, which the group would never see again; leave out --group";
+            return Err(Usage(why.to_owned()).into());
+        }
+        if let Some(target) = &arguments.out {
+            sink::check_form(target)?;
+        }
+        let start = start(&arguments.from, &now)?;
+        if let (Start::At { unix_millis }, Some(until)) = (start, until_unix_millis)
+            && unix_millis > until
+        {
+            return Err(Usage("--from is after --to".to_owned()).into());
+        }
+        Ok(Self {
+            until_unix_millis,
+            policy: policy(&arguments.policy)?,
+            start,
+            filter: CameraFilter::new(&arguments.camera).map_err(|error| Usage(error.to_string()))?,
+            stdout: if arguments.out.as_deref() == Some("-") { Stdout::Frames } else { Stdout::Report },
+        })
     }
-    let topics = topics(arguments, settings)?;
-    let sink = arguments.out.as_deref().map(|target| sink::open(target, &sink_options)).transpose()?;
+}
 
+pub(crate) fn run(arguments: &SubscribeArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
+    let meaning = Meaning::of(arguments)?;
+    let (policy, stdout) = (meaning.policy, meaning.stdout);
     let shutdown = signals::shutdown(settings.quiet)?;
-    let mut config = SubscriberConfig::new(settings.bus.clone(), topics);
-    config.cameras = filter;
-    config.group = arguments.group.clone();
-    config.start = start;
-    config.policy = policy;
-    config.preroll = if needs_decoder(arguments) { Preroll::Deliver } else { Preroll::Skip };
-    config.buffer_bytes = arguments.buffer;
-    config.consumers = usize::from(arguments.consumers);
-    let mut subscriber = Subscriber::open(config)?;
-
     let limits = SubscribeLimits {
         duration: arguments.duration,
         until_end: arguments.until_end,
-        until_unix_millis: to,
+        until_unix_millis: meaning.until_unix_millis,
         frames: arguments.frames,
     };
+    let mut subscriber = Subscriber::open(subscriber_config(arguments, settings, meaning)?)?;
+    let options = sink_options(arguments);
+    let sink = arguments.out.as_deref().map(|target| sink::open(target, &options)).transpose()?;
+
     let began = Instant::now();
-    let writes_to_stdout = arguments.out.as_deref() == Some("-");
     let report = run_subscription(&mut subscriber, sink, &limits, &shutdown, |event, tally| {
-        if !writes_to_stdout {
+        if stdout == Stdout::Report {
             tell_event(output, event);
         }
         output.progress(|| progress(tally, began.elapsed()));
     })?;
-    let stats = subscriber.stats();
-    subscriber.close();
-    tell(
-        output,
-        &report,
-        json!({ "repeats": stats.repeats, "fenced": stats.fenced, "foreign": stats.foreign, "damaged": stats.damaged }),
-        writes_to_stdout,
-    );
+    let stats = subscriber.into_stats();
+    let records = json!({
+        "repeats": stats.repeats, "fenced": stats.fenced, "foreign": stats.foreign, "damaged": stats.damaged,
+    });
+    tell(output, &report, &records, stdout);
     let has_problems = report.tally.streams().any(|(_, tally)| has_problems(tally, policy))
         || report.sink.as_ref().is_some_and(|sink| sink.undecodable > 0);
     Ok(match report.ending {
@@ -85,6 +94,30 @@ pub(crate) fn run(arguments: &SubscribeArguments, settings: &Settings, output: &
         Ending::Interrupted if is_limited(arguments) => Outcome::Interrupted,
         _ => Outcome::Done,
     })
+}
+
+fn subscriber_config(
+    arguments: &SubscribeArguments,
+    settings: &Settings,
+    meaning: Meaning,
+) -> anyhow::Result<SubscriberConfig> {
+    let mut config = SubscriberConfig::new(settings.bus.clone(), topics(arguments, settings)?);
+    config.cameras = meaning.filter;
+    config.group = arguments.group.clone();
+    config.start = meaning.start;
+    config.policy = meaning.policy;
+    config.preroll = if needs_decoder(arguments) { Preroll::Deliver } else { Preroll::Skip };
+    config.buffer_bytes = arguments.buffer;
+    config.consumers = usize::from(arguments.consumers);
+    Ok(config)
+}
+
+fn sink_options(arguments: &SubscribeArguments) -> SinkOptions {
+    let form = match arguments.form {
+        FormChoice::Pictures => Form::Pictures,
+        FormChoice::Coded => Form::Coded,
+    };
+    SinkOptions { overwrite: arguments.overwrite, form, ..SinkOptions::default() }
 }
 
 /// Frames that are missing, but for those that the policy was to leave out.
@@ -231,14 +264,20 @@ fn millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1_000.0
 }
 
-fn tell(output: &mut Output, report: &SubscribeReport, records: Value, writes_to_stdout: bool) {
+/// Where the report goes: standard output may be taken by the frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stdout {
+    Report,
+    Frames,
+}
+
+fn tell(output: &mut Output, report: &SubscribeReport, records: &Value, stdout: Stdout) {
     let mut streams = Vec::new();
     for (id, tally) in report.tally.streams() {
         let line = stream_line(&id.to_string(), tally);
-        if writes_to_stdout {
-            output.note(&line)
-        } else {
-            output.result(&line)
+        match stdout {
+            Stdout::Report => output.result(&line),
+            Stdout::Frames => output.note(&line),
         }
         streams.push(stream_object(id, tally));
     }
@@ -246,19 +285,9 @@ fn tell(output: &mut Output, report: &SubscribeReport, records: Value, writes_to
         output.note("no frame came; is a publisher running? `lumenbus publish test:640x480@30 --camera test`");
     }
     if let Some(sink) = &report.sink {
-        output.note(&format!(
-            "wrote {} frames in {} file{}, {}, to {}",
-            sink.frames,
-            sink.files,
-            plural(sink.files),
-            units::show_bytes(sink.bytes),
-            sink.target
-        ));
-        if sink.undecodable > 0 {
-            output.note(&format!("{} frames could not be decoded", sink.undecodable));
-        }
+        tell_sink(output, sink);
     }
-    if writes_to_stdout {
+    if stdout == Stdout::Frames {
         return;
     }
     let written = report.sink.as_ref().map(|sink| {
@@ -268,6 +297,15 @@ fn tell(output: &mut Output, report: &SubscribeReport, records: Value, writes_to
         })
     });
     output.summary("subscribe", json!({ "streams": streams, "records": records, "sink": written }));
+}
+
+fn tell_sink(output: &mut Output, sink: &SinkReport) {
+    let bytes = units::show_bytes(sink.bytes);
+    let files = format!("{} file{}", sink.files, plural(sink.files));
+    output.note(&format!("wrote {} frames in {files}, {bytes}, to {}", sink.frames, sink.target));
+    if sink.undecodable > 0 {
+        output.note(&format!("{} frames could not be decoded", sink.undecodable));
+    }
 }
 
 fn stream_line(id: &str, tally: &StreamTally) -> String {

@@ -101,20 +101,44 @@ impl Default for SinkOptions {
 /// extension, one that ends in `/`, and an existing folder are folders. Containers this build does not write are
 /// refused by name, before anything is created.
 pub fn open(target: &str, options: &SinkOptions) -> Result<Box<dyn Sink>, SinkError> {
-    if target == "-" {
-        return Ok(to_writer(Box::new(std::io::stdout())));
-    }
     let path = Path::new(target);
+    match kind(target)? {
+        Kind::Stdout => Ok(to_writer(Box::new(std::io::stdout()))),
+        Kind::Folder => Ok(Box::new(Folder::open(path, options)?)),
+        Kind::Appended(codec) => open_appended(path, codec, options),
+        Kind::Mjpeg => open_mjpeg(path, options),
+        Kind::Y4m => Ok(Box::new(Y4m::new(Output::create(path, options)?))),
+    }
+}
+
+/// Whether [`open`] knows the form; creates nothing.
+pub fn check_form(target: &str) -> Result<(), SinkError> {
+    kind(target).map(drop)
+}
+
+enum Kind {
+    Stdout,
+    Folder,
+    Appended(Codec),
+    Mjpeg,
+    Y4m,
+}
+
+fn kind(target: &str) -> Result<Kind, SinkError> {
+    let path = Path::new(target);
+    if target == "-" {
+        return Ok(Kind::Stdout);
+    }
     if target.ends_with('/') || path.is_dir() {
-        return Ok(Box::new(Folder::open(path, options)?));
+        return Ok(Kind::Folder);
     }
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     match extension.as_deref() {
-        None if !target.is_empty() => Ok(Box::new(Folder::open(path, options)?)),
-        Some("h264" | "264" | "avc") => open_appended(path, Codec::H264, options),
-        Some("h265" | "265" | "hevc") => open_appended(path, Codec::H265, options),
-        Some("mjpeg" | "mjpg") => open_mjpeg(path, options),
-        Some("y4m") => Ok(Box::new(Y4m::new(Output::create(path, options)?))),
+        None if !target.is_empty() => Ok(Kind::Folder),
+        Some("h264" | "264" | "avc") => Ok(Kind::Appended(Codec::H264)),
+        Some("h265" | "265" | "hevc") => Ok(Kind::Appended(Codec::H265)),
+        Some("mjpeg" | "mjpg") => Ok(Kind::Mjpeg),
+        Some("y4m") => Ok(Kind::Y4m),
         other => Err(refusal(target, other)),
     }
 }
