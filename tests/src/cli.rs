@@ -296,28 +296,36 @@ impl Drop for Background {
 pub struct BrokerProcess {
     process: Background,
     address: String,
-    data: TempDir,
+    data: PathBuf,
+    /// Removed when dropped.
+    _own: Option<TempDir>,
 }
 
 impl BrokerProcess {
     /// Starts one on an empty folder.
-    #[must_use]
-    pub fn start() -> Self {
-        Self::start_on(tempfile::tempdir().expect("a temporary folder"), "127.0.0.1:0", &[])
-    }
-
-    /// Starts one on this folder and address.
     ///
     /// # Panics
     /// When it does not become ready.
     #[must_use]
-    pub fn start_on(data: TempDir, listen: &str, more: &[&str]) -> Self {
-        let folder = data.path().to_str().expect("temporary folders have plain names");
+    pub fn start() -> Self {
+        let own = tempfile::tempdir().expect("a temporary folder");
+        let started = Self::start_on(own.path(), "127.0.0.1:0", &[]);
+        Self { _own: Some(own), ..started }
+    }
+
+    /// Starts one on this folder.
+    #[must_use]
+    pub fn start_in(data: &Path, more: &[&str]) -> Self {
+        Self::start_on(data, "127.0.0.1:0", more)
+    }
+
+    fn start_on(data: &Path, listen: &str, more: &[&str]) -> Self {
+        let folder = data.to_str().expect("temporary folders have plain names");
         let arguments = ["broker", "--json", "--data", folder, "--listen", listen];
         let process = Background::start(lumenbus(arguments.iter().chain(more)));
         let ready: Value = serde_json::from_str(&process.wait_for_line("ready")).expect("the first line is an object");
         let address = ready["brokers"].as_str().expect("it says where").to_owned();
-        Self { process, address, data }
+        Self { process, address, data: data.to_owned(), _own: None }
     }
 
     /// `--brokers`
@@ -329,15 +337,16 @@ impl BrokerProcess {
     /// Where its topics are.
     #[must_use]
     pub fn data(&self) -> &Path {
-        self.data.path()
+        &self.data
     }
 
     /// Kills it (SIGKILL) and starts it again on the same folder and address.
     #[must_use]
     pub fn kill_and_restart(self) -> Self {
-        let Self { process, address, data } = self;
+        let Self { process, address, data, _own } = self;
         drop(process);
-        Self::start_on(data, &address, &[])
+        let started = Self::start_on(&data, &address, &[]);
+        Self { _own, ..started }
     }
 
     /// Runs the binary against this broker to its end, with the arguments of one line.
@@ -350,6 +359,11 @@ impl BrokerProcess {
     #[must_use]
     pub fn spawn(&self, line: &str) -> Background {
         spawn_at(&self.address, line)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Stops it in order.
@@ -371,10 +385,8 @@ pub fn spawn_at(brokers: &str, line: &str) -> Background {
 /// When it is absent and must not be.
 #[must_use]
 pub fn footage(file: &str) -> Option<PathBuf> {
-    let data = std::env::var_os("LUMENBUS_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
+    let data = std::env::var_os("LUMENBUS_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
     let path = data.join("video").join(file);
     if path.exists() {
         return Some(path);

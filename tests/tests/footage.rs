@@ -1,8 +1,10 @@
 //! Real footage through the real binary: every access unit comes back, its NAL units byte-identical and in order.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
-use lumenbus_frame::bitstream::{NalCodec, content_nal_units};
 use lumenbus_frame::Codec;
+use lumenbus_frame::bitstream::{NalCodec, content_nal_units};
 use lumenbus_source::{SourceItem, SourceOptions, open};
 use lumenbus_tests::cli::{BrokerProcess, Ran, footage, skip, spawn_at};
 use std::path::{Path, PathBuf};
@@ -11,12 +13,8 @@ use tempfile::TempDir;
 use xtask::kafka::{KafkaCluster, KafkaOptions};
 
 /// What the default build reads, with the number of access units FFmpeg finds.
-const CLIPS: [(&str, usize); 4] = [
-    ("street1080.264", 54),
-    ("flower720.264", 300),
-    ("vtest_768x576.mp4", 795),
-    ("indoor_onebyone_768x432.mp4", 1394),
-];
+const CLIPS: [(&str, usize); 4] =
+    [("street1080.264", 54), ("flower720.264", 300), ("vtest_768x576.mp4", 795), ("indoor_onebyone_768x432.mp4", 1394)];
 
 /// The content of every access unit: parameter sets and delimiters, which a repackaging may add, aside.
 type Units = Vec<Vec<Bytes>>;
