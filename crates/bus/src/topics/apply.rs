@@ -1,13 +1,20 @@
 //! Makes the cluster as planned, as far as that is safe.
 
-use super::check::{ActualTopic, Drift, check};
+use super::check::{ActualTopic, Drift, DriftKind, check};
 use super::cluster::Cluster;
 use super::plan::{TopicPlan, TopicSpec, plan_of};
 use crate::config::BusConfig;
+use crate::diagnosis::ClusterFacts;
 use crate::diagnosis::code_of;
 use crate::error::BusError;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long all brokers of a cluster may take to learn of a change.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+const SETTLE_POLL: Duration = Duration::from_millis(50);
 
 /// Whether a topic with too few partitions gets more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,8 +65,30 @@ pub fn apply(cluster: &Cluster, plan: &TopicPlan, growth: Growth) -> Result<Appl
             Err(error) => return Err(error),
         }
     }
-    applied.remaining = check(plan, &cluster.actual(&names)?, &facts);
+    applied.remaining = remaining(cluster, plan, &facts, &applied)?;
     Ok(applied)
+}
+
+/// What differs once every broker knows what was done: one that is asked may hear of it later than the one that did it.
+fn remaining(
+    cluster: &Cluster,
+    plan: &TopicPlan,
+    facts: &ClusterFacts,
+    applied: &Applied,
+) -> Result<Vec<Drift>, BusError> {
+    let names: Vec<&str> = plan.topics.iter().map(|topic| topic.name.as_str()).collect();
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
+    let is_on_its_way = |drift: &Drift| {
+        let was_altered = applied.altered.contains(&drift.topic) && matches!(drift.kind, DriftKind::Setting { .. });
+        was_altered || applied.created.contains(&drift.topic)
+    };
+    loop {
+        let remaining = check(plan, &cluster.actual(&names)?, facts);
+        if !remaining.iter().any(is_on_its_way) || Instant::now() >= deadline {
+            return Ok(remaining);
+        }
+        thread::sleep(SETTLE_POLL);
+    }
 }
 
 enum Mended {
