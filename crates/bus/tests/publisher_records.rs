@@ -1,6 +1,8 @@
 //! What the publisher writes, read by a plain Kafka consumer: against the embedded broker, and Apache Kafka where
 //! `LUMENBUS_TEST_KAFKA` names its bootstrap servers.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use bytes::Bytes;
 use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
 use lumenbus_bus::publisher::{BatchLimits, LbJson, PublisherEvent};
@@ -162,7 +164,7 @@ fn video(publisher: &Publisher) -> StreamHandle {
 fn queued(handle: &StreamHandle, frame: EncodedFrame) -> Seq {
     match handle.submit(frame).unwrap() {
         Admission::Queued(seq) => seq,
-        other => panic!("{other:?}"),
+        Admission::Dropped(seq, reason) => panic!("{seq} was dropped: {reason}"),
     }
 }
 

@@ -338,7 +338,7 @@ impl PartitionReader {
         out: &mut Vec<Event>,
     ) -> Step {
         let is_first = header.chunk.as_ref().is_some_and(|chunk| chunk.index == 0);
-        if !is_first && self.streams.get(&self.hash(camera, header.stream.as_ref())).is_none() {
+        if !is_first && !self.streams.contains_key(&self.hash(camera, header.stream.as_ref())) {
             return Step::Continue;
         }
         if let Some(stop) = self.enter(&header, camera, record.offset, passport, out) {
@@ -635,6 +635,6 @@ fn apply_entry(state: &mut StreamState, entry: &StreamEntry, out: &mut Vec<Event
             since_unix_nanos: entry.updated_unix_nanos,
             reason: String::new(),
         }),
-        _ => {}
+        EntryState::Live => {}
     }
 }

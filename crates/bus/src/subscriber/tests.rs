@@ -106,7 +106,7 @@ fn read(reader: &mut PartitionReader, log: &Log, from: usize) -> Vec<Event> {
     let (mut out, mut at, mut rewinds) = (Vec::new(), from, 0);
     while let Some(stored) = log.0.get(at) {
         let record = LogRecord {
-            offset: at as i64,
+            offset: i64::try_from(at).unwrap(),
             append_unix_millis: Some(0),
             received_unix_nanos: 0,
             key: Some(stored.key.as_bytes()),
@@ -120,7 +120,7 @@ fn read(reader: &mut PartitionReader, log: &Log, from: usize) -> Vec<Event> {
                 rewinds += 1;
                 assert!(rewinds < 100, "rewinds end");
                 reader.rewound(offset);
-                at = offset as usize;
+                at = usize::try_from(offset).unwrap();
             }
             Step::Blocked { .. } => panic!("nobody blocks here"),
         }
@@ -253,7 +253,7 @@ fn joining_live_goes_back_to_the_keyframe() {
     let live = log.0.len();
     log.frame("a", hinted(12));
     log.frame("b", Header { keyframe: Some(KeyframeHint { seq: Seq(0), offset: 1 }), ..header(1, 1) });
-    let mut reader = reader(Beginning::Live, live as i64);
+    let mut reader = reader(Beginning::Live, i64::try_from(live).unwrap());
     let events = read(&mut reader, &log, live);
     assert_eq!(words(&events), ["a:1.10 catch-up", "b:1.0 catch-up", "a:1.11 catch-up", "a:1.12", "b:1.1"]);
     assert_eq!(reader.stats.rewinds, 1);
@@ -303,7 +303,7 @@ fn retention_that_passes_the_reader_is_a_gap_with_that_reason() {
         let one = Log(log.0[at..=at].to_vec());
         let stored = &one.0[0];
         let record = LogRecord {
-            offset: at as i64,
+            offset: i64::try_from(at).unwrap(),
             append_unix_millis: None,
             received_unix_nanos: 0,
             key: Some(b"a"),

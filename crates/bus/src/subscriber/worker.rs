@@ -292,11 +292,11 @@ impl Worker {
                 self.apply_left_changes();
             } else if since.elapsed() >= STALL {
                 is_paused = true;
-                self.for_all_partitions(|consumer, list| consumer.pause(list));
+                self.for_all_partitions(BaseConsumer::pause);
             }
         }
         if is_paused {
-            self.for_all_partitions(|consumer, list| consumer.resume(list));
+            self.for_all_partitions(BaseConsumer::resume);
             let next: Vec<_> = self.slots.values_mut().flat_map(HashMap::values_mut).collect();
             for slot in next {
                 // A partition that waits for its old one stays paused.

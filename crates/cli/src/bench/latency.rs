@@ -14,7 +14,6 @@ use std::time::Duration;
 const P50_LIMIT: f64 = 1.25;
 const P99_LIMIT: f64 = 1.5;
 
-#[expect(clippy::cast_precision_loss, reason = "a schedule for people")]
 pub(super) fn run(arguments: &LatencyArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let mut environment = Environment::open(settings)?;
     let per_second = arguments.cameras as u64 * u64::from(arguments.fps);
@@ -22,7 +21,7 @@ pub(super) fn run(arguments: &LatencyArguments, settings: &Settings, output: &mu
     let load = Load {
         cameras: arguments.cameras,
         frame_bytes: arguments.bytes,
-        frames: per_second * arguments.duration.as_millis().max(1) as u64 / 1_000,
+        frames: (per_second * u64::try_from(arguments.duration.as_millis())? / 1_000).max(1),
         interval: Some(Duration::from_secs(1) / u32::try_from(per_second)?),
         partitions: i32::try_from(arguments.cameras.min(12))?,
         consumers: 1,

@@ -24,13 +24,13 @@ pub(super) fn run(arguments: &ScalingArguments, settings: &Settings, output: &mu
         rows.push(measure(
             &mut environment,
             &name,
-            load(arguments, 50_000, partitions, consumers),
+            &load(arguments, 50_000, partitions, consumers),
             arguments.runs,
             output,
         )?);
     }
     for (name, bytes) in SIZES {
-        rows.push(measure(&mut environment, name, load(arguments, bytes, 4, 1), arguments.runs, output)?);
+        rows.push(measure(&mut environment, name, &load(arguments, bytes, 4, 1), arguments.runs, output)?);
     }
     output.summary("bench scaling", json!({ "rows": rows }));
     Ok(Outcome::Done)
@@ -44,11 +44,11 @@ fn load(arguments: &ScalingArguments, frame_bytes: usize, partitions: i32, consu
 fn measure(
     environment: &mut Environment,
     name: &str,
-    load: Load,
+    load: &Load,
     runs: usize,
     output: &mut Output,
 ) -> anyhow::Result<serde_json::Value> {
-    let measured: Vec<Measured> = (0..runs.max(1)).map(|_| ours::run(environment, &load)).collect::<Result<_, _>>()?;
+    let measured: Vec<Measured> = (0..runs.max(1)).map(|_| ours::run(environment, load)).collect::<Result<_, _>>()?;
     let of = |figure: fn(&Measured) -> f64| median(&mut measured.iter().map(figure).collect::<Vec<_>>());
     let (speed, frames) = (of(|run| run.megabytes_per_second), of(|run| run.frames_per_second));
     let cpu = of(|run| run.client_cpu_millis_per_megabyte);
