@@ -148,12 +148,15 @@ impl Subscriber {
         let mut subscriber =
             Self { shared: Arc::clone(&shared), threads: Vec::new(), in_hand: None, directory, _watch: watch };
         let consumers = shared.config.consumers.max(1);
-        let workers =
+        let mut workers =
             (0..consumers).map(|index| Worker::new(index, Arc::clone(&shared))).collect::<Result<Vec<_>, _>>()?;
         let partitions = workers[0].partitions()?;
-        for (index, mut worker) in workers.into_iter().enumerate() {
+        // A stream that moved is read in order only where all of them know who holds its old partition.
+        for (index, worker) in workers.iter_mut().enumerate() {
             let share: Vec<_> = partitions.iter().skip(index).step_by(consumers).cloned().collect();
             worker.begin(&share)?;
+        }
+        for (index, worker) in workers.into_iter().enumerate() {
             let thread = std::thread::Builder::new()
                 .name(format!("lumenbus-read-{index}"))
                 .spawn(move || worker.run())
@@ -264,6 +267,7 @@ fn watch(directory: &Directory, shared: &Arc<WorkerShared>) -> DirectoryWatch {
     let watch = directory.on_change(Arc::new(move |event: &crate::DirectoryEvent| {
         if let Some(shared) = weak.upgrade() {
             for stream in &event.merged.streams {
+                shared.places.remember_move(&event.camera, stream);
                 worker::remember(&mut lock(&shared.entries), &event.camera, stream);
             }
             shared.entries_version.fetch_add(1, Ordering::AcqRel);

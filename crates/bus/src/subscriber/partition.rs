@@ -422,6 +422,7 @@ impl PartitionReader {
             Control::Gap => state.explain_all(&header.gaps, out),
             Control::End { last_seq } => state.end(*last_seq, &header.gaps, out),
             Control::Repeat(range) => state.repeat(*range, &header.gaps, out),
+            Control::Moved(_) => state.moved_away(),
             Control::Offline { since_unix_nanos, reason } => {
                 state.explain_all(&header.gaps, out);
                 out.push(Event::Offline {

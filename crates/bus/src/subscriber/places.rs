@@ -1,9 +1,11 @@
 //! Which partitions this instance reads, and in which one a moved stream may be read yet.
 
 use super::partition::Passport;
+use super::progress::stream_hash;
 use super::queue::{PartitionShared, lock};
 use crate::Directory;
-use lumenbus_frame::StreamId;
+use lumenbus_frame::{CameraId, StreamId};
+use lumenbus_wire::StreamEntry;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -17,11 +19,13 @@ pub(crate) struct Places {
     held: Mutex<HashMap<(String, i32), Arc<PartitionShared>>>,
     /// Per stream, the highest epoch whose old partition is done with.
     arrived: Mutex<HashMap<u64, u64>>,
+    /// Old partition by stream and epoch: the directory itself only knows the last move.
+    moves: Mutex<HashMap<(u64, u64), u32>>,
 }
 
 impl Places {
     pub(crate) fn new(directory: Directory) -> Self {
-        Self { directory, held: Mutex::default(), arrived: Mutex::default() }
+        Self { directory, held: Mutex::default(), arrived: Mutex::default(), moves: Mutex::default() }
     }
 
     pub(crate) fn hold(&self, partition: Arc<PartitionShared>) {
@@ -38,12 +42,26 @@ impl Places {
 
     /// The old partition of this stream's epoch, when this instance reads it and must finish it first.
     pub(crate) fn old_partition(&self, stream: &StreamId, epoch: u64, here: i32) -> Option<Arc<PartitionShared>> {
-        let entry = self.directory.stream(stream)?;
-        if entry.epoch.0 != epoch {
-            return None;
-        }
-        let old = i32::try_from(entry.moved_from?).ok().filter(|old| *old != here)?;
+        let old = i32::try_from(self.moved_from(stream, epoch)?).ok().filter(|old| *old != here)?;
         lock(&self.held).get(&(stream.topic.as_str().to_owned(), old)).cloned()
+    }
+
+    /// The directory says that a stream has moved.
+    pub(crate) fn remember_move(&self, camera: &CameraId, entry: &StreamEntry) {
+        let Some(old) = entry.moved_from else { return };
+        let stream = StreamId { camera: camera.clone(), topic: entry.topic.clone(), name: entry.name.clone() };
+        let mut moves = lock(&self.moves);
+        if moves.len() >= MAX_MOVES {
+            moves.clear();
+        }
+        moves.insert((stream_hash(&stream), entry.epoch.0), old);
+    }
+
+    fn moved_from(&self, stream: &StreamId, epoch: u64) -> Option<u32> {
+        if let Some(entry) = self.directory.stream(stream).filter(|entry| entry.epoch.0 == epoch) {
+            return entry.moved_from;
+        }
+        lock(&self.moves).get(&(stream_hash(stream), epoch)).copied()
     }
 
     pub(crate) fn has_arrived(&self, hash: u64, epoch: u64) -> bool {

@@ -161,6 +161,11 @@ impl StreamState {
         }
     }
 
+    /// The epoch goes on in another partition: nothing of it is missing here when the stream comes back.
+    pub(crate) fn moved_away(&mut self) {
+        self.ended = true;
+    }
+
     /// A `repeat`.
     pub(crate) fn repeat(&mut self, range: SeqRange, gaps: &[Gap], out: &mut Vec<Event>) {
         self.advance_to(range.first, gaps, out);
