@@ -115,6 +115,8 @@ impl Tally {
                 let tally = self.stream(stream).epochs.entry(epoch.0).or_default();
                 assert_eq!(tally.end, None, "{stream}: a second end of {epoch}");
                 tally.end = Some(last_seq.map(|seq| seq.0));
+                let untold = untold(tally);
+                assert!(untold.is_empty(), "{stream}: the end of {epoch} came before {untold:?} were told");
             }
             Event::Notice(notice) => self.notices.push(notice.clone()),
             other => panic!("an event these tests do not know: {other:?}"),
@@ -238,6 +240,14 @@ fn seqs(range: SeqRange) -> std::ops::RangeInclusive<u64> {
 
 fn is_new(tally: &EpochTally, seq: u64) -> bool {
     !tally.delivered.contains(&seq) && !tally.explained.contains_key(&seq) && !tally.repeated.contains(&seq)
+}
+
+/// Seqs of an ended epoch of which nothing is known, from the first one on of which something is.
+fn untold(tally: &EpochTally) -> Vec<u64> {
+    let delivered = tally.delivered.first();
+    let first = delivered.into_iter().chain(tally.explained.keys().next()).chain(tally.repeated.first()).min();
+    let (Some(first), Some(Some(last))) = (first, tally.end) else { return Vec::new() };
+    (*first..=last).filter(|seq| is_new(tally, *seq)).collect()
 }
 
 fn gap_in(tally: &mut StreamTally, stream: &StreamId, gap: &Gap) {

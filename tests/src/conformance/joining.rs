@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "cases of tests, which may panic")]
 
 use crate::backend::Site;
-use crate::load::Camera;
+use crate::load::{Camera, await_that};
 use crate::tally::Tally;
 use lumenbus_bus::subscriber::{FrameRole, Start};
 use lumenbus_frame::Seq;
@@ -36,7 +36,7 @@ pub fn a_live_reader_begins_at_the_newest_keyframe(site: &Site) {
         .map(|seq| (Seq(seq), if seq < 45 { FrameRole::CatchUp } else { FrameRole::Current }))
         .collect();
     assert_eq!(roles.iter().map(|(id, role)| (id.seq, *role)).collect::<Vec<_>>(), expected);
-    assert_eq!(subscriber.stats().rewinds, 1);
+    await_that("the rewind is counted", || subscriber.stats().rewinds == 1);
 }
 
 /// Sessions one after the other, the first ones ended.

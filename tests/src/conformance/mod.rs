@@ -54,6 +54,7 @@ macro_rules! conformance_suite {
             policies::lossless_with_a_stalled_reader
             retention::a_slow_reader_is_passed
             moves::order_across_partitions
+            moves::order_across_a_move_in_the_past
             clocks::cameras_with_a_wrong_hour
             clocks::a_clock_that_is_set
             foreign::records_of_somebody_else

@@ -79,7 +79,6 @@ pub fn live_with_a_slow_reader(site: &Site) {
     let (_publisher, mut cameras) = two_cameras(site);
     let mut subscriber = site.subscriber_with(&[TOPIC], |config| {
         config.policy = Policy::Live { max_age: Duration::from_secs(20) };
-        config.buffer_bytes = BUFFER_BYTES;
         config.commit_interval = Duration::from_millis(50);
         config.clock = Arc::<ShiftedClock>::clone(&clock);
     });
@@ -96,6 +95,10 @@ pub fn live_with_a_slow_reader(site: &Site) {
     assert_eq!(tally.frames(), 10, "frames of a minute ago were handed over");
     clock.back(Duration::from_secs(60));
     send(&mut cameras, 20);
+    tally.read_until(&mut subscriber, "fresh frames come again", |tally| tally.frames() > 25);
+    send(&mut cameras, 15);
+    // Away again, and the streams end meanwhile: the gap comes before the end.
+    clock.forward(Duration::from_secs(60));
     let ids = cameras.each_ref().map(|camera| camera.handle.id().clone());
     drop(cameras.map(Camera::finish));
     tally.read_to_end(&mut subscriber, 2);

@@ -29,11 +29,8 @@ pub fn a_slow_reader_is_passed(site: &Site) {
     camera.flush();
     let mut subscriber = site.subscriber_with(&[TOPIC], |config| {
         config.buffer_bytes = 100_000;
-        for (name, value) in
-            [("queued.max.messages.kbytes", "256"), ("max.partition.fetch.bytes", "131072"), ("fetch.max.bytes", "131072")]
-        {
-            config.bus.set_property(name, value);
-        }
+        config.bus.set_property("queued.max.messages.kbytes", "256");
+        config.bus.set_property("max.partition.fetch.bytes", "131072");
     });
     let mut tally = Tally::default();
     tally.read_until(&mut subscriber, "the first frame comes", |tally| tally.frames() == 1);
