@@ -116,7 +116,21 @@ fn log(event: &PublisherEvent) {
         PublisherEvent::DirectoryProblem { stream, error } => {
             tracing::warn!(%stream, %error, "the directory entry could not be written");
         }
-        other => tracing::warn!(?other, "publisher"),
+        PublisherEvent::Disconnected { reason } => {
+            tracing::warn!("no broker answers ({reason}); frames wait as long as there is room, and it is tried again");
+        }
+        PublisherEvent::Superseded { stream, theirs } => {
+            tracing::warn!(%stream, "another publisher has the stream, with epoch {theirs}; this one sends no more of it");
+        }
+        PublisherEvent::ClockStep { millis } => {
+            tracing::warn!("this machine's clock was set by {millis} ms; each stream's next frame is marked");
+        }
+        PublisherEvent::WrongCaptureTime { stream, offset_millis } => {
+            tracing::warn!(%stream, "the camera's clock is {offset_millis} ms off; arrival times are used instead");
+        }
+        PublisherEvent::ClientReplaced { reason } => {
+            tracing::warn!("the Kafka client was replaced ({reason}); every stream goes on under a new epoch");
+        }
     }
 }
 

@@ -44,9 +44,12 @@ pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mu
     ));
     let began = Instant::now();
     let fed = feed(&handle, source.as_mut(), feed_config(arguments, encoder), &shutdown, output);
-    let elapsed = began.elapsed();
+    let paced = began.elapsed();
+    output.progress(|| "waiting for Kafka to take the rest".to_owned());
     // What was submitted is finished even when the source failed.
     let summary = handle.finish(FINISH);
+    // Unpaced, the time until Kafka has everything is what counts.
+    let elapsed = if arguments.unpaced { began.elapsed() } else { paced };
     drop(publisher.close(FINISH));
     let (report, summary) = (fed?, summary?);
     tell(output, &stream, &report, &summary, elapsed);
