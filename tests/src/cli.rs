@@ -7,6 +7,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -313,6 +315,17 @@ impl BrokerProcess {
         Self { _own: Some(own), ..started }
     }
 
+    /// Starts one that can be restarted: its port is none that the system gives to somebody else in between.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    pub fn start_restartable() -> Self {
+        let own = tempfile::tempdir().expect("a temporary folder");
+        let started = Self::start_on(own.path(), &format!("127.0.0.1:{}", quiet_port()), &[]);
+        Self { _own: Some(own), ..started }
+    }
+
     /// Starts one on this folder.
     #[must_use]
     pub fn start_in(data: &Path, more: &[&str]) -> Self {
@@ -371,6 +384,17 @@ impl BrokerProcess {
     pub fn stop(self) -> Ran {
         self.process.interrupt()
     }
+}
+
+/// A free port below those that outgoing connections get.
+fn quiet_port() -> u16 {
+    const PORTS: Range<u16> = 12_000..32_000;
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Tests that run side by side begin at different places.
+    let begin = std::process::id().wrapping_mul(7_919) % count;
+    let candidates = (0..count).map(|step| (begin + step) % count).filter_map(|port| u16::try_from(port).ok());
+    let mut ports = candidates.map(|port| PORTS.start + port);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one of twenty thousand ports is free")
 }
 
 /// Runs the binary against these brokers in the background.

@@ -233,7 +233,7 @@ fn a_second_publisher_of_the_same_stream_takes_over_and_the_first_stops() {
 
 #[test]
 fn a_broker_that_is_killed_under_way_costs_nothing() {
-    let broker = BrokerProcess::start();
+    let broker = BrokerProcess::start_restartable();
     broker.run("topics apply").code(0);
     let publisher = broker.spawn("publish test:320x240@30 --camera gate --for 6s --json");
     broker.run("subscribe --camera gate --from start --frames 20").code(0);

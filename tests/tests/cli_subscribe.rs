@@ -236,7 +236,7 @@ fn foreign_records_are_left_out_and_told() {
 
 #[test]
 fn a_reader_waits_for_a_broker_that_comes_back() {
-    let broker = BrokerProcess::start();
+    let broker = BrokerProcess::start_restartable();
     broker.run("topics apply").code(0);
     let publisher = broker.spawn("publish test:320x240@30 --camera gate --for 8s --json");
     let reader = broker.spawn("subscribe --from start --until-end --json");
