@@ -194,7 +194,8 @@ impl Timebase {
     /// Ticks → nanoseconds, saturating.
     #[must_use]
     pub fn nanos(self, ticks: i64) -> i64 {
-        let nanos = i128::from(ticks) * i128::from(self.numerator) * 1_000_000_000 / i128::from(self.denominator.max(1));
+        let nanos =
+            i128::from(ticks) * i128::from(self.numerator) * 1_000_000_000 / i128::from(self.denominator.max(1));
         i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
     }
 }
