@@ -167,8 +167,21 @@ impl Tally {
             if let Some(event) = subscriber.recv(Duration::from_millis(100)).unwrap() {
                 self.note(&event);
             }
-            assert!(start.elapsed() < PATIENCE, "did not happen: {what}; {self:#?}");
+            assert!(start.elapsed() < PATIENCE, "did not happen: {what}; {}", self.summary());
         }
+    }
+
+    /// One line per epoch.
+    fn summary(&self) -> String {
+        let mut text = format!("{} notices: {:?}", self.notices.len(), self.notices.iter().take(5).collect::<Vec<_>>());
+        for (stream, tally) in &self.streams {
+            for (epoch, of) in &tally.epochs {
+                let (delivered, last) = (of.delivered.len(), of.delivered.last());
+                let (missing, open, end) = (tally.missing(), &of.open_gaps, of.end);
+                text += &format!("\n{stream} {epoch}: {delivered} up to {last:?}, {missing:?}, {open:?}, end {end:?}");
+            }
+        }
+        text
     }
 
     /// Reads until so many streams have ended.

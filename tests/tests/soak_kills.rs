@@ -2,6 +2,7 @@
 //!
 //! `LUMENBUS_SOAK_KILLS` says how often, `LUMENBUS_SOAK_SEED` in which order.
 
+use lumenbus_bus::Subscriber;
 use lumenbus_frame::{Epoch, FrameId, GapReason, Seq};
 use lumenbus_tests::backend::{Kind, PARTITIONS, Site};
 use lumenbus_tests::cli::{Background, spawn_at};
@@ -9,7 +10,7 @@ use lumenbus_tests::load::{Camera, Traffic, await_that};
 use lumenbus_tests::tally::Tally;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const TOPIC: &str = "raw_video";
@@ -58,12 +59,14 @@ struct Victims {
     out: tempfile::TempDir,
     publisher: Option<Background>,
     subscriber: Option<Background>,
+    /// Sessions of the publisher so far.
+    sessions: usize,
 }
 
 impl Victims {
     fn new(site: Site) -> Self {
         let out = tempfile::tempdir().unwrap();
-        let mut victims = Self { site, out, publisher: None, subscriber: None };
+        let mut victims = Self { site, out, publisher: None, subscriber: None, sessions: 0 };
         victims.start_publisher();
         victims.start_subscriber();
         victims
@@ -74,12 +77,27 @@ impl Victims {
         spawn_at(&self.site.bus.brokers, &format!("{line} --topic {TOPIC} --topic-prefix {prefix}"))
     }
 
+    /// Everything that was started again does its work; until then a kill would only meet a beginning.
+    fn await_work(&self, witness: &mut Subscriber, tally: &mut Tally) {
+        tally.read_until(witness, "the publisher's session begins", |tally| {
+            let victim = tally.streams.iter().find(|(stream, _)| stream.camera.as_str() == "victim");
+            victim.is_some_and(|(_, of)| of.epochs.len() == self.sessions)
+        });
+        let before = stored(&self.stored_in()).len();
+        await_that("the subscriber stores frames", || stored(&self.stored_in()).len() > before);
+    }
+
+    fn stored_in(&self) -> PathBuf {
+        self.out.path().join("out")
+    }
+
     fn start_publisher(&mut self) {
+        self.sessions += 1;
         self.publisher = Some(self.spawn("publish test:160x120@50 --camera victim --codec h264"));
     }
 
     fn start_subscriber(&mut self) {
-        let (group, out) = (self.site.group("soak"), self.out.path().join("out"));
+        let (group, out) = (self.site.group("soak"), self.stored_in());
         let line = format!(
             "subscribe --group {group} --from start --as coded --overwrite --out {} -X session.timeout.ms=2000",
             out.display()
@@ -121,16 +139,16 @@ fn kill_loop(kind: Kind) {
     let mut victims = Victims::new(site);
     let mut dice = Dice(seed | 1);
     for round in 0..kills {
+        victims.await_work(&mut witness, &mut tally);
         // Somewhere in the middle of things.
         let frames = tally.frames() + 20 + usize::try_from(dice.below(200)).unwrap();
         tally.read_until(&mut witness, "frames come", |tally| tally.frames() >= frames);
         let what = victims.kill_one(&mut dice);
         eprintln!("kill {} of {kills} (seed {seed}): {what}, {} frames so far", round + 1, tally.frames());
     }
+    victims.await_work(&mut witness, &mut tally);
     let frames = tally.frames() + 300;
-    tally.read_until(&mut witness, "frames come after the last kill", |tally| {
-        tally.frames() >= frames && tally.streams.keys().any(|stream| stream.camera.as_str() == "victim")
-    });
+    tally.read_until(&mut witness, "frames come after the last kill", |tally| tally.frames() >= frames);
     victims.publisher.take().unwrap().interrupt().code(0);
     let sent: Vec<_> = traffic.stop().into_iter().map(|c| (c.handle.id().clone(), c.finish())).collect();
     tally.read_to_end(&mut witness, sent.len() + 1);
@@ -144,7 +162,7 @@ fn kill_loop(kind: Kind) {
     for (epoch, of) in victim.epochs.iter().rev().skip(1) {
         assert!(of.end.is_some() || of.open_gaps.iter().any(|gap| gap.1 == GapReason::Aborted), "{epoch}: {of:?}");
     }
-    let out = victims.out.path().join("out");
+    let out = victims.stored_in();
     let all: BTreeSet<_> = tally
         .streams
         .iter()
