@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// Ends the broker that was named last and removes its data, when the tests end in whatever way.
-const WATCHDOG: &str = r#"pid=; while read -r line; do pid=$line; done; [ -n "$pid" ] && kill -9 "$pid"; rm -rf -- "$0""#;
+const WATCHDOG: &str =
+    r#"pid=; while read -r line; do pid=$line; done; [ -n "$pid" ] && kill -9 "$pid"; rm -rf -- "$0""#;
 
 /// `lumenbus broker` on a folder of its own.
 #[derive(Debug)]
@@ -34,8 +35,7 @@ impl EmbeddedProcess {
     /// When it does not start.
     pub fn new() -> Self {
         let data = tempfile::Builder::new().prefix("lumenbus-broker-").tempdir().unwrap().keep();
-        let mut watchdog =
-            Command::new("sh").args(["-c", WATCHDOG]).arg(&data).stdin(Stdio::piped()).spawn().unwrap();
+        let mut watchdog = Command::new("sh").args(["-c", WATCHDOG]).arg(&data).stdin(Stdio::piped()).spawn().unwrap();
         let watched = watchdog.stdin.take();
         let address = ([127, 0, 0, 1], 0).into();
         let mut broker = Self { data, address, child: None, watchdog, watched };

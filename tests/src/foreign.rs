@@ -31,7 +31,8 @@ impl ForeignProducer {
                 headers = headers.insert(Header { key: name, value: Some(value) });
             }
         }
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic).partition(self.partition).headers(headers);
+        let mut record: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(&self.topic).partition(self.partition).headers(headers);
         record.key = key;
         record.payload = value;
         self.producer.send(record).map_err(|(error, _)| error).unwrap();

@@ -7,4 +7,5 @@ pub mod conformance;
 pub mod embedded;
 pub mod foreign;
 pub mod load;
+pub mod stored;
 pub mod tally;

@@ -6,6 +6,8 @@ lumenbus_tests::conformance_suite!(Kind::Embedded);
 
 /// How the broker serves fetches, as a plain librdkafka consumer sees it.
 mod fetching {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use lumenbus_bus::Role;
     use lumenbus_tests::backend::{Kind, Site};
     use lumenbus_tests::foreign::ForeignProducer;
@@ -112,7 +114,8 @@ mod fetching {
         assert!(start.elapsed() >= Duration::from_millis(1000), "answered after {:?}", start.elapsed());
         // Enough bytes: the answer comes long before the wait is over.
         let wait = LONG_WAIT_MILLIS.to_string();
-        let enough = [("fetch.min.bytes", "100000"), ("fetch.wait.max.ms", wait.as_str()), ("socket.timeout.ms", "290000")];
+        let enough =
+            [("fetch.min.bytes", "100000"), ("fetch.wait.max.ms", wait.as_str()), ("socket.timeout.ms", "290000")];
         let woken = consumer(&site, Offset::Beginning, &enough);
         for offset in 1..200 {
             producer.send(Some(b"key"), None, None, Some(&value(offset)));

@@ -23,7 +23,8 @@ mod secured {
     }
 
     fn subscriber(bus: BusConfig, group: &str) -> Result<Subscriber, BusError> {
-        let mut config = SubscriberConfig::new(bus, vec!["raw_video".parse().unwrap()]);
+        let topic = bus.topic_prefix.topic("raw_video");
+        let mut config = SubscriberConfig::new(bus, vec![topic]);
         config.group = Some(group.to_owned());
         config.start = Start::Earliest;
         Subscriber::open(config)

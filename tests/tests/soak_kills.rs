@@ -2,15 +2,18 @@
 //!
 //! `LUMENBUS_SOAK_KILLS` says how often, `LUMENBUS_SOAK_SEED` in which order.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use lumenbus_bus::Subscriber;
-use lumenbus_frame::{Epoch, FrameId, GapReason, Seq};
+use lumenbus_frame::GapReason;
 use lumenbus_tests::backend::{Kind, PARTITIONS, Site};
 use lumenbus_tests::cli::{Background, spawn_at};
 use lumenbus_tests::load::{Camera, Traffic, await_that};
+use lumenbus_tests::stored::stored;
 use lumenbus_tests::tally::Tally;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const TOPIC: &str = "raw_video";
@@ -35,22 +38,6 @@ impl Dice {
 fn kill(process: Background) {
     process.signal(Signal::KILL);
     drop(process.finish());
-}
-
-/// (camera, frame) of every file that `lumenbus subscribe --as coded` wrote.
-fn stored(out: &Path) -> BTreeSet<(String, FrameId)> {
-    let Ok(cameras) = std::fs::read_dir(out) else { return BTreeSet::new() };
-    let mut found = BTreeSet::new();
-    for camera in cameras.map(Result::unwrap) {
-        let name = camera.file_name().into_string().unwrap();
-        for file in std::fs::read_dir(camera.path()).unwrap().map(Result::unwrap) {
-            let file = file.file_name().into_string().unwrap();
-            let parts = file.split('.').next().and_then(|stem| stem.split_once('-'));
-            let Some((Ok(epoch), Ok(seq))) = parts.map(|(epoch, seq)| (epoch.parse(), seq.parse())) else { continue };
-            found.insert((name.clone(), FrameId { epoch: Epoch(epoch), seq: Seq(seq) }));
-        }
-    }
-    found
 }
 
 /// What is killed, and how it is started.

@@ -1,7 +1,5 @@
 //! Frames larger than a record, and records with several frames.
 
-#![expect(clippy::unwrap_used, reason = "cases of tests, which may panic")]
-
 use crate::backend::Site;
 use crate::load::Camera;
 use crate::tally::Tally;

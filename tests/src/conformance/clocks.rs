@@ -43,7 +43,10 @@ pub fn cameras_with_a_wrong_hour(site: &Site) {
     }
     let replaced: BTreeMap<_, _> =
         cameras.iter().map(|c| (c.handle.id().camera.to_string(), c.handle.stats().replaced_captures)).collect();
-    assert_eq!(replaced, [("ahead", 0), ("behind", 0), ("days-ahead", FRAMES), ("unset", FRAMES)].map(|(n, c)| (n.to_owned(), c)).into());
+    assert_eq!(
+        replaced,
+        [("ahead", 0), ("behind", 0), ("days-ahead", FRAMES), ("unset", FRAMES)].map(|(n, c)| (n.to_owned(), c)).into()
+    );
     drop(cameras.map(Camera::finish));
     let mut tally = Tally::default();
     while tally.ended() < 4 {

@@ -1,7 +1,5 @@
 //! Records that somebody else wrote into our topics.
 
-#![expect(clippy::unwrap_used, reason = "cases of tests, which may panic")]
-
 use crate::backend::Site;
 use crate::foreign::ForeignProducer;
 use crate::load::{Camera, await_that};
@@ -46,7 +44,9 @@ fn write_strange_records(foreign: &ForeignProducer) -> u64 {
         foreign.send(key, video, Some(&long), Some(b"a header beyond the limit"));
         foreign.send(key, Some(b"\xff\xff"), Some(&header), Some(b"content type"));
         foreign.send(key, Some(b"application/x-unknown"), Some(&header), Some(b"content type"));
-        for kind in [content_type::CHUNK, content_type::BATCH, content_type::SEALED, content_type::END, content_type::GAP] {
+        for kind in
+            [content_type::CHUNK, content_type::BATCH, content_type::SEALED, content_type::END, content_type::GAP]
+        {
             foreign.send(key, Some(kind.as_bytes()), Some(&header), Some(b"not what it says"));
         }
         for kind in [content_type::ENVELOPE_PROTOBUF, content_type::ENVELOPE_MSGPACK, content_type::ENVELOPE_JSON] {
@@ -59,12 +59,21 @@ fn write_strange_records(foreign: &ForeignProducer) -> u64 {
 
 /// Bombs: totals that nobody could hold, more chunks than bytes, parts that are missing.
 fn write_chunk_bombs(foreign: &ForeignProducer) {
-    let bomb = |count, total_bytes| Chunk { index: 0, count, total_bytes, total_crc32c: 0, content_type: "video/h264".into() };
-    for (n, chunk_of) in [bomb(2, u64::MAX), bomb(2, 1 << 40), bomb(u32::MAX, 4), bomb(0, 0), bomb(1000, 200 << 20)].into_iter().enumerate() {
+    let bomb =
+        |count, total_bytes| Chunk { index: 0, count, total_bytes, total_crc32c: 0, content_type: "video/h264".into() };
+    for (n, chunk_of) in [bomb(2, u64::MAX), bomb(2, 1 << 40), bomb(u32::MAX, 4), bomb(0, 0), bomb(1000, 200 << 20)]
+        .into_iter()
+        .enumerate()
+    {
         for seq in 0..20 {
             let header = chunk(id(Epoch(2 << 16), seq), chunk_of.clone());
             let camera = format!("bomb-{n}");
-            foreign.send(Some(camera.as_bytes()), Some(content_type::CHUNK.as_bytes()), Some(&header), Some(&[1; 1000]));
+            foreign.send(
+                Some(camera.as_bytes()),
+                Some(content_type::CHUNK.as_bytes()),
+                Some(&header),
+                Some(&[1; 1000]),
+            );
         }
     }
 }
@@ -73,7 +82,8 @@ fn write_chunk_bombs(foreign: &ForeignProducer) {
 pub fn records_of_somebody_else(site: &Site) {
     site.create_topics(&[TOPIC]);
     let publisher = site.publisher();
-    let mut cameras = [("a", 1), ("b", 1), ("c", 0)].map(|(name, at)| Camera::open_with(&publisher, name, TOPIC, Some(at)));
+    let mut cameras =
+        [("a", 1), ("b", 1), ("c", 0)].map(|(name, at)| Camera::open_with(&publisher, name, TOPIC, Some(at)));
     let foreign = ForeignProducer::new(site, TOPIC, 1);
     let mut subscriber = site.subscriber(&[TOPIC]);
     let mut written = 0;
@@ -131,7 +141,10 @@ pub fn damaged_records_of_one_camera(site: &Site) {
     tally.assert_complete();
     tally.assert_contents(&sent[1].0, &sent[1].1);
     let missing = tally.streams[&sent[0].0].missing();
-    assert!(missing.keys().all(|reason| matches!(reason, GapReason::RecordDamaged | GapReason::Undecodable)), "{missing:?}");
+    assert!(
+        missing.keys().all(|reason| matches!(reason, GapReason::RecordDamaged | GapReason::Undecodable)),
+        "{missing:?}"
+    );
     assert!(tally.streams[&sent[0].0].contents.len() >= 10);
     await_that("the damage is counted", || subscriber.stats().damaged >= 6);
 }

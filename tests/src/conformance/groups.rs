@@ -5,12 +5,12 @@
 use crate::backend::{PARTITIONS, Site};
 use crate::cli::spawn_at;
 use crate::load::{Camera, Content, Traffic, await_that};
+use crate::stored::stored;
 use crate::tally::Tally;
 use lumenbus_bus::subscriber::{FrameRole, Subscriber};
 use lumenbus_frame::{FrameId, StreamId};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -158,7 +158,7 @@ fn read_frames(subscriber: &mut Subscriber, tally: &mut Tally, frames: usize) {
 
 /// A member that closes hands over exactly: marks drop what lies beyond the committed offset.
 pub fn a_clean_handover_repeats_nothing(site: &Site) {
-    hand_over(site, |subscriber| subscriber.close(), 0);
+    hand_over(site, Subscriber::close, 0);
 }
 
 /// A member that goes without a word: only the frame it had in hand may come again.
@@ -231,29 +231,11 @@ pub fn a_member_that_is_killed_loses_nothing(site: &Site) {
     let mut tally = Tally::of_member();
     let mut subscriber = member(site, &group);
     let has = |tally: &Tally, (stream, id): &(StreamId, FrameId)| {
-        stored.contains_key(&(stream.camera.to_string(), *id))
+        stored.contains(&(stream.camera.to_string(), *id))
             || tally.streams.get(stream).is_some_and(|tally| tally.contents.contains_key(id))
     };
     tally.read_until(&mut subscriber, "the next member gets the rest", |tally| {
         tally.frames() + stored.len() >= sent.len() && sent.keys().all(|frame| has(tally, frame))
     });
     tally.assert_explained();
-}
-
-/// Frames in the folder of `lumenbus subscribe`: camera / EPOCH-SEQ.extension.
-fn stored(out: &Path) -> BTreeMap<(String, FrameId), ()> {
-    let Ok(cameras) = std::fs::read_dir(out) else { return BTreeMap::new() };
-    let mut found = BTreeMap::new();
-    for camera in cameras.map(Result::unwrap) {
-        let name = camera.file_name().into_string().unwrap();
-        for file in std::fs::read_dir(camera.path()).unwrap().map(Result::unwrap) {
-            let file = file.file_name().into_string().unwrap();
-            let Some((epoch, seq)) = file.split('.').next().and_then(|stem| stem.split_once('-')) else { continue };
-            if let (Ok(epoch), Ok(seq)) = (epoch.parse(), seq.parse()) {
-                let id = FrameId { epoch: lumenbus_frame::Epoch(epoch), seq: lumenbus_frame::Seq(seq) };
-                found.insert((name.clone(), id), ());
-            }
-        }
-    }
-    found
 }

@@ -32,9 +32,8 @@ pub fn a_live_reader_begins_at_the_newest_keyframe(site: &Site) {
     tally.read_to_end(&mut subscriber, 1);
     tally.assert_explained();
     let roles = &tally.streams[&stream].roles;
-    let expected: Vec<_> = (30..65)
-        .map(|seq| (Seq(seq), if seq < 45 { FrameRole::CatchUp } else { FrameRole::Current }))
-        .collect();
+    let expected: Vec<_> =
+        (30..65).map(|seq| (Seq(seq), if seq < 45 { FrameRole::CatchUp } else { FrameRole::Current })).collect();
     assert_eq!(roles.iter().map(|(id, role)| (id.seq, *role)).collect::<Vec<_>>(), expected);
     await_that("the rewind is counted", || subscriber.stats().rewinds == 1);
 }

@@ -15,8 +15,7 @@ const TOPIC: &str = "raw_video";
 pub fn order_across_partitions(site: &Site) {
     site.create_topics(&[TOPIC]);
     let publisher = site.publisher();
-    let mut cameras =
-        ["mover", "neighbour"].map(|name| Camera::open_with(&publisher, name, TOPIC, Some(0)));
+    let mut cameras = ["mover", "neighbour"].map(|name| Camera::open_with(&publisher, name, TOPIC, Some(0)));
     let mut subscriber = site.subscriber_with(&[TOPIC], |config| config.consumers = 3);
     for partition in [1, 0, 3] {
         send(&mut cameras, 25);
@@ -32,8 +31,7 @@ pub fn order_across_partitions(site: &Site) {
 pub fn order_across_a_move_in_the_past(site: &Site) {
     site.create_topics(&[TOPIC]);
     let publisher = site.publisher();
-    let mut cameras =
-        ["mover", "neighbour"].map(|name| Camera::open_with(&publisher, name, TOPIC, Some(3)));
+    let mut cameras = ["mover", "neighbour"].map(|name| Camera::open_with(&publisher, name, TOPIC, Some(3)));
     send(&mut cameras, 45);
     cameras[0].handle.move_to(0).unwrap();
     send(&mut cameras, 45);
@@ -73,7 +71,10 @@ fn read(subscriber: &mut Subscriber, sent: &Sent) -> Tally {
         let StreamTally { epochs, contents, .. } = &tally.streams[stream];
         assert!(contents.values().is_sorted_by_key(|content| content.number), "in order of submission");
         let is_aborted = |gap: &(u64, GapReason)| gap.1 == GapReason::Aborted;
-        assert!(!epochs.values().flat_map(|epoch| &epoch.open_gaps).any(is_aborted), "a move aborts nothing: {epochs:?}");
+        assert!(
+            !epochs.values().flat_map(|epoch| &epoch.open_gaps).any(is_aborted),
+            "a move aborts nothing: {epochs:?}"
+        );
     }
     tally
 }
