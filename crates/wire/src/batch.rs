@@ -52,24 +52,15 @@ impl BatchWriter {
     /// # Errors
     /// [`WireError::Batch`] when the frame cannot be in this batch, which then stays as it was: finish
     /// it and begin another.
-    pub fn push(
-        &mut self,
-        header: &mut Header,
-        codec: Codec,
-        payload: &Bytes,
-    ) -> Result<(), WireError> {
+    pub fn push(&mut self, header: &mut Header, codec: Codec, payload: &Bytes) -> Result<(), WireError> {
         check_is_frame(header)?;
         if self.payloads.len() == MAX_BATCH_FRAMES {
-            return Err(WireError::Batch {
-                what: "it is full (1024 frames)",
-            });
+            return Err(WireError::Batch { what: "it is full (1024 frames)" });
         }
         if let Some((last, last_codec)) = &self.last {
             check_successor(last, header)?;
             if *last_codec != codec {
-                return Err(WireError::Batch {
-                    what: "its frames differ in codec",
-                });
+                return Err(WireError::Batch { what: "its frames differ in codec" });
             }
         }
         header.payload_crc32c = Some(crc32c::crc32c(payload));
@@ -79,13 +70,7 @@ impl BatchWriter {
         encode_varint(payload.len() as u64, &mut self.heads);
         self.payload_bytes += payload.len();
         self.payloads.push(payload.clone());
-        self.last = Some((
-            Header {
-                gaps: Vec::new(),
-                ..header.clone()
-            },
-            codec,
-        ));
+        self.last = Some((Header { gaps: Vec::new(), ..header.clone() }, codec));
         Ok(())
     }
 
@@ -140,24 +125,16 @@ fn check_successor(last: &Header, next: &Header) -> Result<(), WireError> {
 
 /// Reads and checks a batch record's value against its header.
 pub(crate) fn read(header: &Header, value: &Bytes) -> Result<Vec<BatchItem>, WireError> {
-    let batch = header
-        .batch
-        .as_ref()
-        .ok_or_else(|| crate::record::absent("batch"))?;
-    let codec = Codec::from_content_type(&batch.content_type)
-        .ok_or_else(|| unknown_content_type(&batch.content_type))?;
+    let batch = header.batch.as_ref().ok_or_else(|| crate::record::absent("batch"))?;
+    let codec =
+        Codec::from_content_type(&batch.content_type).ok_or_else(|| unknown_content_type(&batch.content_type))?;
     let (heads, payloads_at) = read_heads(header, batch, value)?;
     let mut payloads = value.slice(payloads_at..);
     let mut items = Vec::with_capacity(heads.len());
     for (header, header_bytes, payload_bytes) in heads {
         let payload = payloads.split_to(payload_bytes);
         check_crc("a frame of a batch", header.payload_crc32c, &payload)?;
-        items.push(BatchItem {
-            header,
-            header_bytes,
-            codec,
-            payload,
-        });
+        items.push(BatchItem { header, header_bytes, codec, payload });
     }
     Ok(items)
 }
@@ -165,24 +142,15 @@ pub(crate) fn read(header: &Header, value: &Bytes) -> Result<Vec<BatchItem>, Wir
 type Head = (Header, Bytes, usize);
 
 /// The heads, whose payload lengths add up to what follows them, and where that begins.
-fn read_heads(
-    header: &Header,
-    batch: &Batch,
-    value: &Bytes,
-) -> Result<(Vec<Head>, usize), WireError> {
+fn read_heads(header: &Header, batch: &Batch, value: &Bytes) -> Result<(Vec<Head>, usize), WireError> {
     let mut rest = Reader { value, at: 0 };
     if rest.take(1)?[0] != BATCH_VERSION {
         let found = u32::from(value[0]);
-        return Err(WireError::Version {
-            found,
-            supported: u32::from(BATCH_VERSION),
-        });
+        return Err(WireError::Version { found, supported: u32::from(BATCH_VERSION) });
     }
     let count = rest.varint()?;
     if count == 0 || count > MAX_BATCH_FRAMES || count as u64 != u64::from(batch.count) {
-        return Err(WireError::Batch {
-            what: "its count is not the header's, or not 1 to 1024",
-        });
+        return Err(WireError::Batch { what: "its count is not the header's, or not 1 to 1024" });
     }
     let mut heads: Vec<Head> = Vec::new();
     let mut payload_bytes = 0_usize;
@@ -195,18 +163,11 @@ fn read_heads(
         payload_bytes = payload_bytes.saturating_add(head.2);
         heads.push(head);
     }
-    if heads
-        .last()
-        .is_some_and(|last| last.0.id.seq != batch.last_seq)
-    {
-        return Err(WireError::Batch {
-            what: "its last frame is not the header's last_seq",
-        });
+    if heads.last().is_some_and(|last| last.0.id.seq != batch.last_seq) {
+        return Err(WireError::Batch { what: "its last frame is not the header's last_seq" });
     }
     if payload_bytes != value.len() - rest.at {
-        return Err(WireError::Batch {
-            what: "its lengths do not add up",
-        });
+        return Err(WireError::Batch { what: "its lengths do not add up" });
     }
     Ok((heads, rest.at))
 }
@@ -215,9 +176,7 @@ fn check_first(record: &Header, first: &Header) -> Result<(), WireError> {
     if record.id == first.id && record.stream == first.stream {
         return Ok(());
     }
-    Err(WireError::Batch {
-        what: "its first frame is not the header's",
-    })
+    Err(WireError::Batch { what: "its first frame is not the header's" })
 }
 
 struct Reader<'a> {
@@ -228,9 +187,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn take(&mut self, bytes: usize) -> Result<Bytes, WireError> {
         if bytes > self.value.len() - self.at {
-            return Err(WireError::Batch {
-                what: "it is cut short",
-            });
+            return Err(WireError::Batch { what: "it is cut short" });
         }
         self.at += bytes;
         Ok(self.value.slice(self.at - bytes..self.at))
@@ -238,21 +195,15 @@ impl Reader<'_> {
 
     fn varint(&mut self) -> Result<usize, WireError> {
         let mut rest = &self.value[self.at..];
-        let number = decode_varint(&mut rest)
-            .ok()
-            .and_then(|number| usize::try_from(number).ok());
+        let number = decode_varint(&mut rest).ok().and_then(|number| usize::try_from(number).ok());
         self.at = self.value.len() - rest.len();
-        number.ok_or(WireError::Batch {
-            what: "a length in it is no number",
-        })
+        number.ok_or(WireError::Batch { what: "a length in it is no number" })
     }
 
     fn head(&mut self) -> Result<Head, WireError> {
         let header_length = self.varint()?;
         if header_length > MAX_HEADER_BYTES {
-            return Err(WireError::Batch {
-                what: "a header in it is longer than 64 KiB",
-            });
+            return Err(WireError::Batch { what: "a header in it is longer than 64 KiB" });
         }
         let header_bytes = self.take(header_length)?;
         let header = Header::decode(&header_bytes)?;

@@ -32,13 +32,7 @@ impl ChunkPlan {
         let most_parts = u32::MAX as usize;
         let part_bytes = part_bytes.max(value.len().div_ceil(most_parts)).max(1);
         let count = Self::parts_of(value.len(), part_bytes);
-        Self {
-            value,
-            content_type: content_type.to_owned(),
-            part_bytes,
-            count,
-            next: 0,
-        }
+        Self { value, content_type: content_type.to_owned(), part_bytes, count, next: 0 }
     }
 
     /// How many parts of at most `part_bytes` a value of this length makes.
@@ -56,10 +50,7 @@ impl ChunkPlan {
 
     fn chunk(&self, index: u32) -> Chunk {
         if index > 0 {
-            return Chunk {
-                index,
-                ..Chunk::default()
-            };
+            return Chunk { index, ..Chunk::default() };
         }
         Chunk {
             index,
@@ -96,13 +87,7 @@ impl ExactSizeIterator for ChunkPlan {}
 impl Chunk {
     /// What can be checked of one chunk alone.
     pub(crate) fn check(&self) -> Result<(), WireError> {
-        let wrong = |field, found: String, expected| {
-            Err(WireError::Field {
-                field,
-                found,
-                expected,
-            })
-        };
+        let wrong = |field, found: String, expected| Err(WireError::Field { field, found, expected });
         if self.index == 0 && self.count == 0 {
             return wrong("chunk.count", "0".to_owned(), "at least 1 on chunk 0");
         }
@@ -113,11 +98,7 @@ impl Chunk {
             let expected = "at most chunk.total_bytes: no part is empty";
             return wrong("chunk.count", self.count.to_string(), expected);
         }
-        if self.index == 0 {
-            check_inner_content_type(&self.content_type)
-        } else {
-            Ok(())
-        }
+        if self.index == 0 { check_inner_content_type(&self.content_type) } else { Ok(()) }
     }
 }
 
@@ -134,11 +115,7 @@ fn check_inner_content_type(found: &str) -> Result<(), WireError> {
     if found.is_empty() || found.len() > MAX_CONTENT_TYPE_BYTES || is_record_kind {
         let found = found.chars().take(64).collect();
         let expected = "the content type of a frame";
-        return Err(WireError::Field {
-            field: "chunk.content_type",
-            found,
-            expected,
-        });
+        return Err(WireError::Field { field: "chunk.content_type", found, expected });
     }
     Ok(())
 }
@@ -208,10 +185,7 @@ impl ChunkAssembler {
     /// An assembler for one stream; a frame of more than `max_frame_bytes` is refused at its chunk 0.
     #[must_use]
     pub fn new(max_frame_bytes: usize) -> Self {
-        Self {
-            max_frame_bytes,
-            open: None,
-        }
+        Self { max_frame_bytes, open: None }
     }
 
     /// The frame under way.
@@ -230,23 +204,11 @@ impl ChunkAssembler {
     ///
     /// A chunk 0 of another frame than the one under way replaces it: [`close`](Self::close) first,
     /// to learn what was lost.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the part is copied and must not be held any longer"
-    )]
-    pub fn push(
-        &mut self,
-        header: Header,
-        header_bytes: Bytes,
-        offset: u64,
-        part: Bytes,
-    ) -> Assembled {
+    #[expect(clippy::needless_pass_by_value, reason = "the part is copied and must not be held any longer")]
+    pub fn push(&mut self, header: Header, header_bytes: Bytes, offset: u64, part: Bytes) -> Assembled {
         let id = header.id;
         let Some(index) = header.chunk.as_ref().map(|chunk| chunk.index) else {
-            return Assembled::Broken {
-                id,
-                error: absent("chunk"),
-            };
+            return Assembled::Broken { id, error: absent("chunk") };
         };
         match &mut self.open {
             Some(open) if open.header.id == id && index < open.next_index => Assembled::Repeated,
@@ -279,18 +241,12 @@ impl ChunkAssembler {
     }
 
     fn finish_when_whole(&mut self) -> Assembled {
-        let Some(open) = self
-            .open
-            .take_if(|open| open.next_index == open.chunk.count)
-        else {
+        let Some(open) = self.open.take_if(|open| open.next_index == open.chunk.count) else {
             return Assembled::Pending;
         };
         let (id, first_offset) = (open.header.id, open.first_offset);
         match open.finish() {
-            Ok(record) => Assembled::Complete {
-                record,
-                first_offset,
-            },
+            Ok(record) => Assembled::Complete { record, first_offset },
             Err(error) => Assembled::Broken { id, error },
         }
     }
@@ -306,14 +262,8 @@ impl Open {
         let chunk = header.chunk.take().ok_or_else(|| absent("chunk"))?;
         chunk.check()?;
         let (bytes, limit) = (chunk.total_bytes, max_frame_bytes as u64);
-        let total_bytes = usize::try_from(bytes)
-            .ok()
-            .filter(|total| *total <= max_frame_bytes);
-        let too_large = || WireError::TooLarge {
-            what: "a chunked frame",
-            bytes,
-            limit,
-        };
+        let total_bytes = usize::try_from(bytes).ok().filter(|total| *total <= max_frame_bytes);
+        let too_large = || WireError::TooLarge { what: "a chunked frame", bytes, limit };
         Ok(Self {
             total_bytes: total_bytes.ok_or_else(too_large)?,
             header,
@@ -326,11 +276,7 @@ impl Open {
     }
 
     fn summary(&self) -> OpenFrame {
-        OpenFrame {
-            id: self.header.id,
-            first_offset: self.first_offset,
-            bytes_held: self.held.len(),
-        }
+        OpenFrame { id: self.header.id, first_offset: self.first_offset, bytes_held: self.held.len() }
     }
 
     /// A later chunk: its index must be the next, and what it repeats of chunk 0 must be the same.
@@ -339,11 +285,7 @@ impl Open {
         if chunk.index != self.next_index || header.stream != self.header.stream {
             let found = format!("{} after {} parts", chunk.index, self.next_index);
             let expected = "the next index of the same stream";
-            return Err(WireError::Field {
-                field: "chunk.index",
-                found,
-                expected,
-            });
+            return Err(WireError::Field { field: "chunk.index", found, expected });
         }
         let repeats = |own: u64, first: u64| own == 0 || own == first;
         let is_same = repeats(chunk.count.into(), self.chunk.count.into())
@@ -353,11 +295,7 @@ impl Open {
         if !is_same {
             let found = format!("different on chunk {}", chunk.index);
             let expected = "absent, or the same as on chunk 0";
-            return Err(WireError::Field {
-                field: "chunk",
-                found,
-                expected,
-            });
+            return Err(WireError::Field { field: "chunk", found, expected });
         }
         self.take(part)
     }
@@ -365,19 +303,11 @@ impl Open {
     fn take(&mut self, part: &Bytes) -> Result<(), WireError> {
         let left = self.total_bytes - self.held.len();
         let is_last = self.next_index + 1 == self.chunk.count;
-        let fits = if is_last {
-            part.len() == left
-        } else {
-            part.len() < left && !part.is_empty()
-        };
+        let fits = if is_last { part.len() == left } else { part.len() < left && !part.is_empty() };
         if !fits {
             let found = format!("{} bytes in part {}", part.len(), self.next_index);
             let expected = "parts that are not empty and together have chunk.total_bytes";
-            return Err(WireError::Field {
-                field: "chunk.total_bytes",
-                found,
-                expected,
-            });
+            return Err(WireError::Field { field: "chunk.total_bytes", found, expected });
         }
         // Doubling up to the total: never more than twice what has arrived.
         let needed = part.len().max(self.held.len()).min(left);

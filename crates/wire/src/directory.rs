@@ -2,9 +2,8 @@
 
 use crate::fields::{Fields, check_version, check_version_first};
 use crate::message::{
-    check_gap_count, codec_from_proto, codec_to_proto, gap_from_proto, gap_to_proto,
-    parameters_from_proto, parameters_to_proto, range_from_proto, range_to_proto,
-    stream_from_proto, stream_to_proto,
+    check_gap_count, codec_from_proto, codec_to_proto, gap_from_proto, gap_to_proto, parameters_from_proto,
+    parameters_to_proto, range_from_proto, range_to_proto, stream_from_proto, stream_to_proto,
 };
 use crate::{WIRE_VERSION, WireError, proto};
 use bytes::Bytes;
@@ -110,10 +109,7 @@ impl CameraEntry {
     /// [`MAX_ENTRY_BYTES`].
     pub fn encode(&self) -> Result<Bytes, WireError> {
         check_counts(self.labels.len(), self.streams.len() + self.unread.len())?;
-        let label = |(key, value): &(String, String)| proto::Label {
-            key: key.clone(),
-            value: value.clone(),
-        };
+        let label = |(key, value): &(String, String)| proto::Label { key: key.clone(), value: value.clone() };
         let message = proto::CameraEntry {
             version: WIRE_VERSION,
             name: self.name.clone(),
@@ -147,17 +143,8 @@ impl CameraEntry {
         }
         let head = EntryHead::decode(value).map_err(directory_error)?;
         check_version(head.version)?;
-        let labels = head
-            .labels
-            .into_iter()
-            .map(|label| (label.key, label.value))
-            .collect();
-        let mut entry = Self {
-            name: head.name,
-            group: head.group,
-            labels,
-            ..Self::default()
-        };
+        let labels = head.labels.into_iter().map(|label| (label.key, label.value)).collect();
+        let mut entry = Self { name: head.name, group: head.group, labels, ..Self::default() };
         for stream in streams {
             entry.add_encoded(stream);
         }
@@ -170,9 +157,7 @@ impl CameraEntry {
         };
         match StreamEntry::from_proto(&message) {
             Ok(stream) => self.merge_stream(stream),
-            Err(_) => UnreadStream::new(&message, stream)
-                .into_iter()
-                .for_each(|unread| self.merge_unread(unread)),
+            Err(_) => UnreadStream::new(&message, stream).into_iter().for_each(|unread| self.merge_unread(unread)),
         }
     }
 
@@ -193,14 +178,12 @@ impl CameraEntry {
     }
 
     fn merge_stream(&mut self, stream: StreamEntry) {
-        let is_newer_unread = |unread: &UnreadStream| {
-            unread.is(&stream.topic, &stream.name) && unread.epoch > stream.epoch
-        };
+        let is_newer_unread =
+            |unread: &UnreadStream| unread.is(&stream.topic, &stream.name) && unread.epoch > stream.epoch;
         if self.unread.iter().any(is_newer_unread) {
             return;
         }
-        self.unread
-            .retain(|unread| !unread.is(&stream.topic, &stream.name));
+        self.unread.retain(|unread| !unread.is(&stream.topic, &stream.name));
         let same = |known: &&mut StreamEntry| known.is(&stream.topic, &stream.name);
         match self.streams.iter_mut().find(same) {
             Some(known) if known.epoch > stream.epoch => {}
@@ -211,25 +194,14 @@ impl CameraEntry {
     }
 
     fn merge_unread(&mut self, stream: UnreadStream) {
-        let known = self
-            .streams
-            .iter()
-            .filter(|known| known.is(&stream.topic, &stream.name));
-        let unread = self
-            .unread
-            .iter()
-            .filter(|known| known.is(&stream.topic, &stream.name));
-        let newest = known
-            .map(|known| known.epoch)
-            .chain(unread.map(|known| known.epoch))
-            .max();
+        let known = self.streams.iter().filter(|known| known.is(&stream.topic, &stream.name));
+        let unread = self.unread.iter().filter(|known| known.is(&stream.topic, &stream.name));
+        let newest = known.map(|known| known.epoch).chain(unread.map(|known| known.epoch)).max();
         if newest.is_some_and(|newest| newest > stream.epoch) {
             return;
         }
-        self.streams
-            .retain(|known| !known.is(&stream.topic, &stream.name));
-        self.unread
-            .retain(|known| !known.is(&stream.topic, &stream.name));
+        self.streams.retain(|known| !known.is(&stream.topic, &stream.name));
+        self.unread.retain(|known| !known.is(&stream.topic, &stream.name));
         self.unread.push(stream);
         self.drop_oldest();
     }
@@ -267,11 +239,7 @@ fn directory_error(source: prost::DecodeError) -> WireError {
 fn check_entry_bytes(bytes: usize) -> Result<(), WireError> {
     if bytes > MAX_ENTRY_BYTES {
         let (bytes, limit) = (bytes as u64, MAX_ENTRY_BYTES as u64);
-        return Err(WireError::TooLarge {
-            what: "a directory entry",
-            bytes,
-            limit,
-        });
+        return Err(WireError::TooLarge { what: "a directory entry", bytes, limit });
     }
     Ok(())
 }
@@ -285,11 +253,7 @@ fn check_counts(labels: usize, streams: usize) -> Result<(), WireError> {
     if labels > MAX_LABELS {
         return Err(over("labels", labels));
     }
-    if streams > MAX_STREAMS {
-        Err(over("streams", streams))
-    } else {
-        Ok(())
-    }
+    if streams > MAX_STREAMS { Err(over("streams", streams)) } else { Ok(()) }
 }
 
 fn decode_stream(bytes: &[u8]) -> Result<proto::StreamEntry, WireError> {
@@ -360,18 +324,10 @@ impl StreamEntry {
             Ok(proto::StreamState::Ended) => StreamState::Ended,
             Ok(proto::StreamState::Unspecified) | Err(_) => {
                 let (found, expected) = (message.state.to_string(), "a state of this version");
-                return Err(WireError::Field {
-                    field: "state",
-                    found,
-                    expected,
-                });
+                return Err(WireError::Field { field: "state", found, expected });
             }
         };
-        let parameters = message
-            .parameters
-            .as_ref()
-            .map(parameters_from_proto)
-            .transpose()?;
+        let parameters = message.parameters.as_ref().map(parameters_from_proto).transpose()?;
         let repeat = message.repeat.as_ref();
         Ok(Self {
             topic: topic_from_proto(&message.topic)?,
@@ -381,18 +337,11 @@ impl StreamEntry {
             codec: codec_from_proto(message.codec)?,
             state,
             last_seq: message.last_seq.map(Seq),
-            gaps: message
-                .gaps
-                .iter()
-                .copied()
-                .map(gap_from_proto)
-                .collect::<Result<_, _>>()?,
+            gaps: message.gaps.iter().copied().map(gap_from_proto).collect::<Result<_, _>>()?,
             next_offset: message.next_offset,
             updated_unix_nanos: message.updated_unix_nanos,
             parameters: parameters.map(Arc::new),
-            repeat: repeat
-                .map(|range| range_from_proto(range, "repeat"))
-                .transpose()?,
+            repeat: repeat.map(|range| range_from_proto(range, "repeat")).transpose()?,
             moved_from: message.moved_from,
         })
     }

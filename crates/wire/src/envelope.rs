@@ -47,21 +47,13 @@ pub struct Wrapped {
 debug_with_excerpts!(Wrapped { content_type, header_place } excerpts { value });
 
 impl Envelope {
-    const NAMES: [(Self, &'static str); 4] = [
-        (Self::Native, "native"),
-        (Self::Protobuf, "protobuf"),
-        (Self::Msgpack, "msgpack"),
-        (Self::Json, "json"),
-    ];
+    const NAMES: [(Self, &'static str); 4] =
+        [(Self::Native, "native"), (Self::Protobuf, "protobuf"), (Self::Msgpack, "msgpack"), (Self::Json, "json")];
 
     /// The stable lower-case name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|row| row.0 == self)
-            .expect("every envelope has a row")
-            .1
+        Self::NAMES.iter().find(|row| row.0 == self).expect("every envelope has a row").1
     }
 
     /// Sets `header.payload_crc32c` to that of `payload` and puts both together.
@@ -74,30 +66,13 @@ impl Envelope {
         let (content_type, value) = match self {
             Self::Native => {
                 let header_place = HeaderPlace::Record;
-                return Wrapped {
-                    content_type: inner,
-                    value: payload.clone(),
-                    header_place,
-                };
+                return Wrapped { content_type: inner, value: payload.clone(), header_place };
             }
-            Self::Protobuf => (
-                content_type::ENVELOPE_PROTOBUF,
-                to_protobuf(header, inner, payload),
-            ),
-            Self::Msgpack => (
-                content_type::ENVELOPE_MSGPACK,
-                json::to_msgpack(header, inner, payload),
-            ),
-            Self::Json => (
-                content_type::ENVELOPE_JSON,
-                json::to_json(header, inner, payload),
-            ),
+            Self::Protobuf => (content_type::ENVELOPE_PROTOBUF, to_protobuf(header, inner, payload)),
+            Self::Msgpack => (content_type::ENVELOPE_MSGPACK, json::to_msgpack(header, inner, payload)),
+            Self::Json => (content_type::ENVELOPE_JSON, json::to_json(header, inner, payload)),
         };
-        Wrapped {
-            content_type,
-            value,
-            header_place: HeaderPlace::Value,
-        }
+        Wrapped { content_type, value, header_place: HeaderPlace::Value }
     }
 }
 
@@ -127,11 +102,7 @@ impl FromStr for Envelope {
 ///
 /// # Errors
 /// As [`open_record`](crate::open_record).
-pub fn open_value(
-    content_type: &str,
-    header: Option<(Header, Bytes)>,
-    value: Bytes,
-) -> Result<FrameRecord, WireError> {
+pub fn open_value(content_type: &str, header: Option<(Header, Bytes)>, value: Bytes) -> Result<FrameRecord, WireError> {
     let record = match content_type {
         content_type::ENVELOPE_PROTOBUF => from_protobuf(&value)?,
         content_type::ENVELOPE_MSGPACK => json::from_msgpack(&value)?,
@@ -141,29 +112,16 @@ pub fn open_value(
     };
     check_is_frame(&record.header)?;
     check_same_frame(header.map(|(outer, _)| outer), &record.header)?;
-    check_crc(
-        "a payload in its envelope",
-        record.header.payload_crc32c,
-        &record.payload,
-    )?;
+    check_crc("a payload in its envelope", record.header.payload_crc32c, &record.payload)?;
     Ok(record)
 }
 
-fn open_native(
-    content_type: &str,
-    header: Option<(Header, Bytes)>,
-    payload: Bytes,
-) -> Result<FrameRecord, WireError> {
+fn open_native(content_type: &str, header: Option<(Header, Bytes)>, payload: Bytes) -> Result<FrameRecord, WireError> {
     let codec = codec_of(content_type)?;
     let (header, header_bytes) = header.ok_or(WireError::Foreign { header: "lb" })?;
     check_is_frame(&header)?;
     check_crc("a frame", header.payload_crc32c, &payload)?;
-    Ok(FrameRecord {
-        header,
-        header_bytes,
-        codec,
-        payload,
-    })
+    Ok(FrameRecord { header, header_bytes, codec, payload })
 }
 
 fn codec_of(content_type: &str) -> Result<Codec, WireError> {
@@ -175,9 +133,7 @@ fn sealed(header: Option<(Header, Bytes)>) -> WireError {
         return WireError::Foreign { header: "lb" };
     };
     match header.seal {
-        Some(seal) => WireError::Sealed {
-            algorithm: seal.algorithm,
-        },
+        Some(seal) => WireError::Sealed { algorithm: seal.algorithm },
         None => absent("seal"),
     }
 }
@@ -191,11 +147,7 @@ fn check_same_frame(outer: Option<Header>, inner: &Header) -> Result<(), WireErr
     }
     let found = format!("{}/{}", inner.id.epoch, inner.id.seq);
     let expected = "the same stream, epoch and seq in the envelope as in the record's `lb` header";
-    Err(WireError::Field {
-        field: "epoch, seq",
-        found,
-        expected,
-    })
+    Err(WireError::Field { field: "epoch, seq", found, expected })
 }
 
 fn to_protobuf(header: &Header, content_type: &str, payload: &Bytes) -> Bytes {
@@ -213,20 +165,13 @@ fn from_protobuf(value: &Bytes) -> Result<FrameRecord, WireError> {
     let mut parts: [Option<&[u8]>; 3] = [None; 3];
     for field in Fields::new(value) {
         let (tag, content) = field.map_err(|source| WireError::Protobuf { source })?;
-        let Some(part) = (tag as usize)
-            .checked_sub(1)
-            .and_then(|index| parts.get_mut(index))
-        else {
+        let Some(part) = (tag as usize).checked_sub(1).and_then(|index| parts.get_mut(index)) else {
             continue;
         };
         if content.is_none() || part.is_some() {
             let found = format!("field {tag} twice or not as bytes");
             let expected = "each of header, content_type and payload once";
-            return Err(WireError::Field {
-                field: "FrameEnvelope",
-                found,
-                expected,
-            });
+            return Err(WireError::Field { field: "FrameEnvelope", found, expected });
         }
         *part = content;
     }

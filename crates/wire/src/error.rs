@@ -11,9 +11,7 @@ pub enum WireError {
         header: &'static str,
     },
     /// Written by a future (or broken) writer.
-    #[error(
-        "wire version {found} is not known here; this build reads version {supported}: update the reader"
-    )]
+    #[error("wire version {found} is not known here; this build reads version {supported}: update the reader")]
     Version {
         /// Version in the record.
         found: u32,
@@ -56,17 +54,13 @@ pub enum WireError {
         source: serde_json::Error,
     },
     /// A content type nobody here knows.
-    #[error(
-        "content type {found:?} is not known here: update the reader, or leave the topic to lumenbus"
-    )]
+    #[error("content type {found:?} is not known here: update the reader, or leave the topic to lumenbus")]
     ContentType {
         /// At most 64 characters of it.
         found: String,
     },
     /// A sealed payload, and nothing here that could open it.
-    #[error(
-        "the record is sealed (algorithm {algorithm}): it needs a key, and this build opens no seals"
-    )]
+    #[error("the record is sealed (algorithm {algorithm}): it needs a key, and this build opens no seals")]
     Sealed {
         /// Algorithm number in the header.
         algorithm: u32,

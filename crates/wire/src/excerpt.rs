@@ -14,11 +14,7 @@ impl fmt::Debug for Excerpt<'_> {
         for byte in self.0.iter().take(SHOWN_BYTES) {
             write!(f, "{byte:02x}")?;
         }
-        if self.0.len() > SHOWN_BYTES {
-            f.write_str("…")
-        } else {
-            Ok(())
-        }
+        if self.0.len() > SHOWN_BYTES { f.write_str("…") } else { Ok(()) }
     }
 }
 

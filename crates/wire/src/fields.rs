@@ -50,10 +50,7 @@ pub(crate) fn check_version(found: u32) -> Result<(), WireError> {
     if found == WIRE_VERSION {
         return Ok(());
     }
-    Err(WireError::Version {
-        found,
-        supported: WIRE_VERSION,
-    })
+    Err(WireError::Version { found, supported: WIRE_VERSION })
 }
 
 impl<'a> Iterator for Fields<'a> {

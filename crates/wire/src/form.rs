@@ -144,10 +144,7 @@ impl Visitor<'_> for BlobVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Blob, E> {
         let wrong = |_| E::invalid_value(de::Unexpected::Other("text that is not Base64"), &self);
-        BASE64
-            .decode(text)
-            .map(|bytes| Blob(bytes.into()))
-            .map_err(wrong)
+        BASE64.decode(text).map(|bytes| Blob(bytes.into())).map_err(wrong)
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {

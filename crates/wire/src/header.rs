@@ -2,16 +2,14 @@
 
 use crate::fields::{Fields, check_version, check_version_first};
 use crate::message::{
-    batch_from_proto, batch_to_proto, check_gap_count, chunk_from_proto, chunk_to_proto,
-    control_from_proto, control_to_proto, gap_from_proto, gap_to_proto, keyframe_from_proto,
-    parameters_from_proto, parameters_to_proto, seal_from_proto, seal_to_proto, source_from_proto,
-    source_to_proto, stream_from_proto, stream_to_proto,
+    batch_from_proto, batch_to_proto, check_gap_count, chunk_from_proto, chunk_to_proto, control_from_proto,
+    control_to_proto, gap_from_proto, gap_to_proto, keyframe_from_proto, parameters_from_proto, parameters_to_proto,
+    seal_from_proto, seal_to_proto, source_from_proto, source_to_proto, stream_from_proto, stream_to_proto,
 };
 use crate::{WireError, content_type, proto};
 use bytes::{Bytes, BytesMut};
 use lumenbus_frame::{
-    CaptureTime, Deadline, Epoch, FrameId, Gap, Priority, Seq, SeqRange, StreamName,
-    StreamParameters,
+    CaptureTime, Deadline, Epoch, FrameId, Gap, Priority, Seq, SeqRange, StreamName, StreamParameters,
 };
 use prost::Message;
 use std::sync::Arc;
@@ -224,27 +222,16 @@ impl Header {
             self.clone()
         } else {
             let stream = self.stream.clone();
-            Self {
-                stream,
-                ..Self::new(self.id, CaptureTime::arrival(0))
-            }
+            Self { stream, ..Self::new(self.id, CaptureTime::arrival(0)) }
         };
-        Self {
-            payload_crc32c: Some(crc32c::crc32c(part)),
-            chunk: Some(chunk),
-            ..base
-        }
+        Self { payload_crc32c: Some(crc32c::crc32c(part)), chunk: Some(chunk), ..base }
     }
 
     /// Checks version, limits and every field. `bytes` stays the place where unknown fields survive.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         if bytes.len() > MAX_HEADER_BYTES {
             let limit = MAX_HEADER_BYTES as u64;
-            return Err(WireError::TooLarge {
-                what: "the `lb` header",
-                bytes: bytes.len() as u64,
-                limit,
-            });
+            return Err(WireError::TooLarge { what: "the `lb` header", bytes: bytes.len() as u64, limit });
         }
         check_version_first(bytes)?;
         // Many empty messages are far larger decoded than encoded, so they are counted first.
@@ -256,17 +243,14 @@ impl Header {
             }
             check_gap_count(gaps)?;
         }
-        let message =
-            proto::FrameHeader::decode(bytes).map_err(|source| WireError::Header { source })?;
+        let message = proto::FrameHeader::decode(bytes).map_err(|source| WireError::Header { source })?;
         Self::from_proto(message)
     }
 
     /// The message, for envelopes.
     pub(crate) fn to_proto(&self) -> proto::FrameHeader {
         let (end, offline, repeat, moved) = control_to_proto(self.control.as_ref());
-        let keyframe_distance = self
-            .keyframe
-            .and_then(|hint| self.id.seq.0.checked_sub(hint.seq.0));
+        let keyframe_distance = self.keyframe.and_then(|hint| self.id.seq.0.checked_sub(hint.seq.0));
         proto::FrameHeader {
             version: WIRE_VERSION,
             epoch: self.id.epoch.0,
@@ -290,10 +274,7 @@ impl Header {
             gaps: self.gaps.iter().map(gap_to_proto).collect(),
             batch: self.batch.as_ref().map(batch_to_proto),
             seal: self.seal.as_ref().map(seal_to_proto),
-            of: self.of.map(|of| proto::FrameRef {
-                epoch: of.id.epoch.0,
-                seq: of.id.seq.0,
-            }),
+            of: self.of.map(|of| proto::FrameRef { epoch: of.id.epoch.0, seq: of.id.seq.0 }),
             end,
             offline,
             repeat,
@@ -307,10 +288,7 @@ impl Header {
         check_gap_count(message.gaps.len())?;
         let control = control_from_proto(&message)?;
         Ok(Self {
-            id: FrameId {
-                epoch: Epoch(message.epoch),
-                seq: Seq(message.seq),
-            },
+            id: FrameId { epoch: Epoch(message.epoch), seq: Seq(message.seq) },
             stream: stream_from_proto(&message.stream)?,
             capture: CaptureTime {
                 unix_nanos: message.capture_unix_nanos,
@@ -320,40 +298,18 @@ impl Header {
             is_keyframe: message.keyframe,
             is_discontinuity: message.discontinuity,
             is_discardable: message.discardable,
-            priority: if message.priority == 1 {
-                Priority::High
-            } else {
-                Priority::Normal
-            },
-            deadline: message
-                .deadline_millis
-                .map(|after_capture_millis| Deadline {
-                    after_capture_millis,
-                }),
+            priority: if message.priority == 1 { Priority::High } else { Priority::Normal },
+            deadline: message.deadline_millis.map(|after_capture_millis| Deadline { after_capture_millis }),
             keyframe: keyframe_from_proto(&message)?,
             payload_crc32c: message.payload_crc32c,
             submit_micros: message.submit_micros,
             queue_micros: message.queue_micros,
-            parameters: message
-                .parameters
-                .as_ref()
-                .map(parameters_from_proto)
-                .transpose()?
-                .map(Arc::new),
-            gaps: message
-                .gaps
-                .into_iter()
-                .map(gap_from_proto)
-                .collect::<Result<_, _>>()?,
+            parameters: message.parameters.as_ref().map(parameters_from_proto).transpose()?.map(Arc::new),
+            gaps: message.gaps.into_iter().map(gap_from_proto).collect::<Result<_, _>>()?,
             chunk: message.chunk.map(chunk_from_proto),
             batch: message.batch.map(batch_from_proto),
             seal: message.seal.map(seal_from_proto).transpose()?,
-            of: message.of.map(|of| FrameRef {
-                id: FrameId {
-                    epoch: Epoch(of.epoch),
-                    seq: Seq(of.seq),
-                },
-            }),
+            of: message.of.map(|of| FrameRef { id: FrameId { epoch: Epoch(of.epoch), seq: Seq(of.seq) } }),
             control,
         })
     }

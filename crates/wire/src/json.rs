@@ -33,14 +33,9 @@ impl Header {
     pub fn from_json(text: &str) -> Result<Self, WireError> {
         if text.len() > MAX_HEADER_BYTES {
             let (bytes, limit) = (text.len() as u64, MAX_HEADER_BYTES as u64);
-            return Err(WireError::TooLarge {
-                what: "the `lb-json` header",
-                bytes,
-                limit,
-            });
+            return Err(WireError::TooLarge { what: "the `lb-json` header", bytes, limit });
         }
-        let form: HeaderForm =
-            serde_json::from_str(text).map_err(|source| WireError::Json { source })?;
+        let form: HeaderForm = serde_json::from_str(text).map_err(|source| WireError::Json { source })?;
         Self::from_proto(form.into_message())
     }
 }
@@ -62,18 +57,13 @@ pub(crate) fn to_msgpack(header: &Header, content_type: &str, payload: &Bytes) -
     let out = envelope_out(header, content_type, payload);
     let mut bytes = Vec::with_capacity(payload.len() + 512);
     let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
-    out.serialize(&mut writer)
-        .expect("the form holds nothing that MessagePack cannot");
+    out.serialize(&mut writer).expect("the form holds nothing that MessagePack cannot");
     bytes.into()
 }
 
 fn envelope_out<'a>(header: &Header, content_type: &'a str, payload: &Bytes) -> EnvelopeOut<'a> {
     let header = HeaderForm::from_message(header.to_proto());
-    EnvelopeOut {
-        header,
-        content_type,
-        payload: Blob(payload.clone()),
-    }
+    EnvelopeOut { header, content_type, payload: Blob(payload.clone()) }
 }
 
 /// What must be readable of an envelope of any version.
@@ -89,9 +79,7 @@ struct AnyHeader {
 
 /// An envelope of another version is called that, not damaged.
 fn unreadable(version: Option<AnyEnvelope>, error: WireError) -> WireError {
-    version
-        .and_then(|envelope| check_version(envelope.header.version).err())
-        .unwrap_or(error)
+    version.and_then(|envelope| check_version(envelope.header.version).err()).unwrap_or(error)
 }
 
 #[derive(Deserialize)]
@@ -103,12 +91,8 @@ struct JsonEnvelope<'a> {
 }
 
 pub(crate) fn from_json(value: &Bytes) -> Result<FrameRecord, WireError> {
-    let read: JsonEnvelope<'_> = serde_json::from_slice(value).map_err(|source| {
-        unreadable(
-            serde_json::from_slice(value).ok(),
-            WireError::Json { source },
-        )
-    })?;
+    let read: JsonEnvelope<'_> = serde_json::from_slice(value)
+        .map_err(|source| unreadable(serde_json::from_slice(value).ok(), WireError::Json { source }))?;
     frame_record(read.header, &read.content_type, read.payload.0)
 }
 
@@ -120,8 +104,8 @@ struct MsgpackEnvelope<'a> {
 }
 
 pub(crate) fn from_msgpack(value: &Bytes) -> Result<FrameRecord, WireError> {
-    let read: MsgpackEnvelope<'_> = msgpack(value)
-        .map_err(|source| unreadable(msgpack(value).ok(), WireError::Msgpack { source }))?;
+    let read: MsgpackEnvelope<'_> =
+        msgpack(value).map_err(|source| unreadable(msgpack(value).ok(), WireError::Msgpack { source }))?;
     let payload = value.slice_ref(read.payload);
     frame_record(read.header, read.content_type, payload)
 }
@@ -132,23 +116,13 @@ fn msgpack<'a, T: Deserialize<'a>>(value: &'a Bytes) -> Result<T, rmp_serde::dec
     T::deserialize(&mut reader)
 }
 
-fn frame_record(
-    form: HeaderForm,
-    content_type: &str,
-    payload: Bytes,
-) -> Result<FrameRecord, WireError> {
+fn frame_record(form: HeaderForm, content_type: &str, payload: Bytes) -> Result<FrameRecord, WireError> {
     if content_type.is_empty() {
         return Err(absent("content_type"));
     }
-    let codec =
-        Codec::from_content_type(content_type).ok_or_else(|| unknown_content_type(content_type))?;
+    let codec = Codec::from_content_type(content_type).ok_or_else(|| unknown_content_type(content_type))?;
     let header = Header::from_proto(form.into_message())?;
-    Ok(FrameRecord {
-        header,
-        header_bytes: Bytes::new(),
-        codec,
-        payload,
-    })
+    Ok(FrameRecord { header, header_bytes: Bytes::new(), codec, payload })
 }
 
 /// Gaps, at most [`MAX_GAPS`] of them, whatever length is claimed.
@@ -176,10 +150,7 @@ impl<'de> Visitor<'de> for Gaps {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Self, A::Error> {
         while let Some(gap) = items.next_element()? {
             if self.0.len() == MAX_GAPS {
-                return Err(de::Error::invalid_length(
-                    MAX_GAPS + 1,
-                    &"at most 1024 gaps",
-                ));
+                return Err(de::Error::invalid_length(MAX_GAPS + 1, &"at most 1024 gaps"));
             }
             self.0.push(gap);
         }

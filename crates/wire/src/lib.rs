@@ -48,16 +48,12 @@ pub mod proto;
 
 pub use batch::{BatchItem, BatchWriter, MAX_BATCH_FRAMES};
 pub use chunk::{Assembled, ChunkAssembler, ChunkPlan, MAX_FRAME_BYTES, OpenFrame};
-pub use directory::{
-    CameraEntry, MAX_ENTRY_BYTES, MAX_LABELS, MAX_STREAMS, StreamEntry, StreamState, UnreadStream,
-};
+pub use directory::{CameraEntry, MAX_ENTRY_BYTES, MAX_LABELS, MAX_STREAMS, StreamEntry, StreamState, UnreadStream};
 pub use envelope::{Envelope, HeaderPlace, Wrapped, open_value};
 pub use error::WireError;
 pub use header::{
-    Batch, Chunk, Control, FrameRef, Header, KeyframeHint, MAX_GAPS, MAX_HEADER_BYTES, Moved, Seal,
-    WIRE_VERSION,
+    Batch, Chunk, Control, FrameRef, Header, KeyframeHint, MAX_GAPS, MAX_HEADER_BYTES, Moved, Seal, WIRE_VERSION,
 };
 pub use record::{
-    CONTENT_TYPE_HEADER, ControlRecord, FRAME_HEADER, FrameRecord, JSON_HEADER, Opened, RawRecord,
-    open_record,
+    CONTENT_TYPE_HEADER, ControlRecord, FRAME_HEADER, FrameRecord, JSON_HEADER, Opened, RawRecord, open_record,
 };

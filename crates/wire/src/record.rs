@@ -90,16 +90,12 @@ impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Frame(frame) => f.debug_tuple("Frame").field(frame).finish(),
-            Self::Chunk { header, part, .. } => f
-                .debug_struct("Chunk")
-                .field("header", header)
-                .field("part", &Excerpt(part))
-                .finish_non_exhaustive(),
-            Self::Batch { header, items } => f
-                .debug_struct("Batch")
-                .field("header", header)
-                .field("items", items)
-                .finish(),
+            Self::Chunk { header, part, .. } => {
+                f.debug_struct("Chunk").field("header", header).field("part", &Excerpt(part)).finish_non_exhaustive()
+            }
+            Self::Batch { header, items } => {
+                f.debug_struct("Batch").field("header", header).field("items", items).finish()
+            }
             Self::Control(control) => f.debug_tuple("Control").field(control).finish(),
         }
     }
@@ -126,14 +122,12 @@ fn kind_of(content_type: &str) -> Kind {
         content_type::CHUNK => Kind::Chunk,
         content_type::BATCH => Kind::Batch,
         content_type::SEALED => Kind::Sealed,
-        content_type::GAP
-        | content_type::END
-        | content_type::OFFLINE
-        | content_type::REPEAT
-        | content_type::MOVED => Kind::Control,
-        content_type::ENVELOPE_PROTOBUF
-        | content_type::ENVELOPE_MSGPACK
-        | content_type::ENVELOPE_JSON => Kind::Enveloped,
+        content_type::GAP | content_type::END | content_type::OFFLINE | content_type::REPEAT | content_type::MOVED => {
+            Kind::Control
+        }
+        content_type::ENVELOPE_PROTOBUF | content_type::ENVELOPE_MSGPACK | content_type::ENVELOPE_JSON => {
+            Kind::Enveloped
+        }
         other if other.starts_with(content_type::PREFIX) => Kind::Unknown,
         _ => Kind::Foreign,
     }
@@ -148,25 +142,17 @@ fn kind_of(content_type: &str) -> Kind {
 /// # Errors
 /// Everything in [`WireError`]; a hostile record costs no more memory than a small multiple of its size.
 pub fn open_record(record: RawRecord<'_>) -> Result<Opened, WireError> {
-    let content_type = record
-        .content_type
-        .and_then(|bytes| std::str::from_utf8(bytes).ok());
-    let content_type = content_type.ok_or(WireError::Foreign {
-        header: "content-type",
-    })?;
+    let content_type = record.content_type.and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let content_type = content_type.ok_or(WireError::Foreign { header: "content-type" })?;
     let kind = kind_of(content_type);
     if matches!(kind, Kind::Foreign) && record.header.is_none() {
-        return Err(WireError::Foreign {
-            header: "content-type",
-        });
+        return Err(WireError::Foreign { header: "content-type" });
     }
     let decode = |bytes: Bytes| Header::decode(&bytes).map(|header| (header, bytes));
     let header = record.header.map(decode).transpose()?;
     let value = record.value.ok_or_else(null_value)?;
     match kind {
-        Kind::Plain | Kind::Enveloped | Kind::Sealed => {
-            open_value(content_type, header, value).map(Opened::Frame)
-        }
+        Kind::Plain | Kind::Enveloped | Kind::Sealed => open_value(content_type, header, value).map(Opened::Frame),
         Kind::Unknown | Kind::Foreign => Err(unknown_content_type(content_type)),
         Kind::Chunk => open_chunk(required(header)?, value),
         Kind::Batch => open_batch(required(header)?.0, &value),
@@ -175,43 +161,24 @@ pub fn open_record(record: RawRecord<'_>) -> Result<Opened, WireError> {
 }
 
 fn null_value() -> WireError {
-    let expected =
-        "bytes, if only none: a null value would delete a key, and frames are not deleted so";
-    WireError::Field {
-        field: "value",
-        found: "null".to_owned(),
-        expected,
-    }
+    let expected = "bytes, if only none: a null value would delete a key, and frames are not deleted so";
+    WireError::Field { field: "value", found: "null".to_owned(), expected }
 }
 
 pub(crate) fn unknown_content_type(content_type: &str) -> WireError {
-    WireError::ContentType {
-        found: content_type.chars().take(64).collect(),
-    }
+    WireError::ContentType { found: content_type.chars().take(64).collect() }
 }
 
 fn required(header: Option<(Header, Bytes)>) -> Result<(Header, Bytes), WireError> {
     header.ok_or(WireError::Foreign { header: "lb" })
 }
 
-pub(crate) fn check_crc(
-    what: &'static str,
-    expected: Option<u32>,
-    bytes: &[u8],
-) -> Result<(), WireError> {
+pub(crate) fn check_crc(what: &'static str, expected: Option<u32>, bytes: &[u8]) -> Result<(), WireError> {
     let Some(expected) = expected else {
         return Ok(());
     };
     let found = crc32c::crc32c(bytes);
-    if found == expected {
-        Ok(())
-    } else {
-        Err(WireError::Checksum {
-            what,
-            found,
-            expected,
-        })
-    }
+    if found == expected { Ok(()) } else { Err(WireError::Checksum { what, found, expected }) }
 }
 
 /// A frame's own header says nothing of chunks, batches or control.
@@ -219,18 +186,12 @@ pub(crate) fn check_is_frame(header: &Header) -> Result<(), WireError> {
     let field = match header {
         Header { chunk: Some(_), .. } => "chunk",
         Header { batch: Some(_), .. } => "batch",
-        Header {
-            control: Some(_), ..
-        } => "end, offline, repeat or moved",
+        Header { control: Some(_), .. } => "end, offline, repeat or moved",
         Header { seal: Some(_), .. } => "seal",
         _ => return Ok(()),
     };
     let expected = "absent where the content type is that of a frame";
-    Err(WireError::Field {
-        field,
-        found: "present".to_owned(),
-        expected,
-    })
+    Err(WireError::Field { field, found: "present".to_owned(), expected })
 }
 
 fn open_chunk((header, header_bytes): (Header, Bytes), part: Bytes) -> Result<Opened, WireError> {
@@ -244,44 +205,26 @@ fn open_chunk((header, header_bytes): (Header, Bytes), part: Bytes) -> Result<Op
         });
     }
     check_crc("a chunk", header.payload_crc32c, &part)?;
-    Ok(Opened::Chunk {
-        header,
-        header_bytes,
-        part,
-    })
+    Ok(Opened::Chunk { header, header_bytes, part })
 }
 
 fn open_batch(header: Header, value: &Bytes) -> Result<Opened, WireError> {
     if header.chunk.is_some() || header.control.is_some() {
-        return Err(WireError::Batch {
-            what: "its header is that of another kind of record",
-        });
+        return Err(WireError::Batch { what: "its header is that of another kind of record" });
     }
     check_crc("a batch", header.payload_crc32c, value)?;
     let items = crate::batch::read(&header, value)?;
     Ok(Opened::Batch { header, items })
 }
 
-fn open_control(
-    content_type: &str,
-    mut header: Header,
-    value: &Bytes,
-) -> Result<Opened, WireError> {
+fn open_control(content_type: &str, mut header: Header, value: &Bytes) -> Result<Opened, WireError> {
     if !value.is_empty() {
         let found = format!("{} bytes", value.len());
-        return Err(WireError::Field {
-            field: "value",
-            found,
-            expected: "empty in a control record",
-        });
+        return Err(WireError::Field { field: "value", found, expected: "empty in a control record" });
     }
     if header.chunk.is_some() || header.batch.is_some() {
         let expected = "absent in a control record";
-        return Err(WireError::Field {
-            field: "chunk, batch",
-            found: "present".to_owned(),
-            expected,
-        });
+        return Err(WireError::Field { field: "chunk, batch", found: "present".to_owned(), expected });
     }
     let control = header.control.get_or_insert(Control::Gap).clone();
     if control.content_type() != content_type {
@@ -296,9 +239,5 @@ fn open_control(
 
 pub(crate) fn absent(field: &'static str) -> WireError {
     let expected = "in the header of a record with this content type";
-    WireError::Field {
-        field,
-        found: "absent".to_owned(),
-        expected,
-    }
+    WireError::Field { field, found: "absent".to_owned(), expected }
 }

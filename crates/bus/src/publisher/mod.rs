@@ -104,7 +104,8 @@ impl PublisherConfig {
     pub fn new(bus: BusConfig) -> Self {
         // Measured: 4 MiB is more than a round trip of one camera needs; at full speed 16 MiB keep the sender sending.
         let is_throughput = bus.profile == Profile::Throughput;
-        let (stream_window_bytes, window_bytes) = if is_throughput { (16 << 20, 64 << 20) } else { (4 << 20, 32 << 20) };
+        let (stream_window_bytes, window_bytes) =
+            if is_throughput { (16 << 20, 64 << 20) } else { (4 << 20, 32 << 20) };
         Self {
             bus,
             lane_bytes: 64 << 20,

@@ -70,7 +70,10 @@ impl fmt::Debug for DeliveredFrame {
 /// One thing that happened to a stream, in the stream's order.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "nearly every event is a frame, and a box would be an allocation for each")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is a frame, and a box would be an allocation for each"
+)]
 pub enum Event {
     /// A frame.
     Frame(DeliveredFrame),

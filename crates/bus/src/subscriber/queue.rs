@@ -300,7 +300,9 @@ impl State {
             ticket.done();
         }
         match told {
-            Some((stream, gap)) => Verdict::HandOver(Box::new(Item { event: Event::Gap { stream, gap }, ticket: None })),
+            Some((stream, gap)) => {
+                Verdict::HandOver(Box::new(Item { event: Event::Gap { stream, gap }, ticket: None }))
+            }
             None => Verdict::Dropped,
         }
     }

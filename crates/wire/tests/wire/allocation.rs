@@ -6,10 +6,7 @@ use bytes::BytesMut;
 use lumenbus_wire::{Header, Opened};
 
 fn delta() -> Sample {
-    samples::all()
-        .into_iter()
-        .find(|sample| sample.name == "native-delta")
-        .unwrap()
+    samples::all().into_iter().find(|sample| sample.name == "native-delta").unwrap()
 }
 
 #[test]

@@ -11,8 +11,7 @@ const TYPE: &str = "image/jpeg";
 /// The chunks of a 10-byte frame in 4, 4 and 2 bytes, as headers and parts.
 fn three(seq: u64) -> Vec<(Header, Bytes)> {
     let plan = ChunkPlan::new(Bytes::from_static(b"0123456789"), TYPE, 4);
-    plan.map(|(chunk, part)| (header(seq).for_chunk(chunk, &part), part))
-        .collect()
+    plan.map(|(chunk, part)| (header(seq).for_chunk(chunk, &part), part)).collect()
 }
 
 fn push(assembler: &mut ChunkAssembler, (header, part): &(Header, Bytes)) -> Assembled {
@@ -22,10 +21,7 @@ fn push(assembler: &mut ChunkAssembler, (header, part): &(Header, Bytes)) -> Ass
 /// Pushes all of them; the last answer.
 fn last_of(chunks: &[(Header, Bytes)]) -> Assembled {
     let mut assembler = ChunkAssembler::new(LIMIT);
-    let mut answers: Vec<_> = chunks
-        .iter()
-        .map(|chunk| push(&mut assembler, chunk))
-        .collect();
+    let mut answers: Vec<_> = chunks.iter().map(|chunk| push(&mut assembler, chunk)).collect();
     answers.pop().unwrap()
 }
 
@@ -51,45 +47,21 @@ fn with(index: usize, change: impl Fn(&mut Chunk)) -> Vec<(Header, Bytes)> {
 fn claims_that_cannot_be_true() {
     check_broken(&with(0, |chunk| chunk.count = 0), "chunk.count");
     check_broken(&with(0, |chunk| chunk.count = u32::MAX), "chunk.count");
-    check_broken(
-        &with(0, |chunk| chunk.total_bytes = u64::MAX),
-        "the limit is 1000",
-    );
-    check_broken(
-        &with(0, |chunk| chunk.total_bytes = 1001),
-        "the limit is 1000",
-    );
+    check_broken(&with(0, |chunk| chunk.total_bytes = u64::MAX), "the limit is 1000");
+    check_broken(&with(0, |chunk| chunk.total_bytes = 1001), "the limit is 1000");
     check_broken(&with(0, |chunk| chunk.total_bytes = 3), "chunk.total_bytes");
     check_broken(&with(0, |chunk| chunk.total_bytes = 0), "chunk.count");
-    check_broken(
-        &with(0, |chunk| chunk.content_type.clear()),
-        "chunk.content_type",
-    );
-    check_broken(
-        &with(0, |chunk| chunk.content_type = "x".repeat(10_000)),
-        "content_type",
-    );
+    check_broken(&with(0, |chunk| chunk.content_type.clear()), "chunk.content_type");
+    check_broken(&with(0, |chunk| chunk.content_type = "x".repeat(10_000)), "content_type");
     for kind in ["chunk", "batch", "gap", "later"] {
         let kind = format!("application/vnd.lumenbus.{kind}");
-        check_broken(
-            &with(0, |chunk| chunk.content_type.clone_from(&kind)),
-            "content_type",
-        );
+        check_broken(&with(0, |chunk| chunk.content_type.clone_from(&kind)), "content_type");
     }
     check_broken(&with(1, |chunk| chunk.index = 2), "chunk.index");
     check_broken(&with(1, |chunk| chunk.count = 4), "same as on chunk 0");
-    check_broken(
-        &with(1, |chunk| chunk.total_bytes = 11),
-        "same as on chunk 0",
-    );
-    check_broken(
-        &with(1, |chunk| chunk.total_crc32c = 11),
-        "same as on chunk 0",
-    );
-    check_broken(
-        &with(1, |chunk| chunk.content_type = "image/png".into()),
-        "same as on chunk 0",
-    );
+    check_broken(&with(1, |chunk| chunk.total_bytes = 11), "same as on chunk 0");
+    check_broken(&with(1, |chunk| chunk.total_crc32c = 11), "same as on chunk 0");
+    check_broken(&with(1, |chunk| chunk.content_type = "image/png".into()), "same as on chunk 0");
     check_broken(&with(2, |chunk| chunk.index = 3), "chunk.index");
 }
 
@@ -115,46 +87,18 @@ fn totals_must_be_met() {
 fn repeats_orphans_and_strangers_change_nothing() {
     let mut assembler = ChunkAssembler::new(LIMIT);
     let chunks = three(1);
-    assert!(matches!(
-        push(&mut assembler, &chunks[1]),
-        Assembled::Orphan
-    ));
-    assert!(matches!(
-        push(&mut assembler, &chunks[0]),
-        Assembled::Pending
-    ));
-    assert!(matches!(
-        push(&mut assembler, &chunks[0]),
-        Assembled::Repeated
-    ));
-    assert!(matches!(
-        push(&mut assembler, &three(2)[1]),
-        Assembled::Orphan
-    ));
-    assert!(matches!(
-        push(&mut assembler, &chunks[1]),
-        Assembled::Pending
-    ));
-    assert!(matches!(
-        push(&mut assembler, &chunks[0]),
-        Assembled::Repeated
-    ));
-    assert!(matches!(
-        push(&mut assembler, &chunks[1]),
-        Assembled::Repeated
-    ));
-    let Assembled::Complete {
-        record,
-        first_offset: 100,
-    } = push(&mut assembler, &chunks[2])
-    else {
+    assert!(matches!(push(&mut assembler, &chunks[1]), Assembled::Orphan));
+    assert!(matches!(push(&mut assembler, &chunks[0]), Assembled::Pending));
+    assert!(matches!(push(&mut assembler, &chunks[0]), Assembled::Repeated));
+    assert!(matches!(push(&mut assembler, &three(2)[1]), Assembled::Orphan));
+    assert!(matches!(push(&mut assembler, &chunks[1]), Assembled::Pending));
+    assert!(matches!(push(&mut assembler, &chunks[0]), Assembled::Repeated));
+    assert!(matches!(push(&mut assembler, &chunks[1]), Assembled::Repeated));
+    let Assembled::Complete { record, first_offset: 100 } = push(&mut assembler, &chunks[2]) else {
         panic!("not whole")
     };
     assert_eq!(record.payload, Bytes::from_static(b"0123456789"));
-    assert!(matches!(
-        push(&mut assembler, &chunks[2]),
-        Assembled::Orphan
-    ));
+    assert!(matches!(push(&mut assembler, &chunks[2]), Assembled::Orphan));
 }
 
 #[test]
@@ -162,21 +106,12 @@ fn after_a_broken_frame_the_next_one_is_whole() {
     let mut assembler = ChunkAssembler::new(LIMIT);
     let (broken, whole) = (three(1), three(2));
     push(&mut assembler, &broken[0]);
-    assert!(matches!(
-        push(&mut assembler, &broken[2]),
-        Assembled::Broken { .. }
-    ));
+    assert!(matches!(push(&mut assembler, &broken[2]), Assembled::Broken { .. }));
     assert_eq!(assembler.open(), None);
-    assert!(matches!(
-        push(&mut assembler, &broken[1]),
-        Assembled::Orphan
-    ));
+    assert!(matches!(push(&mut assembler, &broken[1]), Assembled::Orphan));
     push(&mut assembler, &whole[0]);
     push(&mut assembler, &whole[1]);
-    assert!(matches!(
-        push(&mut assembler, &whole[2]),
-        Assembled::Complete { .. }
-    ));
+    assert!(matches!(push(&mut assembler, &whole[2]), Assembled::Complete { .. }));
 }
 
 #[test]
@@ -184,10 +119,7 @@ fn an_incomplete_frame_can_be_closed() {
     let mut assembler = ChunkAssembler::new(LIMIT);
     push(&mut assembler, &three(1)[0]);
     let open = assembler.close().unwrap();
-    assert_eq!(
-        (open.id, open.first_offset, open.bytes_held),
-        (header(1).id, 100, 4)
-    );
+    assert_eq!((open.id, open.first_offset, open.bytes_held), (header(1).id, 100, 4));
     assert_eq!(assembler.close(), None);
 }
 
@@ -204,44 +136,23 @@ fn a_frame_without_chunk_field_or_of_another_stream_is_broken() {
 fn an_envelope_of_another_frame_is_refused() {
     let mut inner = header(1);
     let envelope = lumenbus_wire::Envelope::Protobuf;
-    let wrapped = envelope.wrap(
-        &mut inner,
-        lumenbus_frame::Codec::Jpeg,
-        &Bytes::from_static(b"x"),
-    );
+    let wrapped = envelope.wrap(&mut inner, lumenbus_frame::Codec::Jpeg, &Bytes::from_static(b"x"));
     let plan = ChunkPlan::new(wrapped.value, wrapped.content_type, 30);
-    let chunks: Vec<_> = plan
-        .map(|(chunk, part)| (header(2).for_chunk(chunk, &part), part))
-        .collect();
+    let chunks: Vec<_> = plan.map(|(chunk, part)| (header(2).for_chunk(chunk, &part), part)).collect();
     check_broken(&chunks, "same stream, epoch and seq");
 }
 
 #[test]
 fn memory_follows_what_arrives_and_not_what_is_claimed() {
     let limit = 256 << 20;
-    let claim = Chunk {
-        index: 0,
-        count: 100_000,
-        total_bytes: limit as u64,
-        total_crc32c: 0,
-        content_type: TYPE.to_owned(),
-    };
+    let claim =
+        Chunk { index: 0, count: 100_000, total_bytes: limit as u64, total_crc32c: 0, content_type: TYPE.to_owned() };
     let mut assembler = ChunkAssembler::new(limit);
     let part = Bytes::from(vec![7; 1000]);
     let counted = measure(|| {
         for index in 0..100 {
-            let chunk = if index == 0 {
-                claim.clone()
-            } else {
-                Chunk {
-                    index,
-                    ..Chunk::default()
-                }
-            };
-            let header = Header {
-                chunk: Some(chunk),
-                ..header(1)
-            };
+            let chunk = if index == 0 { claim.clone() } else { Chunk { index, ..Chunk::default() } };
+            let header = Header { chunk: Some(chunk), ..header(1) };
             let answer = assembler.push(header, Bytes::new(), 0, part.clone());
             assert!(matches!(answer, Assembled::Pending), "{answer:?}");
         }
@@ -259,13 +170,8 @@ fn a_whole_frame_holds_no_more_than_its_bytes() {
     let mut record = None;
     let counted = measure(|| {
         for (chunk, part) in plan {
-            let header = Header {
-                chunk: Some(chunk),
-                ..header(1)
-            };
-            if let Assembled::Complete { record: whole, .. } =
-                assembler.push(header, Bytes::new(), 0, part)
-            {
+            let header = Header { chunk: Some(chunk), ..header(1) };
+            if let Assembled::Complete { record: whole, .. } = assembler.push(header, Bytes::new(), 0, part) {
                 record = Some(whole);
             }
         }
@@ -287,10 +193,7 @@ fn sealed_chunks_are_whole_but_not_open() {
     });
     chunks.extend(three(1).into_iter().skip(1));
     match last_of(&chunks) {
-        Assembled::Broken {
-            error: WireError::Sealed { algorithm: 1 },
-            ..
-        } => {}
+        Assembled::Broken { error: WireError::Sealed { algorithm: 1 }, .. } => {}
         other => panic!("{other:?}"),
     }
 }

@@ -6,8 +6,8 @@
 use crate::samples::{self, Sample};
 use bytes::Bytes;
 use lumenbus_wire::{
-    Assembled, CameraEntry, ChunkAssembler, FrameRecord, Header, MAX_FRAME_BYTES, Opened,
-    RawRecord, WireError, open_record,
+    Assembled, CameraEntry, ChunkAssembler, FrameRecord, Header, MAX_FRAME_BYTES, Opened, RawRecord, WireError,
+    open_record,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -82,9 +82,7 @@ fn manifest_row(sample: &Sample) -> Value {
         "value_crc32c": format!("{:08x}", crc32c::crc32c(&sample.value)),
     });
     let meaning = meaning(sample);
-    row.as_object_mut()
-        .unwrap()
-        .extend(meaning.as_object().unwrap().clone());
+    row.as_object_mut().unwrap().extend(meaning.as_object().unwrap().clone());
     row
 }
 
@@ -115,12 +113,8 @@ fn wanted() -> BTreeMap<String, Bytes> {
 
 fn read_folder() -> BTreeMap<String, Bytes> {
     let files = std::fs::read_dir(folder()).unwrap().map(Result::unwrap);
-    let named = |file: std::fs::DirEntry| {
-        (
-            file.file_name().into_string().unwrap(),
-            std::fs::read(file.path()).unwrap().into(),
-        )
-    };
+    let named =
+        |file: std::fs::DirEntry| (file.file_name().into_string().unwrap(), std::fs::read(file.path()).unwrap().into());
     files.map(named).collect()
 }
 
@@ -134,10 +128,7 @@ fn this_build_writes_the_golden_bytes() {
         }
     }
     let found = read_folder();
-    assert_eq!(
-        found.keys().collect::<Vec<_>>(),
-        wanted.keys().collect::<Vec<_>>()
-    );
+    assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
     for (name, bytes) in &wanted {
         if name == MANIFEST {
             let json = |bytes: &Bytes| serde_json::from_slice::<Value>(bytes).unwrap();
@@ -164,20 +155,13 @@ fn stored() -> Vec<(Value, Option<Bytes>, Bytes)> {
 
 fn open(row: &Value, lb: Option<Bytes>, value: Bytes) -> Result<Opened, WireError> {
     let content_type = row["content_type"].as_str().unwrap();
-    open_record(RawRecord {
-        content_type: Some(content_type.as_bytes()),
-        header: lb,
-        value: Some(value),
-    })
+    open_record(RawRecord { content_type: Some(content_type.as_bytes()), header: lb, value: Some(value) })
 }
 
 #[test]
 fn this_build_reads_the_golden_bytes() {
     for (row, lb, value) in stored() {
-        assert_eq!(
-            row["value_crc32c"],
-            format!("{:08x}", crc32c::crc32c(&value))
-        );
+        assert_eq!(row["value_crc32c"], format!("{:08x}", crc32c::crc32c(&value)));
         let (kind, header) = match open(&row, lb, value) {
             Ok(Opened::Frame(frame)) => {
                 assert_eq!(row["frames"][0], frame_json(&frame), "{}", row["name"]);
@@ -209,12 +193,7 @@ fn golden_chunks_become_the_frame() {
     let mut assembler = ChunkAssembler::new(MAX_FRAME_BYTES);
     let mut frames = Vec::new();
     for (offset, (row, lb, value)) in (0..).zip(stored()) {
-        let Ok(Opened::Chunk {
-            header,
-            header_bytes,
-            part,
-        }) = open(&row, lb, value)
-        else {
+        let Ok(Opened::Chunk { header, header_bytes, part }) = open(&row, lb, value) else {
             continue;
         };
         match assembler.push(header, header_bytes, offset, part) {
@@ -225,10 +204,7 @@ fn golden_chunks_become_the_frame() {
     }
     assert_eq!(frames.len(), 2);
     for frame in frames {
-        assert_eq!(
-            frame.payload,
-            Bytes::from_static(b"\xff\xd8 picture \x00\x01\x02\xff\xd9")
-        );
+        assert_eq!(frame.payload, Bytes::from_static(b"\xff\xd8 picture \x00\x01\x02\xff\xd9"));
         let mut expected = samples::keyframe();
         expected.payload_crc32c = Some(crc32c::crc32c(&frame.payload));
         assert_eq!(frame.header, expected);
@@ -238,72 +214,31 @@ fn golden_chunks_become_the_frame() {
 #[test]
 fn a_future_major_version_names_both_versions() {
     let samples = samples::all();
-    let future = samples
-        .iter()
-        .find(|sample| sample.name == "future-major")
-        .unwrap();
+    let future = samples.iter().find(|sample| sample.name == "future-major").unwrap();
     let message = future.open().unwrap_err().to_string();
-    assert!(
-        message.contains("version 2") && message.contains("version 1"),
-        "{message}"
-    );
+    assert!(message.contains("version 2") && message.contains("version 1"), "{message}");
     // Also where everything after the version has another shape.
     let message = Header::decode(&[8, 9, 0xff, 0xff]).unwrap_err().to_string();
-    assert!(
-        message.contains("version 9") && message.contains("version 1"),
-        "{message}"
-    );
+    assert!(message.contains("version 9") && message.contains("version 1"), "{message}");
     for (content_type, value) in [
-        (
-            lumenbus_wire::content_type::ENVELOPE_JSON,
-            &br#"{"header":{"version":3},"x":1}"#[..],
-        ),
+        (lumenbus_wire::content_type::ENVELOPE_JSON, &br#"{"header":{"version":3},"x":1}"#[..]),
         // {"header": {"version": 3}}
-        (
-            lumenbus_wire::content_type::ENVELOPE_MSGPACK,
-            b"\x81\xa6header\x81\xa7version\x03",
-        ),
-        (
-            lumenbus_wire::content_type::ENVELOPE_PROTOBUF,
-            b"\x0a\x02\x08\x03\x12\x0aimage/jpeg",
-        ),
+        (lumenbus_wire::content_type::ENVELOPE_MSGPACK, b"\x81\xa6header\x81\xa7version\x03"),
+        (lumenbus_wire::content_type::ENVELOPE_PROTOBUF, b"\x0a\x02\x08\x03\x12\x0aimage/jpeg"),
     ] {
         let row = json!({ "content_type": content_type });
         let error = open(&row, None, Bytes::from_static(value)).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                WireError::Version {
-                    found: 3,
-                    supported: 1
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, WireError::Version { found: 3, supported: 1 }), "{error}");
     }
     let error = CameraEntry::decode(&[8, 2]).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            WireError::Version {
-                found: 2,
-                supported: 1
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, WireError::Version { found: 2, supported: 1 }), "{error}");
 }
 
 #[test]
 fn unknown_fields_survive_beside_the_header() {
     let samples = samples::all();
-    let sample = samples
-        .iter()
-        .find(|sample| sample.name == "native-unknown-fields")
-        .unwrap();
-    let Opened::Frame(frame) = sample.open().unwrap() else {
-        panic!("not a frame")
-    };
+    let sample = samples.iter().find(|sample| sample.name == "native-unknown-fields").unwrap();
+    let Opened::Frame(frame) = sample.open().unwrap() else { panic!("not a frame") };
     assert_eq!(Some(&frame.header_bytes), sample.lb.as_ref());
     assert_ne!(frame.header_bytes, frame.header.to_bytes());
 
@@ -315,9 +250,7 @@ fn unknown_fields_survive_beside_the_header() {
     prost::encoding::bytes::encode(3, &sample.value, &mut value);
     let value = samples::with_unknown_fields(&value);
     let row = json!({ "content_type": lumenbus_wire::content_type::ENVELOPE_PROTOBUF });
-    let Opened::Frame(frame) = open(&row, None, value).unwrap() else {
-        panic!("not a frame")
-    };
+    let Opened::Frame(frame) = open(&row, None, value).unwrap() else { panic!("not a frame") };
     assert_eq!(frame.header_bytes, lb);
     assert_eq!(frame.payload, sample.value);
 }

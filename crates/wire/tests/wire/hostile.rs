@@ -5,8 +5,8 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use lumenbus_frame::{Codec, Gap, GapReason, Seq, SeqRange};
 use lumenbus_wire::{
-    Batch, BatchWriter, CameraEntry, Chunk, Control, Header, MAX_BATCH_FRAMES, MAX_GAPS, Opened,
-    RawRecord, WireError, content_type, open_record, proto,
+    Batch, BatchWriter, CameraEntry, Chunk, Control, Header, MAX_BATCH_FRAMES, MAX_GAPS, Opened, RawRecord, WireError,
+    content_type, open_record, proto,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -38,21 +38,12 @@ fn open_bounded(sample: &Sample) -> Result<Opened, WireError> {
     let mut opened = None;
     let counted = measure(|| opened = Some(sample.open()));
     let limit = 64 * bytes as u64 + 8192;
-    assert!(
-        counted.bytes_max <= limit,
-        "{}: {bytes} bytes took {counted:?}",
-        sample.name
-    );
+    assert!(counted.bytes_max <= limit, "{}: {bytes} bytes took {counted:?}", sample.name);
     opened.unwrap()
 }
 
 fn sample(content_type: &'static str, lb: Option<Bytes>, value: impl Into<Bytes>) -> Sample {
-    Sample {
-        name: "hostile",
-        content_type,
-        lb,
-        value: value.into(),
-    }
+    Sample { name: "hostile", content_type, lb, value: value.into() }
 }
 
 #[track_caller]
@@ -74,18 +65,12 @@ fn every_truncation_is_survived() {
     for whole in samples::all() {
         for cut in 0..whole.value.len() {
             let value = whole.value.slice(..cut);
-            let opened = open_bounded(&Sample {
-                value,
-                ..whole.clone()
-            });
+            let opened = open_bounded(&Sample { value, ..whole.clone() });
             assert!(opened.is_err(), "{} cut to {cut} bytes opened", whole.name);
         }
         let lb = whole.lb.clone().unwrap_or_default();
         for cut in 0..lb.len() {
-            let _ = open_bounded(&Sample {
-                lb: Some(lb.slice(..cut)),
-                ..whole.clone()
-            });
+            let _ = open_bounded(&Sample { lb: Some(lb.slice(..cut)), ..whole.clone() });
         }
     }
 }
@@ -105,18 +90,10 @@ fn every_bit_flip_is_survived_and_none_changes_a_payload() {
         };
         for bit in 0..whole.value.len() * 8 {
             let value = flipped(&whole.value, bit);
-            match open_bounded(&Sample {
-                value,
-                ..whole.clone()
-            }) {
+            match open_bounded(&Sample { value, ..whole.clone() }) {
                 // A flip may only take the checksum's own field away.
                 Ok(Opened::Frame(frame)) if frame.header.payload_crc32c.is_some() => {
-                    assert_eq!(
-                        Some(&frame.payload),
-                        payload.as_ref(),
-                        "{} {bit}",
-                        whole.name
-                    );
+                    assert_eq!(Some(&frame.payload), payload.as_ref(), "{} {bit}", whole.name);
                 }
                 Ok(Opened::Chunk { .. }) => panic!("{}: bit {bit} went unseen", whole.name),
                 _ => {}
@@ -124,10 +101,7 @@ fn every_bit_flip_is_survived_and_none_changes_a_payload() {
         }
         let lb = whole.lb.clone().unwrap_or_default();
         for bit in 0..lb.len() * 8 {
-            let _ = open_bounded(&Sample {
-                lb: Some(flipped(&lb, bit)),
-                ..whole.clone()
-            });
+            let _ = open_bounded(&Sample { lb: Some(flipped(&lb, bit)), ..whole.clone() });
         }
     }
 }
@@ -136,12 +110,7 @@ fn every_bit_flip_is_survived_and_none_changes_a_payload() {
 fn somebody_elses_records() {
     let foreign = |content_type: Option<&[u8]>, expected: &str| {
         let value = Some(Bytes::from_static(b"hello"));
-        let error = open_record(RawRecord {
-            content_type,
-            header: None,
-            value,
-        })
-        .unwrap_err();
+        let error = open_record(RawRecord { content_type, header: None, value }).unwrap_err();
         assert!(matches!(error, WireError::Foreign { .. }), "{error}");
         assert!(error.to_string().contains(expected), "{error}");
     };
@@ -155,18 +124,8 @@ fn somebody_elses_records() {
 
 #[test]
 fn a_content_type_of_the_future_is_named() {
-    check(
-        "video/h266",
-        Some(&header(1)),
-        b"",
-        "\"video/h266\" is not known here",
-    );
-    check(
-        "application/vnd.lumenbus.later",
-        None,
-        b"",
-        "lumenbus.later\" is not known here",
-    );
+    check("video/h266", Some(&header(1)), b"", "\"video/h266\" is not known here");
+    check("application/vnd.lumenbus.later", None, b"", "lumenbus.later\" is not known here");
 }
 
 #[test]
@@ -178,96 +137,35 @@ fn null_values_are_errors() {
             value: None,
         });
         let message = opened.unwrap_err().to_string();
-        assert!(
-            message.contains("value is null"),
-            "{content_type}: {message}"
-        );
+        assert!(message.contains("value is null"), "{content_type}: {message}");
     }
 }
 
 #[test]
 fn header_and_content_type_must_agree() {
-    let chunk = Some(Chunk {
-        index: 1,
-        ..Chunk::default()
-    });
-    let with_chunk = Header {
-        chunk: chunk.clone(),
-        ..header(1)
-    };
+    let chunk = Some(Chunk { index: 1, ..Chunk::default() });
+    let with_chunk = Header { chunk: chunk.clone(), ..header(1) };
     let end = Some(Control::End { last_seq: None });
-    let with_end = Header {
-        control: end.clone(),
-        ..header(1)
-    };
+    let with_end = Header { control: end.clone(), ..header(1) };
     check("image/jpeg", Some(&with_chunk), b"", "chunk is present");
-    check(
-        "image/jpeg",
-        Some(&with_end),
-        b"",
-        "end, offline, repeat or moved is present",
-    );
-    check(
-        content_type::CHUNK,
-        Some(&header(1)),
-        b"",
-        "chunk is absent",
-    );
-    check(
-        content_type::CHUNK,
-        Some(&Header {
-            control: end,
-            ..with_chunk
-        }),
-        b"",
-        "never chunked",
-    );
-    check(
-        content_type::BATCH,
-        Some(&header(1)),
-        b"",
-        "batch is absent",
-    );
+    check("image/jpeg", Some(&with_end), b"", "end, offline, repeat or moved is present");
+    check(content_type::CHUNK, Some(&header(1)), b"", "chunk is absent");
+    check(content_type::CHUNK, Some(&Header { control: end, ..with_chunk }), b"", "never chunked");
+    check(content_type::BATCH, Some(&header(1)), b"", "batch is absent");
     check(content_type::END, Some(&header(1)), b"", "content-type is");
     check(content_type::GAP, Some(&with_end), b"", "content-type is");
     check(content_type::MOVED, Some(&with_end), b"", "content-type is");
-    check(
-        content_type::END,
-        Some(&with_end),
-        b"x",
-        "empty in a control record",
-    );
-    check(
-        content_type::END,
-        Some(&Header { chunk, ..with_end }),
-        b"",
-        "absent in a control",
-    );
-    check(
-        content_type::SEALED,
-        Some(&header(1)),
-        b"",
-        "seal is absent",
-    );
+    check(content_type::END, Some(&with_end), b"x", "empty in a control record");
+    check(content_type::END, Some(&Header { chunk, ..with_end }), b"", "absent in a control");
+    check(content_type::SEALED, Some(&header(1)), b"", "seal is absent");
 }
 
 #[test]
 fn checksums_are_checked() {
-    let wrong = Header {
-        payload_crc32c: Some(1),
-        ..header(1)
-    };
+    let wrong = Header { payload_crc32c: Some(1), ..header(1) };
     check("image/jpeg", Some(&wrong), b"x", "a frame: CRC-32C is");
-    let chunk = Some(Chunk {
-        index: 1,
-        ..Chunk::default()
-    });
-    check(
-        content_type::CHUNK,
-        Some(&Header { chunk, ..wrong }),
-        b"x",
-        "a chunk: CRC-32C is",
-    );
+    let chunk = Some(Chunk { index: 1, ..Chunk::default() });
+    check(content_type::CHUNK, Some(&Header { chunk, ..wrong }), b"x", "a chunk: CRC-32C is");
 }
 
 /// A header message with one thing changed.
@@ -286,55 +184,29 @@ fn check_header(change: impl FnOnce(&mut proto::FrameHeader), expected: &str) {
 
 #[test]
 fn hostile_header_fields() {
-    let gap = proto::Gap {
-        first: 9,
-        last: Some(3),
-        ..proto::Gap::default()
-    };
-    check_header(
-        |header| header.gaps.push(gap),
-        "last must not be below first",
-    );
-    check_header(
-        |header| header.gaps = vec![proto::Gap::default(); MAX_GAPS + 1],
-        "at most 1024",
-    );
+    let gap = proto::Gap { first: 9, last: Some(3), ..proto::Gap::default() };
+    check_header(|header| header.gaps.push(gap), "last must not be below first");
+    check_header(|header| header.gaps = vec![proto::Gap::default(); MAX_GAPS + 1], "at most 1024");
     check_header(|header| header.stream = "a/b".to_owned(), "stream is");
     check_header(|header| header.stream = "x".repeat(60_000), "stream is");
-    check_header(
-        |header| header.stream = "x".repeat(70_000),
-        "the limit is 65536",
-    );
+    check_header(|header| header.stream = "x".repeat(70_000), "the limit is 65536");
     check_header(|header| header.version = 0, "wire version 0");
     let parameters = |change: fn(&mut proto::StreamParameters)| {
-        let mut parameters = proto::StreamParameters {
-            codec: 1,
-            timebase_denominator: 1,
-            ..Default::default()
-        };
+        let mut parameters = proto::StreamParameters { codec: 1, timebase_denominator: 1, ..Default::default() };
         change(&mut parameters);
         move |header: &mut proto::FrameHeader| header.parameters = Some(parameters)
     };
-    check_header(
-        parameters(|it| it.timebase_denominator = 0),
-        "must not be 0",
-    );
+    check_header(parameters(|it| it.timebase_denominator = 0), "must not be 0");
     check_header(parameters(|it| it.codec = 99), "codec is 99");
     let far = |header: &mut proto::FrameHeader| {
         header.keyframe_distance = Some(6);
         header.keyframe_offset = Some(1);
     };
     check_header(far, "at most the seq");
-    let seal = proto::Seal {
-        key_id: vec![0; 300].into(),
-        ..proto::Seal::default()
-    };
+    let seal = proto::Seal { key_id: vec![0; 300].into(), ..proto::Seal::default() };
     check_header(|header| header.seal = Some(seal), "the limit is 256");
     let backwards = proto::SeqRange { first: 2, last: 1 };
-    check_header(
-        |header| header.repeat = Some(backwards),
-        "last must not be below first",
-    );
+    check_header(|header| header.repeat = Some(backwards), "last must not be below first");
     let two = |header: &mut proto::FrameHeader| {
         header.end = Some(proto::End::default());
         header.moved = Some(proto::Moved::default());
@@ -347,24 +219,15 @@ fn values_of_the_future_do_not_hurt() {
     let bytes = message(|header| {
         header.capture_source = 77;
         header.priority = -1;
-        header.gaps.push(proto::Gap {
-            reason: 4_711,
-            ..proto::Gap::default()
-        });
+        header.gaps.push(proto::Gap { reason: 4_711, ..proto::Gap::default() });
         header.keyframe_offset = Some(1);
     });
-    let Opened::Frame(frame) = sample("image/jpeg", Some(bytes), Bytes::new())
-        .open()
-        .unwrap()
-    else {
+    let Opened::Frame(frame) = sample("image/jpeg", Some(bytes), Bytes::new()).open().unwrap() else {
         panic!("not a frame")
     };
     assert_eq!(frame.header.gaps[0].reason, GapReason::Other(4_711));
     assert_eq!(frame.header.keyframe, None);
-    assert_eq!(
-        Header::from_json(&frame.header.to_json()).unwrap(),
-        frame.header
-    );
+    assert_eq!(Header::from_json(&frame.header.to_json()).unwrap(), frame.header);
 }
 
 #[test]
@@ -376,10 +239,7 @@ fn hostile_protobuf_envelopes() {
     of(b"\x0a\x02\x08\x01\x12\x01x", "\"x\" is not known here");
     of(b"\x0a\x02\x08\x01\x0a\x02\x08\x01", "field 1 twice");
     of(b"\x08\x01", "field 1 twice or not as bytes");
-    of(
-        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
-        "cannot be decoded",
-    );
+    of(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "cannot be decoded");
     of(b"\x0b\x0b\x0b\x0b", "cannot be decoded");
     of(&[0x0b; 100_000], "cannot be decoded");
 }
@@ -390,23 +250,13 @@ fn hostile_msgpack_envelopes() {
     of(b"", "msgpack envelope cannot be decoded");
     of(b"\x93\x01\x02\x03", "msgpack envelope cannot be decoded");
     // {"header": {"gaps": [… 4 billion]}}
-    of(
-        b"\x81\xa6header\x81\xa4gaps\xdd\xff\xff\xff\xff",
-        "cannot be decoded",
-    );
-    let many = [
-        &b"\x81\xa6header\x81\xa4gaps\xdd\xff\xff\xff\xff"[..],
-        &[0x80; 9_000],
-    ]
-    .concat();
+    of(b"\x81\xa6header\x81\xa4gaps\xdd\xff\xff\xff\xff", "cannot be decoded");
+    let many = [&b"\x81\xa6header\x81\xa4gaps\xdd\xff\xff\xff\xff"[..], &[0x80; 9_000]].concat();
     of(&many, "at most 1024 gaps");
     // {"payload": 4 GiB of bytes}, a map of 4 billion, nesting.
     of(b"\x81\xa7payload\xc6\xff\xff\xff\xff", "cannot be decoded");
     of(b"\xdf\xff\xff\xff\xff", "cannot be decoded");
-    of(
-        &[b"\x81\xa1x".to_vec(), vec![0x91; 100_000]].concat(),
-        "cannot be decoded",
-    );
+    of(&[b"\x81\xa1x".to_vec(), vec![0x91; 100_000]].concat(), "cannot be decoded");
 }
 
 #[test]
@@ -416,37 +266,16 @@ fn hostile_json_envelopes() {
     };
     of("", "json envelope cannot be decoded");
     of("[]", "json envelope cannot be decoded");
-    of(
-        r#"{"header":{"version":1},"content_type":"image/jpeg"}"#,
-        "missing field `payload`",
-    );
-    of(
-        r#"{"header":{"version":1},"content_type":"","payload":""}"#,
-        "content_type is absent",
-    );
-    of(
-        r#"{"header":{"version":1},"content_type":"x","payload":""}"#,
-        "not known here",
-    );
-    of(
-        r#"{"header":{"version":1},"content_type":"image/png","payload":"*"}"#,
-        "not Base64",
-    );
+    of(r#"{"header":{"version":1},"content_type":"image/jpeg"}"#, "missing field `payload`");
+    of(r#"{"header":{"version":1},"content_type":"","payload":""}"#, "content_type is absent");
+    of(r#"{"header":{"version":1},"content_type":"x","payload":""}"#, "not known here");
+    of(r#"{"header":{"version":1},"content_type":"image/png","payload":"*"}"#, "not Base64");
     of(r#"{"header":{"seq":"-1"}}"#, "64-bit integer");
     of(r#"{"header":{"seq":1e300}}"#, "64-bit integer");
-    of(
-        r#"{"header":{"seq":"99999999999999999999"}}"#,
-        "64-bit integer",
-    );
-    of(
-        &format!(r#"{{"x":{}"#, "[".repeat(100_000)),
-        "cannot be decoded",
-    );
+    of(r#"{"header":{"seq":"99999999999999999999"}}"#, "64-bit integer");
+    of(&format!(r#"{{"x":{}"#, "[".repeat(100_000)), "cannot be decoded");
     let gaps = vec![r#"{"first":"1"}"#; MAX_GAPS + 1].join(",");
-    of(
-        &format!(r#"{{"header":{{"gaps":[{gaps}]}}}}"#),
-        "at most 1024 gaps",
-    );
+    of(&format!(r#"{{"header":{{"gaps":[{gaps}]}}}}"#), "at most 1024 gaps");
 }
 
 #[test]
@@ -454,25 +283,16 @@ fn json_and_msgpack_read_what_others_may_write() {
     // Numbers where strings are usual, Base64 without padding, fields nobody knows.
     let text = br#"{"later":[{}],"payload":"QQ","content_type":"image\/jpeg",
         "header":{"version":1,"seq":7,"epoch":"9","capture_source":"CAPTURE_SOURCE_LATER","x":1}}"#;
-    let Opened::Frame(frame) = sample(content_type::ENVELOPE_JSON, None, &text[..])
-        .open()
-        .unwrap()
-    else {
+    let Opened::Frame(frame) = sample(content_type::ENVELOPE_JSON, None, &text[..]).open().unwrap() else {
         panic!("not a frame")
     };
     assert_eq!((frame.header.id.seq, frame.header.id.epoch.0), (Seq(7), 9));
     assert_eq!((frame.codec, &frame.payload[..]), (Codec::Jpeg, &b"A"[..]));
     let bytes = b"\x83\xa6header\x82\xa7version\x01\xa3seq\xa17\xaccontent_type\xaaimage/jpeg\xa7payload\xc4\x01A";
-    let Opened::Frame(frame) = sample(content_type::ENVELOPE_MSGPACK, None, &bytes[..])
-        .open()
-        .unwrap()
-    else {
+    let Opened::Frame(frame) = sample(content_type::ENVELOPE_MSGPACK, None, &bytes[..]).open().unwrap() else {
         panic!("not a frame")
     };
-    assert_eq!(
-        (frame.header.id.seq, &frame.payload[..]),
-        (Seq(7), &b"A"[..])
-    );
+    assert_eq!((frame.header.id.seq, &frame.payload[..]), (Seq(7), &b"A"[..]));
 }
 
 /// A batch value out of headers and the payload lengths they claim.
@@ -491,15 +311,8 @@ fn batch_value(items: &[(Header, u64)], payloads: &[u8]) -> Vec<u8> {
 #[track_caller]
 fn check_batch(value: &[u8], count: u32, last_seq: u64, expected: &str) {
     let content_type = "video/h264".to_owned();
-    let batch = Batch {
-        count,
-        last_seq: Seq(last_seq),
-        content_type,
-    };
-    let header = Header {
-        batch: Some(batch),
-        ..header(1)
-    };
+    let batch = Batch { count, last_seq: Seq(last_seq), content_type };
+    let header = Header { batch: Some(batch), ..header(1) };
     check(content_type::BATCH, Some(&header), value, expected);
 }
 
@@ -514,62 +327,26 @@ fn hostile_batches() {
     check_batch(b"", 2, 3, "cut short");
     check_batch(b"\x02\x01", 2, 3, "version 2 is not known here");
     check_batch(b"\x01\xff\xff\xff\xff\x0f", u32::MAX, 3, "1 to 1024");
-    check_batch(
-        b"\x01\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
-        2,
-        3,
-        "longer than 64 KiB",
-    );
+    check_batch(b"\x01\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 2, 3, "longer than 64 KiB");
     check_batch(b"\x01\x02\xff\xff\x03", 2, 3, "cut short");
-    check_batch(
-        b"\x01\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-        2,
-        3,
-        "no number",
-    );
+    check_batch(b"\x01\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 2, 3, "no number");
     let two = |first: Header, second: Header, expected: &str| {
-        check_batch(
-            &batch_value(&[(first, 0), (second, 0)], b""),
-            2,
-            3,
-            expected,
-        );
+        check_batch(&batch_value(&[(first, 0), (second, 0)], b""), 2, 3, expected);
     };
     two(header(1), header(1), "do not rise");
     two(header(2), header(3), "first frame is not the header's");
-    two(
-        header(1),
-        Header {
-            is_keyframe: true,
-            ..header(3)
-        },
-        "keyframe",
-    );
+    two(header(1), Header { is_keyframe: true, ..header(3) }, "keyframe");
     let mut other_epoch = header(3);
     other_epoch.id.epoch.0 += 1;
     two(header(1), other_epoch, "several streams or epochs");
-    let other_stream = Header {
-        stream: Some("sub".parse().unwrap()),
-        ..header(3)
-    };
+    let other_stream = Header { stream: Some("sub".parse().unwrap()), ..header(3) };
     two(header(1), other_stream, "several streams or epochs");
-    let nested = Header {
-        control: Some(Control::End { last_seq: None }),
-        ..header(3)
-    };
+    let nested = Header { control: Some(Control::End { last_seq: None }), ..header(3) };
     two(header(1), nested, "is present");
-    let wrong = Header {
-        payload_crc32c: Some(1),
-        ..header(3)
-    };
+    let wrong = Header { payload_crc32c: Some(1), ..header(3) };
     two(header(1), wrong, "a frame of a batch: CRC-32C is");
     for bytes in [u64::MAX, 1 << 62] {
-        check_batch(
-            &batch_value(&[(header(1), bytes), (header(3), bytes)], b""),
-            2,
-            3,
-            "add up",
-        );
+        check_batch(&batch_value(&[(header(1), bytes), (header(3), bytes)], b""), 2, 3, "add up");
     }
 }
 
@@ -578,55 +355,23 @@ fn the_batch_writer_refuses_what_a_reader_would() {
     let payload = Bytes::from_static(b"p");
     let mut writer = BatchWriter::new();
     let mut push = |mut header: Header, codec| writer.push(&mut header, codec, &payload);
-    push(
-        Header {
-            is_keyframe: true,
-            ..header(1)
-        },
-        Codec::H264,
-    )
-    .unwrap();
+    push(Header { is_keyframe: true, ..header(1) }, Codec::H264).unwrap();
     for (refused, codec) in [
         (header(1), Codec::H264),
-        (
-            Header {
-                is_keyframe: true,
-                ..header(2)
-            },
-            Codec::H264,
-        ),
+        (Header { is_keyframe: true, ..header(2) }, Codec::H264),
         (header(2), Codec::H265),
-        (
-            Header {
-                stream: Some("sub".parse().unwrap()),
-                ..header(2)
-            },
-            Codec::H264,
-        ),
+        (Header { stream: Some("sub".parse().unwrap()), ..header(2) }, Codec::H264),
     ] {
         assert!(matches!(push(refused, codec), Err(WireError::Batch { .. })));
     }
     for seq in 2..=MAX_BATCH_FRAMES as u64 {
         push(header(seq), Codec::H264).unwrap();
     }
-    assert!(
-        push(header(5_000), Codec::H264)
-            .unwrap_err()
-            .to_string()
-            .contains("full")
-    );
+    assert!(push(header(5_000), Codec::H264).unwrap_err().to_string().contains("full"));
     let (batch, value) = writer.finish().unwrap();
-    assert_eq!(
-        (batch.count as usize, batch.last_seq),
-        (MAX_BATCH_FRAMES, Seq(1024))
-    );
-    let header = Header {
-        batch: Some(batch),
-        ..header(1)
-    };
-    let opened = sample(content_type::BATCH, Some(header.to_bytes()), value)
-        .open()
-        .unwrap();
+    assert_eq!((batch.count as usize, batch.last_seq), (MAX_BATCH_FRAMES, Seq(1024)));
+    let header = Header { batch: Some(batch), ..header(1) };
+    let opened = sample(content_type::BATCH, Some(header.to_bytes()), value).open().unwrap();
     assert!(matches!(opened, Opened::Batch { items, .. } if items.len() == MAX_BATCH_FRAMES));
     assert!(BatchWriter::new().finish().is_none());
 }
@@ -635,11 +380,7 @@ fn decode_entry(value: &[u8]) -> Result<CameraEntry, WireError> {
     let mut entry = None;
     let counted = measure(|| entry = Some(CameraEntry::decode(value)));
     let limit = 64 * value.len() as u64 + 64 * 1024;
-    assert!(
-        counted.bytes_max <= limit,
-        "{} bytes took {counted:?}",
-        value.len()
-    );
+    assert!(counted.bytes_max <= limit, "{} bytes took {counted:?}", value.len());
     entry.unwrap()
 }
 
@@ -651,14 +392,8 @@ fn hostile_directory_entries() {
     };
     check(b"", "wire version 0");
     check(&[8, 1, 0xff], "cannot be decoded");
-    check(
-        &[&[8, 1][..], &[0x2a, 0].repeat(100_000)].concat(),
-        "streams is 65",
-    );
-    check(
-        &[&[8, 1][..], &[0x22, 0].repeat(100_000)].concat(),
-        "labels is 65",
-    );
+    check(&[&[8, 1][..], &[0x2a, 0].repeat(100_000)].concat(), "streams is 65");
+    check(&[&[8, 1][..], &[0x22, 0].repeat(100_000)].concat(), "labels is 65");
     check(&vec![0; 300_000], "the limit is 262144");
     let whole = samples::directory().encode().unwrap();
     for cut in 0..whole.len() {
@@ -672,28 +407,10 @@ fn hostile_directory_entries() {
 #[test]
 fn an_entry_beyond_the_limits_is_not_written() {
     let labels = vec![(String::new(), String::new()); 65];
-    let entry = CameraEntry {
-        labels,
-        ..CameraEntry::default()
-    };
-    assert!(
-        entry
-            .encode()
-            .unwrap_err()
-            .to_string()
-            .contains("labels is 65")
-    );
-    let entry = CameraEntry {
-        name: "x".repeat(300_000),
-        ..CameraEntry::default()
-    };
-    assert!(
-        entry
-            .encode()
-            .unwrap_err()
-            .to_string()
-            .contains("the limit is 262144")
-    );
+    let entry = CameraEntry { labels, ..CameraEntry::default() };
+    assert!(entry.encode().unwrap_err().to_string().contains("labels is 65"));
+    let entry = CameraEntry { name: "x".repeat(300_000), ..CameraEntry::default() };
+    assert!(entry.encode().unwrap_err().to_string().contains("the limit is 262144"));
 }
 
 /// `samples::directory` with the second stream's codec one that nobody here knows.
@@ -756,26 +473,15 @@ fn merging_keeps_to_the_stream_limit() {
         merged.merge(entry);
     }
     assert_eq!(merged.streams.len(), 64);
-    assert!(
-        merged
-            .streams
-            .iter()
-            .any(|stream| stream.name.as_str() == "s199")
-    );
+    assert!(merged.streams.iter().any(|stream| stream.name.as_str() == "s199"));
     assert!(merged.encode().is_ok());
 }
 
 #[test]
 fn the_densest_gaps_stay_bounded() {
-    let range = SeqRange {
-        first: Seq(0),
-        last: Seq(0),
-    };
+    let range = SeqRange { first: Seq(0), last: Seq(0) };
     let gap = Gap::new(range.first, range.last, GapReason::Other(0));
-    let whole = Header {
-        gaps: vec![gap; MAX_GAPS],
-        ..header(1)
-    };
+    let whole = Header { gaps: vec![gap; MAX_GAPS], ..header(1) };
     let lb = Some(whole.to_bytes());
     let opened = open_bounded(&sample("image/jpeg", lb, Bytes::new())).unwrap();
     assert!(matches!(opened, Opened::Frame(frame) if frame.header == whole));
@@ -817,15 +523,8 @@ fn debug_shows_little_of_a_payload() {
     let record = sample(wrapped.content_type, Some(of.to_bytes()), payload.clone());
     let mut writer = BatchWriter::new();
     writer.push(&mut of, Codec::H264, &payload).unwrap();
-    let chunk = Some(Chunk {
-        index: 1,
-        ..Chunk::default()
-    });
-    let chunk = Header {
-        chunk,
-        payload_crc32c: None,
-        ..header(1)
-    };
+    let chunk = Some(Chunk { index: 1, ..Chunk::default() });
+    let chunk = Header { chunk, payload_crc32c: None, ..header(1) };
     let chunk = sample(content_type::CHUNK, Some(chunk.to_bytes()), payload.clone());
     let texts = [
         format!("{wrapped:?}"),
@@ -833,20 +532,13 @@ fn debug_shows_little_of_a_payload() {
         format!("{:?}", record.open().unwrap()),
         format!("{:?}", chunk.open().unwrap()),
         format!("{writer:?}"),
-        format!(
-            "{:?}",
-            lumenbus_wire::ChunkPlan::new(payload.clone(), "image/jpeg", 10)
-        ),
+        format!("{:?}", lumenbus_wire::ChunkPlan::new(payload.clone(), "image/jpeg", 10)),
     ];
     for text in texts {
         assert!(text.len() < 2000, "{} characters", text.len());
     }
     let (batch, value) = writer.finish().unwrap();
-    let lb = Header {
-        batch: Some(batch),
-        ..header(1)
-    }
-    .to_bytes();
+    let lb = Header { batch: Some(batch), ..header(1) }.to_bytes();
     let opened = sample(content_type::BATCH, Some(lb), value).open().unwrap();
     assert!(format!("{opened:?}").len() < 3000);
 }

@@ -2,14 +2,12 @@
 
 use bytes::Bytes;
 use lumenbus_frame::{
-    CaptureSource, CaptureTime, Codec, Deadline, Dimensions, Epoch, FrameId, FrameRate, Gap,
-    GapReason, PixelFormat, Priority, Seq, SeqRange, StreamName, StreamParameters, Timebase,
-    TopicName,
+    CaptureSource, CaptureTime, Codec, Deadline, Dimensions, Epoch, FrameId, FrameRate, Gap, GapReason, PixelFormat,
+    Priority, Seq, SeqRange, StreamName, StreamParameters, Timebase, TopicName,
 };
 use lumenbus_wire::{
-    Assembled, BatchWriter, CameraEntry, Chunk, ChunkAssembler, ChunkPlan, Control, Envelope,
-    FrameRecord, FrameRef, Header, HeaderPlace, KeyframeHint, Moved, Opened, RawRecord,
-    StreamEntry, StreamState, content_type, open_record,
+    Assembled, BatchWriter, CameraEntry, Chunk, ChunkAssembler, ChunkPlan, Control, Envelope, FrameRecord, FrameRef,
+    Header, HeaderPlace, KeyframeHint, Moved, Opened, RawRecord, StreamEntry, StreamState, content_type, open_record,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -17,35 +15,17 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use std::sync::Arc;
 
-const CODECS: [Codec; 8] = [
-    Codec::Jpeg,
-    Codec::Png,
-    Codec::Webp,
-    Codec::Jpeg2000,
-    Codec::H264,
-    Codec::H265,
-    Codec::Av1,
-    Codec::Raw,
-];
-const ENVELOPES: [Envelope; 4] = [
-    Envelope::Native,
-    Envelope::Protobuf,
-    Envelope::Msgpack,
-    Envelope::Json,
-];
+const CODECS: [Codec; 8] =
+    [Codec::Jpeg, Codec::Png, Codec::Webp, Codec::Jpeg2000, Codec::H264, Codec::H265, Codec::Av1, Codec::Raw];
+const ENVELOPES: [Envelope; 4] = [Envelope::Native, Envelope::Protobuf, Envelope::Msgpack, Envelope::Json];
 
 fn stream_names() -> impl Strategy<Value = StreamName> {
     "[a-z0-9_-]{1,64}".prop_map(|name| StreamName::new(&name).unwrap())
 }
 
 fn captures() -> impl Strategy<Value = CaptureTime> {
-    let sources = [
-        CaptureSource::Arrival,
-        CaptureSource::Rtcp,
-        CaptureSource::Sensor,
-    ];
-    (any::<i64>(), select(sources.to_vec()))
-        .prop_map(|(unix_nanos, source)| CaptureTime { unix_nanos, source })
+    let sources = [CaptureSource::Arrival, CaptureSource::Rtcp, CaptureSource::Sensor];
+    (any::<i64>(), select(sources.to_vec())).prop_map(|(unix_nanos, source)| CaptureTime { unix_nanos, source })
 }
 
 fn ranges() -> impl Strategy<Value = (Seq, Seq)> {
@@ -65,30 +45,18 @@ fn gaps() -> impl Strategy<Value = Gap> {
         GapReason::Other(4_711),
     ];
     let epochs = option::of(any::<u64>());
-    (
-        epochs,
-        ranges(),
-        any::<bool>(),
-        select(reasons.to_vec()),
-        any::<bool>(),
+    (epochs, ranges(), any::<bool>(), select(reasons.to_vec()), any::<bool>()).prop_map(
+        |(epoch, (first, last), is_known, reason, is_discardable)| Gap {
+            epoch: epoch.map(Epoch),
+            last: is_known.then_some(last),
+            is_discardable,
+            ..Gap::new(first, last, reason)
+        },
     )
-        .prop_map(
-            |(epoch, (first, last), is_known, reason, is_discardable)| Gap {
-                epoch: epoch.map(Epoch),
-                last: is_known.then_some(last),
-                is_discardable,
-                ..Gap::new(first, last, reason)
-            },
-        )
 }
 
 fn parameters() -> impl Strategy<Value = Arc<StreamParameters>> {
-    let formats = [
-        PixelFormat::Gray8,
-        PixelFormat::Gray16Le,
-        PixelFormat::Rgb8,
-        PixelFormat::I420,
-    ];
+    let formats = [PixelFormat::Gray8, PixelFormat::Gray16Le, PixelFormat::Rgb8, PixelFormat::I420];
     let rates = (1_u32.., 1_u32..).prop_map(|(frames, seconds)| FrameRate { frames, seconds });
     (
         select(&CODECS[..]),
@@ -98,31 +66,21 @@ fn parameters() -> impl Strategy<Value = Arc<StreamParameters>> {
         option::of(rates),
         option::of("[a-z0-9.]{1,64}"),
     )
-        .prop_map(
-            |(codec, [width, height, numerator], denominator, format, rate, string)| {
-                Arc::new(StreamParameters {
-                    codec,
-                    dimensions: Dimensions::new(width, height),
-                    pixel_format: format,
-                    timebase: Timebase {
-                        numerator,
-                        denominator,
-                    },
-                    frame_rate: rate,
-                    codec_string: string,
-                })
-            },
-        )
+        .prop_map(|(codec, [width, height, numerator], denominator, format, rate, string)| {
+            Arc::new(StreamParameters {
+                codec,
+                dimensions: Dimensions::new(width, height),
+                pixel_format: format,
+                timebase: Timebase { numerator, denominator },
+                frame_rate: rate,
+                codec_string: string,
+            })
+        })
 }
 
 /// A frame's header: no chunk, batch, seal or control.
 fn headers() -> impl Strategy<Value = Header> {
-    let identity = (
-        any::<u64>(),
-        any::<u64>(),
-        option::of(stream_names()),
-        captures(),
-    );
+    let identity = (any::<u64>(), any::<u64>(), option::of(stream_names()), captures());
     let flags = any::<[bool; 4]>();
     let hint = option::of((any::<u64>(), any::<u64>()));
     let numbers = (option::of(any::<i64>()), any::<[Option<u32>; 3]>());
@@ -130,28 +88,16 @@ fn headers() -> impl Strategy<Value = Header> {
     let rest = (option::of(parameters()), vec(gaps(), 0..5), of);
     (identity, flags, hint, numbers, rest).prop_map(
         |((epoch, seq, stream, capture), flags, hint, (pts, micros), (parameters, gaps, of))| {
-            let id = |(epoch, seq)| FrameId {
-                epoch: Epoch(epoch),
-                seq: Seq(seq),
-            };
-            let keyframe = |(before, offset)| KeyframeHint {
-                seq: Seq(before % (seq.max(1))),
-                offset,
-            };
+            let id = |(epoch, seq)| FrameId { epoch: Epoch(epoch), seq: Seq(seq) };
+            let keyframe = |(before, offset)| KeyframeHint { seq: Seq(before % (seq.max(1))), offset };
             Header {
                 stream,
                 pts,
                 is_keyframe: flags[0],
                 is_discontinuity: flags[1],
                 is_discardable: flags[2],
-                priority: if flags[3] {
-                    Priority::High
-                } else {
-                    Priority::Normal
-                },
-                deadline: micros[0].map(|after_capture_millis| Deadline {
-                    after_capture_millis,
-                }),
+                priority: if flags[3] { Priority::High } else { Priority::Normal },
+                deadline: micros[0].map(|after_capture_millis| Deadline { after_capture_millis }),
                 submit_micros: micros[1],
                 queue_micros: micros[2],
                 keyframe: hint.map(keyframe),
@@ -171,20 +117,10 @@ fn payloads() -> impl Strategy<Value = Bytes> {
 fn controls() -> impl Strategy<Value = Control> {
     prop_oneof![
         Just(Control::Gap),
-        option::of(any::<u64>()).prop_map(|last| Control::End {
-            last_seq: last.map(Seq)
-        }),
-        (any::<i64>(), ".{0,256}").prop_map(|(since_unix_nanos, reason)| Control::Offline {
-            since_unix_nanos,
-            reason
-        }),
+        option::of(any::<u64>()).prop_map(|last| Control::End { last_seq: last.map(Seq) }),
+        (any::<i64>(), ".{0,256}").prop_map(|(since_unix_nanos, reason)| Control::Offline { since_unix_nanos, reason }),
         ranges().prop_map(|(first, last)| Control::Repeat(SeqRange { first, last })),
-        any::<(u64, u32)>().prop_map(|(epoch, partition)| {
-            Control::Moved(Moved {
-                epoch: Epoch(epoch),
-                partition,
-            })
-        }),
+        any::<(u64, u32)>().prop_map(|(epoch, partition)| { Control::Moved(Moved { epoch: Epoch(epoch), partition }) }),
     ]
 }
 
@@ -193,38 +129,27 @@ fn stream_entries() -> impl Strategy<Value = StreamEntry> {
     let place = ("[a-z_.]{3,30}", stream_names(), any::<u32>(), any::<u64>());
     let kind = (select(&CODECS[..]), select(states.to_vec()), any::<i64>());
     let numbers = any::<(Option<u64>, Option<u64>, Option<u32>)>();
-    let rest = (
-        vec(gaps(), 0..3),
-        option::of(parameters()),
-        option::of(ranges()),
-    );
-    (place, kind, numbers, rest).prop_map(|(place, kind, numbers, (gaps, parameters, repeat))| {
-        StreamEntry {
-            topic: TopicName::new(&format!("t{}", place.0)).unwrap(),
-            name: place.1,
-            partition: place.2,
-            epoch: Epoch(place.3),
-            codec: kind.0,
-            state: kind.1,
-            last_seq: numbers.0.map(Seq),
-            gaps,
-            next_offset: numbers.1,
-            updated_unix_nanos: kind.2,
-            parameters,
-            repeat: repeat.map(|(first, last)| SeqRange { first, last }),
-            moved_from: numbers.2,
-        }
+    let rest = (vec(gaps(), 0..3), option::of(parameters()), option::of(ranges()));
+    (place, kind, numbers, rest).prop_map(|(place, kind, numbers, (gaps, parameters, repeat))| StreamEntry {
+        topic: TopicName::new(&format!("t{}", place.0)).unwrap(),
+        name: place.1,
+        partition: place.2,
+        epoch: Epoch(place.3),
+        codec: kind.0,
+        state: kind.1,
+        last_seq: numbers.0.map(Seq),
+        gaps,
+        next_offset: numbers.1,
+        updated_unix_nanos: kind.2,
+        parameters,
+        repeat: repeat.map(|(first, last)| SeqRange { first, last }),
+        moved_from: numbers.2,
     })
 }
 
 fn open(content_type: &str, header: Option<Bytes>, value: Bytes) -> Opened {
     let content_type = Some(content_type.as_bytes());
-    open_record(RawRecord {
-        content_type,
-        header,
-        value: Some(value),
-    })
-    .unwrap()
+    open_record(RawRecord { content_type, header, value: Some(value) }).unwrap()
 }
 
 /// Through chunks of `part_bytes` with their headers as bytes.
@@ -233,20 +158,12 @@ fn through_chunks(header: &Header, plan: ChunkPlan) -> FrameRecord {
     let parts = plan.parts();
     for (offset, (chunk, part)) in (7..).zip(plan) {
         let lb = header.for_chunk(chunk, &part).to_bytes();
-        let Opened::Chunk {
-            header,
-            header_bytes,
-            part,
-        } = open(content_type::CHUNK, Some(lb), part)
-        else {
+        let Opened::Chunk { header, header_bytes, part } = open(content_type::CHUNK, Some(lb), part) else {
             panic!("not a chunk")
         };
         match assembler.push(header, header_bytes, offset, part) {
             Assembled::Pending => assert!(assembler.open().is_some()),
-            Assembled::Complete {
-                record,
-                first_offset,
-            } => {
+            Assembled::Complete { record, first_offset } => {
                 assert_eq!((first_offset, offset + 1), (7, 7 + u64::from(parts)));
                 assert_eq!(assembler.open(), None);
                 return record;

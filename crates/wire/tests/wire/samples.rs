@@ -2,14 +2,12 @@
 
 use bytes::Bytes;
 use lumenbus_frame::{
-    CaptureSource, CaptureTime, Codec, Deadline, Dimensions, Epoch, FrameId, FrameRate, Gap,
-    GapReason, PixelFormat, Priority, Seq, SeqRange, StreamName, StreamParameters, Timebase,
-    TopicName,
+    CaptureSource, CaptureTime, Codec, Deadline, Dimensions, Epoch, FrameId, FrameRate, Gap, GapReason, PixelFormat,
+    Priority, Seq, SeqRange, StreamName, StreamParameters, Timebase, TopicName,
 };
 use lumenbus_wire::{
-    BatchWriter, CameraEntry, ChunkPlan, Control, Envelope, FrameRef, Header, HeaderPlace,
-    KeyframeHint, Moved, Opened, RawRecord, Seal, StreamEntry, StreamState, WireError,
-    content_type, open_record,
+    BatchWriter, CameraEntry, ChunkPlan, Control, Envelope, FrameRef, Header, HeaderPlace, KeyframeHint, Moved, Opened,
+    RawRecord, Seal, StreamEntry, StreamState, WireError, content_type, open_record,
 };
 use std::sync::Arc;
 
@@ -40,10 +38,7 @@ pub(crate) const EPOCH: Epoch = Epoch((1_750_000_000_000 << 16) | 0xbeef);
 pub(crate) const CAPTURE_NANOS: i64 = 1_750_000_012_345_678_901;
 
 pub(crate) fn header(seq: u64) -> Header {
-    let id = FrameId {
-        epoch: EPOCH,
-        seq: Seq(seq),
-    };
+    let id = FrameId { epoch: EPOCH, seq: Seq(seq) };
     Header::new(id, CaptureTime::arrival(CAPTURE_NANOS))
 }
 
@@ -52,20 +47,12 @@ pub(crate) fn header(seq: u64) -> Header {
 pub(crate) fn worst_delta() -> Header {
     let seq = 30 * 86_400 - 1;
     Header {
-        capture: CaptureTime {
-            unix_nanos: CAPTURE_NANOS,
-            source: CaptureSource::Rtcp,
-        },
+        capture: CaptureTime { unix_nanos: CAPTURE_NANOS, source: CaptureSource::Rtcp },
         pts: Some(90_000 * 86_400),
         is_discardable: true,
         priority: Priority::High,
-        deadline: Some(Deadline {
-            after_capture_millis: 60_000,
-        }),
-        keyframe: Some(KeyframeHint {
-            seq: Seq(seq - 299),
-            offset: (1 << 33) + 12_345,
-        }),
+        deadline: Some(Deadline { after_capture_millis: 60_000 }),
+        keyframe: Some(KeyframeHint { seq: Seq(seq - 299), offset: (1 << 33) + 12_345 }),
         payload_crc32c: Some(0xdead_beef),
         submit_micros: Some(2_000_000),
         queue_micros: Some(2_000_000),
@@ -83,10 +70,7 @@ pub(crate) fn keyframe() -> Header {
             dimensions: Dimensions::new(1920, 1080),
             pixel_format: None,
             timebase: Timebase::MPEG,
-            frame_rate: Some(FrameRate {
-                frames: 30_000,
-                seconds: 1_001,
-            }),
+            frame_rate: Some(FrameRate { frames: 30_000, seconds: 1_001 }),
             codec_string: Some("avc1.640028".to_owned()),
         })),
         gaps: gaps(),
@@ -95,15 +79,9 @@ pub(crate) fn keyframe() -> Header {
 }
 
 fn gaps() -> Vec<Gap> {
-    let unknown_end = Gap {
-        epoch: Some(Epoch(EPOCH.0 - (1 << 16))),
-        last: None,
-        ..Gap::new(Seq(7), Seq(7), GapReason::SourceLost)
-    };
-    let discardable = Gap {
-        is_discardable: true,
-        ..Gap::new(Seq(33), Seq(40), GapReason::Overflow)
-    };
+    let unknown_end =
+        Gap { epoch: Some(Epoch(EPOCH.0 - (1 << 16))), last: None, ..Gap::new(Seq(7), Seq(7), GapReason::SourceLost) };
+    let discardable = Gap { is_discardable: true, ..Gap::new(Seq(33), Seq(40), GapReason::Overflow) };
     vec![unknown_end, discardable]
 }
 
@@ -114,35 +92,16 @@ fn payload() -> Bytes {
 fn wrapped(name: &'static str, envelope: Envelope, mut header: Header, codec: Codec) -> Sample {
     let wrapped = envelope.wrap(&mut header, codec, &payload());
     let lb = (wrapped.header_place == HeaderPlace::Record).then(|| header.to_bytes());
-    Sample {
-        name,
-        content_type: wrapped.content_type,
-        lb,
-        value: wrapped.value,
-    }
+    Sample { name, content_type: wrapped.content_type, lb, value: wrapped.value }
 }
 
 fn still(codec: Codec) -> Header {
-    let of = Some(FrameRef {
-        id: FrameId {
-            epoch: Epoch(EPOCH.0 + 1),
-            seq: Seq(77),
-        },
-    });
+    let of = Some(FrameRef { id: FrameId { epoch: Epoch(EPOCH.0 + 1), seq: Seq(77) } });
     let pixel_format = (codec == Codec::Raw).then_some(PixelFormat::I420);
     let plain = StreamParameters::new(codec, Dimensions::new(7, 5));
-    let parameters = Some(Arc::new(StreamParameters {
-        pixel_format,
-        ..plain
-    }));
+    let parameters = Some(Arc::new(StreamParameters { pixel_format, ..plain }));
     let stream = Some(StreamName::new("sub-2").unwrap());
-    Header {
-        is_keyframe: true,
-        of,
-        parameters,
-        stream,
-        ..header(5)
-    }
+    Header { is_keyframe: true, of, parameters, stream, ..header(5) }
 }
 
 fn natives() -> Vec<Sample> {
@@ -172,37 +131,12 @@ pub(crate) fn with_unknown_fields(message: &[u8]) -> Bytes {
 
 fn enveloped() -> Vec<Sample> {
     vec![
-        wrapped(
-            "protobuf-keyframe",
-            Envelope::Protobuf,
-            keyframe(),
-            Codec::H264,
-        ),
-        wrapped(
-            "protobuf-still",
-            Envelope::Protobuf,
-            still(Codec::Jpeg),
-            Codec::Jpeg,
-        ),
-        wrapped(
-            "msgpack-keyframe",
-            Envelope::Msgpack,
-            keyframe(),
-            Codec::H264,
-        ),
-        wrapped(
-            "msgpack-still",
-            Envelope::Msgpack,
-            still(Codec::Jpeg),
-            Codec::Jpeg,
-        ),
+        wrapped("protobuf-keyframe", Envelope::Protobuf, keyframe(), Codec::H264),
+        wrapped("protobuf-still", Envelope::Protobuf, still(Codec::Jpeg), Codec::Jpeg),
+        wrapped("msgpack-keyframe", Envelope::Msgpack, keyframe(), Codec::H264),
+        wrapped("msgpack-still", Envelope::Msgpack, still(Codec::Jpeg), Codec::Jpeg),
         wrapped("json-keyframe", Envelope::Json, keyframe(), Codec::H264),
-        wrapped(
-            "json-still",
-            Envelope::Json,
-            still(Codec::Jpeg),
-            Codec::Jpeg,
-        ),
+        wrapped("json-still", Envelope::Json, still(Codec::Jpeg), Codec::Jpeg),
     ]
 }
 
@@ -222,73 +156,33 @@ fn chunks(names: [&'static str; 3], envelope: Envelope) -> Vec<Sample> {
 
 fn batch() -> Sample {
     let mut writer = BatchWriter::new();
-    let first = Header {
-        is_keyframe: true,
-        ..header(10)
-    };
+    let first = Header { is_keyframe: true, ..header(10) };
     let gap = Gap::new(Seq(12), Seq(13), GapReason::Expired);
-    let third = Header {
-        gaps: vec![gap],
-        ..header(14)
-    };
-    for (mut header, payload) in [
-        (first.clone(), Bytes::from_static(b"one")),
-        (header(11), Bytes::new()),
-        (third, Bytes::from_static(b"three")),
-    ] {
+    let third = Header { gaps: vec![gap], ..header(14) };
+    for (mut header, payload) in
+        [(first.clone(), Bytes::from_static(b"one")), (header(11), Bytes::new()), (third, Bytes::from_static(b"three"))]
+    {
         writer.push(&mut header, Codec::H264, &payload).unwrap();
     }
     let (batch, value) = writer.finish().unwrap();
-    let header = Header {
-        batch: Some(batch),
-        ..first
-    };
-    Sample {
-        name: "batch",
-        content_type: content_type::BATCH,
-        lb: Some(header.to_bytes()),
-        value,
-    }
+    let header = Header { batch: Some(batch), ..first };
+    Sample { name: "batch", content_type: content_type::BATCH, lb: Some(header.to_bytes()), value }
 }
 
 fn control(name: &'static str, control: Control, gaps: Vec<Gap>) -> Sample {
     let content_type = control.content_type();
-    let header = Header {
-        control: Some(control),
-        gaps,
-        ..header(42)
-    };
+    let header = Header { control: Some(control), gaps, ..header(42) };
     let lb = Some(header.to_bytes());
-    Sample {
-        name,
-        content_type,
-        lb,
-        value: Bytes::new(),
-    }
+    Sample { name, content_type, lb, value: Bytes::new() }
 }
 
 fn controls() -> Vec<Sample> {
-    let offline = Control::Offline {
-        since_unix_nanos: CAPTURE_NANOS,
-        reason: "no answer from 192.0.2.7".to_owned(),
-    };
-    let moved = Moved {
-        epoch: Epoch(EPOCH.0 + (5 << 16)),
-        partition: 11,
-    };
-    let range = SeqRange {
-        first: Seq(30),
-        last: Seq(41),
-    };
+    let offline = Control::Offline { since_unix_nanos: CAPTURE_NANOS, reason: "no answer from 192.0.2.7".to_owned() };
+    let moved = Moved { epoch: Epoch(EPOCH.0 + (5 << 16)), partition: 11 };
+    let range = SeqRange { first: Seq(30), last: Seq(41) };
     vec![
         control("gap", Control::Gap, gaps()),
-        control(
-            "end",
-            Control::End {
-                last_seq: Some(Seq(41)),
-            },
-            Vec::new(),
-        ),
+        control("end", Control::End { last_seq: Some(Seq(41)) }, Vec::new()),
         control("end-empty", Control::End { last_seq: None }, Vec::new()),
         control("offline", offline, Vec::new()),
         control("repeat", Control::Repeat(range), Vec::new()),
@@ -304,17 +198,8 @@ fn sealed() -> Sample {
         nonce: Bytes::from_static(&[9; 12]),
         content_type: "image/jpeg".to_owned(),
     };
-    let header = Header {
-        seal: Some(seal),
-        payload_crc32c: Some(crc32c::crc32c(&value)),
-        ..header(3)
-    };
-    Sample {
-        name: "sealed",
-        content_type: content_type::SEALED,
-        lb: Some(header.to_bytes()),
-        value,
-    }
+    let header = Header { seal: Some(seal), payload_crc32c: Some(crc32c::crc32c(&value)), ..header(3) };
+    Sample { name: "sealed", content_type: content_type::SEALED, lb: Some(header.to_bytes()), value }
 }
 
 fn future() -> Sample {
@@ -367,10 +252,7 @@ pub(crate) fn directory() -> CameraEntry {
         last_seq: Some(Seq(99)),
         gaps: gaps(),
         next_offset: Some(1 << 33),
-        repeat: Some(SeqRange {
-            first: Seq(50),
-            last: Seq(60),
-        }),
+        repeat: Some(SeqRange { first: Seq(50), last: Seq(60) }),
         ..stream("raw_images", "sub-2", 0)
     };
     CameraEntry {
