@@ -7,8 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-
-use super::segment::remove_if_present;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Size of one entry of `.index`.
 pub(crate) const OFFSET_ENTRY_BYTES: u64 = 8;
@@ -179,16 +178,24 @@ pub(crate) fn load<E: Entry>(path: &Path) -> io::Result<Option<Vec<E>>> {
 }
 
 /// Writes `entries` from number `first` on; what the file held from there is replaced.
+///
+/// A whole index is written beside its name and moved into place: readers hold files whose length they know, and two
+/// of them may build the same index at the same time.
 pub(crate) fn store<E: Entry>(path: &Path, first: usize, entries: &[E]) -> io::Result<File> {
-    if first == 0 {
-        // A new file: readers may hold the old one, whose length they know.
-        remove_if_present(path)?;
-    }
-    let file = File::options().create(true).write(true).truncate(false).open(path)?;
+    static WHOLE_FILES: AtomicU64 = AtomicU64::new(0);
     let mut bytes = Vec::with_capacity(entries.len() * usize::try_from(E::BYTES).unwrap_or(1));
     for entry in entries {
         entry.encode(&mut bytes);
     }
+    if first == 0 {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}.cleaned", WHOLE_FILES.fetch_add(1, Ordering::Relaxed)));
+        let file = File::options().create(true).write(true).truncate(true).open(&name)?;
+        file.write_all_at(&bytes, 0)?;
+        std::fs::rename(&name, path)?;
+        return Ok(file);
+    }
+    let file = File::options().create(true).write(true).truncate(false).open(path)?;
     let start = first as u64 * E::BYTES;
     file.write_all_at(&bytes, start)?;
     file.set_len(start + bytes.len() as u64)?;

@@ -137,7 +137,8 @@ impl Subscriber {
             places: places::Places::new(directory.clone()),
             stop: AtomicBool::new(false),
             commit_now: AtomicU32::new(0),
-            commits_done: AtomicU32::new(0),
+            commits_done: Mutex::default(),
+            commit_error: Mutex::default(),
             stats: Mutex::default(),
             entries: Mutex::default(),
             entries_version: AtomicU32::new(1),
@@ -180,17 +181,26 @@ impl Subscriber {
     /// Says that the last frame is done with and commits what is safe; waits for Kafka.
     pub fn commit(&mut self) -> Result<(), BusError> {
         self.finish_frame();
+        drop(lock(&self.shared.commit_error).take());
         let asked = self.shared.commit_now.fetch_add(1, Ordering::AcqRel) + 1;
         let since = Instant::now();
         let limit = Duration::from_secs(10);
-        while self.shared.commits_done.load(Ordering::Acquire) < asked {
+        let workers = self.shared.config.consumers.max(1);
+        let is_done = || {
+            let done = lock(&self.shared.commits_done);
+            done.len() == workers && done.values().all(|done| *done >= asked)
+        };
+        while !is_done() {
             if since.elapsed() > limit {
                 let brokers = self.shared.config.bus.brokers.clone();
                 return Err(BusError::Timeout { operation: "commit", brokers, millis: 10_000 });
             }
             std::thread::park_timeout(Duration::from_millis(1));
         }
-        Ok(())
+        match lock(&self.shared.commit_error).take() {
+            Some(error) => Err(self.shared.explain(error)),
+            None => Ok(()),
+        }
     }
 
     /// [`commit`](Self::commit), where there is a group to commit for.

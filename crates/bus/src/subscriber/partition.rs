@@ -7,8 +7,8 @@ use super::stream::{Entrance, Phase, StreamState, Verdict};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use lumenbus_frame::{CameraId, FrameId, GapReason, StreamId, StreamName, TopicName};
 use lumenbus_wire::{
-    Assembled, Control, ControlRecord, FrameRecord, Header, Opened, RawRecord, StreamEntry, StreamState as EntryState,
-    WireError, open_record,
+    Assembled, Control, ControlRecord, FrameRecord, Header, KeyframeHint, Opened, RawRecord, StreamEntry,
+    StreamState as EntryState, WireError, open_record,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -98,7 +98,8 @@ pub(crate) struct PartitionReader {
     next_offset: i64,
     /// Offset after the furthest record read.
     frontier: i64,
-    last_append_unix_millis: Option<i64>,
+    /// Retention has passed us at least once: a stream that comes into view may lack its beginning.
+    has_jumped: bool,
     told_foreign: bool,
     told_damaged: bool,
     pub(crate) stats: SubscriberStats,
@@ -123,7 +124,7 @@ impl PartitionReader {
             cameras: HashMap::new(),
             streams: HashMap::new(),
             entries: HashMap::new(),
-            last_append_unix_millis: None,
+            has_jumped: false,
             told_foreign: false,
             told_damaged: false,
             stats: SubscriberStats::default(),
@@ -145,9 +146,25 @@ impl PartitionReader {
         self.next_offset
     }
 
-    /// Append time of the last record read.
-    pub(crate) fn last_append_unix_millis(&self) -> Option<i64> {
-        self.last_append_unix_millis
+    /// When the longest-waiting incomplete frame got its last chunk, Unix nanoseconds.
+    pub(crate) fn oldest_open_nanos(&self) -> Option<i64> {
+        let open = self.streams.values().filter(|state| state.assembler.open().is_some());
+        open.map(|state| state.last_chunk_nanos).min()
+    }
+
+    /// Gives up frames that got no chunk since this moment, although everything there is was read.
+    pub(crate) fn expire_open_frames(&mut self, before_unix_nanos: i64) {
+        for state in self.streams.values_mut().filter(|state| state.last_chunk_nanos < before_unix_nanos) {
+            if let Some(open) = state.assembler.open() {
+                self.gave_up.push(open_offset(open.first_offset));
+                state.fail_open_frame();
+            }
+        }
+    }
+
+    /// Whether what is read at this offset moves the group on; a preroll does not.
+    pub(crate) fn holds(&self, offset: i64) -> bool {
+        !matches!(self.config.beginning, Beginning::Resumed(_)) || offset >= self.config.start
     }
 
     /// The caller skips ahead to the live end, where each stream goes on at its next keyframe.
@@ -168,7 +185,6 @@ impl PartitionReader {
     /// Reads one record; events are appended in order.
     pub(crate) fn record<P: Passport>(&mut self, record: &LogRecord<'_>, passport: &P, out: &mut Vec<Event>) -> Step {
         self.stats.records += 1;
-        self.last_append_unix_millis = record.append_unix_millis;
         self.notice_jump(record.offset, out);
         let Some(key) = self.wanted_camera(record, out) else {
             self.passed(record.offset);
@@ -230,6 +246,7 @@ impl PartitionReader {
         }
         let (topic, partition) = (self.config.topic.as_str().to_owned(), self.config.partition);
         out.push(Event::Notice(Notice::RetentionPassed { topic, partition, lost_records: lost }));
+        self.has_jumped = true;
         for state in self.streams.values_mut() {
             if let Some(open) = state.assembler.open() {
                 self.gave_up.push(open_offset(open.first_offset));
@@ -350,11 +367,12 @@ impl PartitionReader {
             self.stats.repeats += u64::from(is_first);
             return Step::Continue;
         }
-        let was_open = state.assembler.open().map(|open| open.id);
+        let was_open = state.assembler.open();
         let id = header.id;
+        state.last_chunk_nanos = record.received_unix_nanos;
         let outcome = state.assembler.push(header, header_bytes, u64::try_from(record.offset).unwrap_or(0), part);
         let is_open = state.assembler.open().is_some_and(|open| open.id == id);
-        if was_open != Some(id) && is_open && record.offset >= self.config.start {
+        if was_open.as_ref().map(|open| open.id) != Some(id) && is_open && record.offset >= self.config.start {
             self.began.push(record.offset);
         }
         match outcome {
@@ -366,6 +384,9 @@ impl PartitionReader {
             }
             Assembled::Broken { error, .. } => {
                 state.hole_reason = Some(GapReason::RecordDamaged);
+                if let Some(open) = was_open.filter(|open| open.id == id) {
+                    self.gave_up.push(open_offset(open.first_offset));
+                }
                 self.unreadable(&error, Some(camera), record.offset, out);
                 Step::Continue
             }
@@ -517,10 +538,16 @@ impl PartitionReader {
         }
         let stream = Arc::new(stream_id(&self.config.topic, camera, header.stream.as_ref()));
         let mark = match &self.config.beginning {
-            Beginning::Resumed(marks) => marks.get(hash).filter(|mark| mark.epoch == header.id.epoch),
+            // With prerolls the GOP is read again from its keyframe; the marks only say which frames are prerolls.
+            Beginning::Resumed(marks) if self.config.preroll == Preroll::Skip => {
+                marks.get(hash).filter(|mark| mark.epoch == header.id.epoch)
+            }
             _ => None,
         };
-        let rewind_to = header.keyframe.filter(|_| !header.is_keyframe && header.control.is_none());
+        // A hint is only a hint: one that points forward would skip records of others.
+        let is_behind = |hint: &KeyframeHint| open_offset(hint.offset) < offset && hint.seq < header.id.seq;
+        let is_delta = !header.is_keyframe && header.control.is_none();
+        let rewind_to = header.keyframe.filter(|hint| is_delta && is_behind(hint));
         let rewinds = match &self.config.beginning {
             Beginning::Live => rewind_to,
             Beginning::Resumed(_) if self.config.preroll == Preroll::Deliver => rewind_to,
@@ -540,6 +567,9 @@ impl PartitionReader {
             _ => Entrance::OnTheWay,
         };
         let mut state = StreamState::new(stream, header.id, entrance, self.config.max_frame_bytes);
+        if self.has_jumped {
+            state.hole_reason = Some(GapReason::Retention);
+        }
         if matches!(self.config.beginning, Beginning::Resumed(_)) && self.config.preroll == Preroll::Skip {
             state.open_gate();
         }
@@ -630,12 +660,17 @@ fn apply_entry(state: &mut StreamState, entry: &StreamEntry, out: &mut Vec<Event
     }
     match entry.state {
         EntryState::Ended => state.end(entry.last_seq, &[], out),
-        EntryState::Offline => out.push(Event::Offline {
-            stream: Arc::clone(&state.id),
-            epoch: state.epoch,
-            since_unix_nanos: entry.updated_unix_nanos,
-            reason: String::new(),
-        }),
+        EntryState::Offline => {
+            let told = Some((entry.epoch, entry.updated_unix_nanos));
+            if std::mem::replace(&mut state.offline_told, told) != told {
+                out.push(Event::Offline {
+                    stream: Arc::clone(&state.id),
+                    epoch: state.epoch,
+                    since_unix_nanos: entry.updated_unix_nanos,
+                    reason: String::new(),
+                });
+            }
+        }
         EntryState::Live => {}
     }
 }

@@ -395,9 +395,13 @@ fn merge_gaps(state: &mut State, of: &Arc<StreamId>) {
         return;
     }
     let mut at = 0;
-    state.items.retain(|_| {
+    state.items.retain_mut(|item| {
         at += 1;
-        merged.binary_search(&(at - 1)).is_err()
+        let stays = merged.binary_search(&(at - 1)).is_err();
+        if !stays && let Some(ticket) = item.ticket.take() {
+            ticket.done();
+        }
+        stays
     });
     state.bytes -= merged.len() * EVENT_BYTES;
 }

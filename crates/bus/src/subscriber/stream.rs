@@ -44,6 +44,10 @@ pub(crate) struct StreamState {
     knows_beginning: bool,
     pub(crate) gate: FrameGate,
     pub(crate) assembler: ChunkAssembler,
+    /// When the assembler got its last chunk, Unix nanoseconds.
+    pub(crate) last_chunk_nanos: i64,
+    /// The directory's word that the camera is away, as told last.
+    pub(crate) offline_told: Option<(Epoch, i64)>,
     pub(crate) parameters: Option<Arc<StreamParameters>>,
     pub(crate) phase: Phase,
     ended: bool,
@@ -79,6 +83,8 @@ impl StreamState {
             knows_beginning,
             gate: FrameGate::default(),
             assembler: ChunkAssembler::new(max_frame_bytes),
+            last_chunk_nanos: 0,
+            offline_told: None,
             parameters: None,
             phase: Phase::Running,
             ended: false,
@@ -112,7 +118,9 @@ impl StreamState {
         self.next_seq = Seq(0);
         self.knows_beginning = true;
         self.ended = false;
-        self.hole_reason = None;
+        // What retention or a skip took may reach into the new epoch.
+        self.hole_reason =
+            self.hole_reason.filter(|reason| matches!(reason, GapReason::Retention | GapReason::Lagging));
         self.gate.close();
         self.withheld_reason = GapReason::Undecodable;
         self.phase = Phase::Running;

@@ -9,7 +9,7 @@ use super::start::{PartitionStart, partitions_of, starts};
 use super::{Policy, SubscriberConfig};
 use crate::BusError;
 use crate::diagnosis::{Attempt, explain};
-use lumenbus_frame::{CameraId, TopicName};
+use lumenbus_frame::{CameraId, FrameId, StreamId, TopicName};
 use lumenbus_wire::StreamEntry;
 use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
@@ -31,7 +31,9 @@ const BATCH_BYTES: usize = 1024 * 1024;
 const STALL: Duration = Duration::from_secs(10);
 /// Most directory changes that wait for a worker; beyond that the directory is read anew.
 const MAX_ENTRIES: usize = 1_024;
-/// How often a `live` reader asks how far behind it is.
+/// An incomplete frame without a new chunk for so long is given up, once everything else is read.
+const CHUNK_PATIENCE_NANOS: i64 = 30_000_000_000;
+/// How often a reader looks how far behind it is.
 const LAG_CHECK: Duration = Duration::from_secs(1);
 
 /// What the rebalance callback leaves for the thread.
@@ -55,7 +57,9 @@ pub(crate) struct WorkerShared {
     pub(crate) places: Places,
     pub(crate) stop: AtomicBool,
     pub(crate) commit_now: AtomicU32,
-    pub(crate) commits_done: AtomicU32,
+    /// Per worker, the last request it has carried out.
+    pub(crate) commits_done: Mutex<HashMap<usize, u32>>,
+    pub(crate) commit_error: Mutex<Option<KafkaError>>,
     pub(crate) stats: Mutex<HashMap<usize, SubscriberStats>>,
     pub(crate) entries: Mutex<VecDeque<(CameraId, StreamEntry)>>,
     pub(crate) entries_version: AtomicU32,
@@ -63,7 +67,7 @@ pub(crate) struct WorkerShared {
 }
 
 impl WorkerShared {
-    fn explain(&self, error: KafkaError) -> BusError {
+    pub(crate) fn explain(&self, error: KafkaError) -> BusError {
         let brokers = &self.config.bus.brokers;
         let is_about_group = error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed);
         match &self.config.group {
@@ -127,6 +131,15 @@ impl Context {
 impl ClientContext for Context {}
 
 impl ConsumerContext for Context {
+    fn commit_callback(&self, result: Result<(), KafkaError>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "offsets could not be committed; they go with the next commit");
+            for partition in self.shared.places.held() {
+                lock(&partition.progress).retry_commit();
+            }
+        }
+    }
+
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RespErr, partitions: &mut TopicPartitionList) {
         let outcome = match err {
             RespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, partitions),
@@ -146,6 +159,8 @@ struct Slot {
     /// Where to seek as soon as librdkafka takes it; until then its records are ignored.
     seek: Option<i64>,
     blocked: Option<Blocked>,
+    /// The log's end as it was a moment ago.
+    seen_end: Option<(Instant, i64)>,
 }
 
 /// Waits for a stream's old partition.
@@ -155,7 +170,7 @@ struct Blocked {
     epoch: u64,
     old: Arc<PartitionShared>,
     /// What the old partition held when the wait began.
-    until: i64,
+    until: Option<i64>,
 }
 
 pub(crate) struct Worker {
@@ -169,6 +184,7 @@ pub(crate) struct Worker {
     last_commit: Instant,
     last_lag_check: Instant,
     entries_seen: u32,
+    commits_done: u32,
     is_disconnected: bool,
     past: SubscriberStats,
 }
@@ -193,6 +209,7 @@ impl Worker {
             last_commit: Instant::now(),
             last_lag_check: Instant::now(),
             entries_seen: 0,
+            commits_done: 0,
             is_disconnected: false,
             past: SubscriberStats::default(),
         })
@@ -277,9 +294,7 @@ impl Worker {
         self.pending_bytes = 0;
         self.shared.queue.push(&mut self.items);
         self.say_handed_over();
-        if !matches!(self.shared.config.policy, Policy::Lossless) {
-            return;
-        }
+        // The other policies make room themselves; only what is no frame can fill their queue.
         let since = Instant::now();
         let mut is_paused = false;
         while !self.shared.queue.has_room(TICK) && !self.shared.stop.load(Ordering::Acquire) {
@@ -337,7 +352,7 @@ impl Worker {
         self.seek_waiting();
         self.release_blocked();
         self.read_directory();
-        self.skip_lag();
+        self.look_behind();
         self.commit_in_time();
     }
 
@@ -354,8 +369,13 @@ impl Worker {
     fn release_blocked(&mut self) {
         for slot in self.slots.values_mut().flat_map(HashMap::values_mut) {
             let Some(blocked) = &slot.blocked else { continue };
-            let is_done =
-                self.shared.places.has_arrived(blocked.hash, blocked.epoch) || is_past(&blocked.old, blocked.until);
+            let until = blocked.until.or_else(|| end_of(&self.consumer, &blocked.old));
+            let is_done = self.shared.places.has_arrived(blocked.hash, blocked.epoch)
+                || until.is_some_and(|until| is_past(&blocked.old, until));
+            if let Some(blocked) = &mut slot.blocked {
+                blocked.until = until;
+            }
+            let Some(blocked) = &slot.blocked else { continue };
             if !is_done {
                 continue;
             }
@@ -389,38 +409,31 @@ impl Worker {
         self.items.extend(told.into_iter().map(|event| Item { event, ticket: None }));
     }
 
-    /// Policy `live`: a partition whose records are older than the limit is left for its live end.
-    fn skip_lag(&mut self) {
-        let Policy::Live { max_age } = self.shared.config.policy else { return };
+    /// Looks at partitions that are behind: `live` skips what is too old, incomplete frames are given up.
+    ///
+    /// No clock is compared with another: behind is who has not yet read what was in the log some time ago.
+    fn look_behind(&mut self) {
         if self.last_lag_check.elapsed() < LAG_CHECK {
             return;
         }
         self.last_lag_check = Instant::now();
-        let late = max_age + LAG_CHECK;
+        let late = match self.shared.config.policy {
+            Policy::Live { max_age } => Some(max_age + LAG_CHECK),
+            Policy::Lossless | Policy::Newest => None,
+        };
         let now = self.shared.config.clock.unix_nanos();
-        for slot in self.slots.values_mut().flat_map(HashMap::values_mut) {
-            let Some(append) = slot.reader.last_append_unix_millis().filter(|_| slot.blocked.is_none()) else {
-                continue;
-            };
-            let behind = now.saturating_sub(append.saturating_mul(1_000_000));
-            if behind < i64::try_from(late.as_nanos()).unwrap_or(i64::MAX) {
-                continue;
-            }
-            let shared = &slot.shared;
-            let marks = self.consumer.fetch_watermarks(&shared.topic, shared.partition, Duration::from_secs(1));
-            if let Ok((_, high)) = marks
-                && high > slot.reader.next_offset() + 1
-            {
-                slot.reader.skipped(high);
-                give_up(slot);
-                slot.seek = Some(high);
+        for slot in self.slots.values_mut().flat_map(HashMap::values_mut).filter(|slot| slot.blocked.is_none()) {
+            let is_stale = |nanos: i64| now.saturating_sub(nanos) >= CHUNK_PATIENCE_NANOS;
+            let has_stale_frame = slot.reader.oldest_open_nanos().is_some_and(is_stale);
+            if late.is_some() || has_stale_frame {
+                look_behind(&self.consumer, slot, late, now);
             }
         }
     }
 
     fn commit_in_time(&mut self) {
         let asked = self.shared.commit_now.load(Ordering::Acquire);
-        let is_asked = asked != self.shared.commits_done.load(Ordering::Acquire);
+        let is_asked = asked != self.commits_done;
         if is_asked {
             self.commit(CommitMode::Sync);
         } else if self.last_commit.elapsed() >= self.shared.config.commit_interval {
@@ -431,7 +444,8 @@ impl Worker {
         self.publish_stats();
         self.last_commit = Instant::now();
         if is_asked {
-            self.shared.commits_done.store(asked, Ordering::Release);
+            self.commits_done = asked;
+            lock(&self.shared.commits_done).insert(self.index, asked);
         }
     }
 
@@ -453,6 +467,7 @@ impl Worker {
             for slot in self.slots.values().flat_map(HashMap::values) {
                 lock(&slot.shared.progress).retry_commit();
             }
+            lock(&self.shared.commit_error).get_or_insert(error);
         }
     }
 
@@ -551,7 +566,7 @@ fn add_slot(slots: &mut HashMap<String, HashMap<i32, Slot>>, shared: &Arc<Worker
     });
     shared.places.hold(Arc::clone(&partition));
     shared.assigned.fetch_add(1, Ordering::AcqRel);
-    let slot = Slot { reader, shared: partition, seek: None, blocked: None };
+    let slot = Slot { reader, shared: partition, seek: None, blocked: None, seen_end: None };
     slots.entry(start.topic).or_default().insert(start.partition, slot);
 }
 
@@ -561,6 +576,39 @@ fn seek(consumer: &BaseConsumer<Context>, slot: &mut Slot) {
     if consumer.seek(&slot.shared.topic, slot.shared.partition, Offset::Offset(offset), Duration::ZERO).is_ok() {
         slot.reader.rewound(offset);
         slot.seek = None;
+    }
+}
+
+/// What a partition holds now; asked again when there is no answer.
+fn end_of(consumer: &BaseConsumer<Context>, partition: &PartitionShared) -> Option<i64> {
+    let marks = consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(1));
+    marks.ok().map(|(_, end)| end)
+}
+
+fn look_behind(consumer: &BaseConsumer<Context>, slot: &mut Slot, late: Option<Duration>, now_unix_nanos: i64) {
+    let shared = &slot.shared;
+    let end =
+        || consumer.fetch_watermarks(&shared.topic, shared.partition, Duration::from_secs(1)).map(|marks| marks.1);
+    let is_rewinding = slot.reader.next_offset() < slot.reader.frontier() || slot.seek.is_some();
+    match slot.seen_end {
+        Some((seen, then)) if slot.reader.next_offset() < then => {
+            if late.is_some_and(|late| seen.elapsed() >= late)
+                && !is_rewinding
+                && let Ok(end) = end()
+            {
+                slot.reader.skipped(end);
+                give_up(slot);
+                slot.seek = Some(end);
+                slot.seen_end = None;
+            }
+        }
+        Some(_) => {
+            // Everything that was there a while ago is read: what is still incomplete will stay so.
+            slot.reader.expire_open_frames(now_unix_nanos.saturating_sub(CHUNK_PATIENCE_NANOS));
+            give_up(slot);
+            slot.seen_end = None;
+        }
+        None => slot.seen_end = end().ok().map(|end| (Instant::now(), end)),
     }
 }
 
@@ -578,6 +626,35 @@ fn give_up(slot: &mut Slot) {
     let mut progress = lock(&slot.shared.progress);
     for offset in slot.reader.gave_up.drain(..) {
         progress.done(offset);
+    }
+}
+
+/// What an event tells of a stream: everything up to a frame, from the record at an offset.
+struct Told {
+    hash: u64,
+    upto: FrameId,
+    offset: i64,
+    is_preroll: bool,
+}
+
+impl Told {
+    fn of(event: &Event, record_offset: i64) -> Option<Self> {
+        let told = |stream: &StreamId, epoch, seq| Self {
+            hash: stream_hash(stream),
+            upto: FrameId { epoch, seq },
+            offset: record_offset,
+            is_preroll: false,
+        };
+        match event {
+            Event::Frame(frame) => Some(Self {
+                offset: frame.offset,
+                is_preroll: frame.role == FrameRole::Preroll,
+                ..told(&frame.stream, frame.id().epoch, frame.id().seq)
+            }),
+            Event::Gap { stream, gap } => Some(told(stream, gap.epoch?, gap.last?)),
+            Event::Repeat { stream, epoch, range } => Some(told(stream, *epoch, range.last)),
+            _ => None,
+        }
     }
 }
 
@@ -599,7 +676,7 @@ impl Hands<'_> {
         let at = At { places: &self.shared.places, partition: slot.shared.partition };
         let step = slot.reader.record(&record, &at, self.events);
         self.keep_progress(slot, message.offset(), &step);
-        self.hand_over(slot);
+        self.hand_over(slot, message.offset());
         match step {
             Step::Continue => {}
             Step::Rewind { offset } => {
@@ -641,15 +718,16 @@ impl Hands<'_> {
         for first_offset in slot.reader.began.drain(..) {
             progress.begin(first_offset);
         }
-        for event in self.events.iter() {
-            if let Event::Frame(frame) = event
-                && frame.role != FrameRole::Preroll
-            {
-                progress.begin(frame.offset);
-            }
-        }
+        // First what is given up: a whole chunked frame gives its place to the event that carries it.
         for first_offset in slot.reader.gave_up.drain(..) {
             progress.done(first_offset);
+        }
+        for event in self.events.iter() {
+            if let Some(told) =
+                Told::of(event, offset).filter(|told| !told.is_preroll && slot.reader.holds(told.offset))
+            {
+                progress.begin(told.offset);
+            }
         }
         if !matches!(step, Step::Blocked { .. } | Step::Rewind { .. }) {
             progress.read(offset);
@@ -657,26 +735,23 @@ impl Hands<'_> {
         slot.shared.frontier.store(slot.reader.frontier(), Ordering::Release);
     }
 
-    fn hand_over(&mut self, slot: &Slot) {
+    fn hand_over(&mut self, slot: &Slot, offset: i64) {
         for event in self.events.drain(..) {
-            let ticket = match &event {
-                Event::Frame(frame) => {
-                    *self.pending_bytes += frame.payload.len();
-                    Some(Ticket {
-                        partition: Arc::clone(&slot.shared),
-                        first_offset: frame.offset,
-                        hash: stream_hash(&frame.stream),
-                        id: frame.header.id,
-                        is_preroll: frame.role == FrameRole::Preroll,
-                    })
-                }
-                _ => None,
-            };
+            if let Event::Frame(frame) = &event {
+                *self.pending_bytes += frame.payload.len();
+            }
+            let ticket = Told::of(&event, offset).map(|told| Ticket {
+                partition: Arc::clone(&slot.shared),
+                first_offset: told.offset,
+                hash: told.hash,
+                id: told.upto,
+                is_preroll: told.is_preroll || !slot.reader.holds(told.offset),
+            });
             self.items.push(Item { event, ticket });
         }
     }
 
-    fn block(&self, slot: &mut Slot, stream: &lumenbus_frame::StreamId, (hash, epoch): (u64, u64), offset: i64) {
+    fn block(&self, slot: &mut Slot, stream: &StreamId, (hash, epoch): (u64, u64), offset: i64) {
         let Some(old) = self.shared.places.old_partition(stream, epoch, slot.shared.partition) else {
             // It was given away in between: nothing is left to wait for.
             slot.seek = Some(offset);
@@ -687,9 +762,7 @@ impl Hands<'_> {
         if let Err(error) = self.consumer.pause(&list) {
             tracing::warn!(%error, "a partition could not be paused");
         }
-        let marks = self.consumer.fetch_watermarks(&old.topic, old.partition, Duration::from_secs(5));
-        // Without an answer the `moved` record is what ends the wait.
-        let until = marks.map_or(i64::MAX, |(_, high)| high);
+        let until = end_of(self.consumer, &old);
         slot.blocked = Some(Blocked { offset, hash, epoch, old, until });
     }
 }

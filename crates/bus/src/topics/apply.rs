@@ -65,7 +65,7 @@ pub fn apply(cluster: &Cluster, plan: &TopicPlan, growth: Growth) -> Result<Appl
             Err(error) => return Err(error),
         }
     }
-    applied.remaining = remaining(cluster, plan, &facts, &applied)?;
+    applied.remaining = remaining(cluster, plan, &facts, (&applied, growth))?;
     Ok(applied)
 }
 
@@ -74,13 +74,17 @@ fn remaining(
     cluster: &Cluster,
     plan: &TopicPlan,
     facts: &ClusterFacts,
-    applied: &Applied,
+    (applied, growth): (&Applied, Growth),
 ) -> Result<Vec<Drift>, BusError> {
     let names: Vec<&str> = plan.topics.iter().map(|topic| topic.name.as_str()).collect();
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     let is_on_its_way = |drift: &Drift| {
-        let was_altered = applied.altered.contains(&drift.topic) && matches!(drift.kind, DriftKind::Setting { .. });
-        was_altered || applied.created.contains(&drift.topic)
+        let may_change = match drift.kind {
+            DriftKind::Setting { .. } => true,
+            DriftKind::Partitions { planned, actual } => growth == Growth::Grow && planned > actual,
+            _ => false,
+        };
+        (may_change && applied.altered.contains(&drift.topic)) || applied.created.contains(&drift.topic)
     };
     loop {
         let remaining = check(plan, &cluster.actual(&names)?, facts);

@@ -111,6 +111,8 @@ fn parse_name(name: &str) -> Option<(i64, &str)> {
         "timeindex.swap",
         "txnindex",
     ];
-    let ours = stem.len() == 20 && (known.contains(&extension) || kafkas.contains(&extension));
+    // `.index.7.cleaned`: a whole index on its way to its name.
+    let unfinished = extension.ends_with(".cleaned") && extension.contains("index.");
+    let ours = stem.len() == 20 && (known.contains(&extension) || kafkas.contains(&extension) || unfinished);
     ours.then(|| stem.parse().ok()).flatten().map(|offset| (offset, extension))
 }
