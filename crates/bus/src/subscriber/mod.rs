@@ -1,8 +1,8 @@
 //! The subscriber: each stream's frames in order, each once, every hole explained.
 //!
-//! A worker thread per consumer reads partitions ([`partition`]), which keep a state per stream ([`stream`]); events
-//! go through one byte-bounded queue ([`queue`]) to the caller. What the caller has finished moves the safe offset
-//! ([`progress`]), which is committed together with marks of what was handed over beyond it.
+//! A worker thread per consumer reads partitions (`partition`), which keep a state per stream (`stream`); events
+//! go through one byte-bounded queue (`queue`) to the caller. What the caller has finished moves the safe offset
+//! (`progress`), which is committed together with marks of what was handed over beyond it.
 
 mod event;
 mod filter;
