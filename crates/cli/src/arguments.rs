@@ -1,5 +1,12 @@
 //! What was typed. What is meant is worked out in [`settings`](crate::settings) and the commands.
 
+use crate::commands::cameras::CamerasArguments;
+use crate::commands::demo::DemoArguments;
+use crate::commands::doctor::DoctorArguments;
+use crate::commands::init::InitArguments;
+use crate::commands::size::SizeArguments;
+use crate::commands::up::UpArguments;
+use crate::commands::view::ViewArguments;
 use crate::units;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lumenbus_frame::{CameraId, FrameRate, StreamName, TopicName};
@@ -77,6 +84,20 @@ fn property(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Moving pictures at once: embedded broker, cameras from real footage, viewer
+    Demo(DemoArguments),
+    /// Run the whole box of a settings file: broker, cameras, viewer
+    Up(UpArguments),
+    /// Write a commented settings file
+    Init(InitArguments),
+    /// List, add, remove and test the cameras of a settings file
+    Cameras(CamerasArguments),
+    /// Run the web viewer alone
+    View(ViewArguments),
+    /// Check brokers, topics, rights, clocks and settings, and say what to do
+    Doctor(DoctorArguments),
+    /// Work out disk, network, partitions, brokers and cores for a fleet
+    Size(SizeArguments),
     /// Publish a file, a folder of pictures or a test pattern as a camera
     Publish(PublishArguments),
     /// Read cameras into a folder, a file or standard output
@@ -93,6 +114,13 @@ impl Command {
     /// As its summary is named.
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Self::Demo(_) => "demo",
+            Self::Up(_) => "up",
+            Self::Init(_) => "init",
+            Self::Cameras(_) => "cameras",
+            Self::View(_) => "view",
+            Self::Doctor(_) => "doctor",
+            Self::Size(_) => "size",
             Self::Publish(_) => "publish",
             Self::Subscribe(_) => "subscribe",
             Self::Broker(_) => "broker",

@@ -31,6 +31,13 @@ fn main() -> ExitCode {
 
 fn run(command: Command, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     match command {
+        Command::Demo(arguments) => commands::demo::run(&arguments, settings, output),
+        Command::Up(arguments) => commands::up::run(&arguments, settings, output),
+        Command::Init(arguments) => commands::init::run(&arguments, settings, output),
+        Command::Cameras(arguments) => commands::cameras::run(&arguments, settings, output),
+        Command::View(arguments) => commands::view::run(&arguments, settings, output),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments, settings, output),
+        Command::Size(arguments) => commands::size::run(&arguments, settings, output),
         Command::Publish(arguments) => commands::publish::run(&arguments, settings, output),
         Command::Subscribe(arguments) => commands::subscribe::run(&arguments, settings, output),
         Command::Broker(arguments) => commands::broker::run(&arguments, settings, output),

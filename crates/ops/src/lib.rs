@@ -1,0 +1,1 @@
+//! Metrics, health, traces, doctor and sizing.
