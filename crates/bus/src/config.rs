@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A trade between latency and throughput, as a named set of Kafka properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,6 +110,9 @@ pub struct BusConfig {
     pub properties: BTreeMap<String, String>,
     /// Whether missing topics may be created (`topics.create`).
     pub keeps_topics_as_they_are: bool,
+    /// How often librdkafka counts what publishers and subscribers do
+    /// ([`ClientStatistics`](crate::ClientStatistics)); `None`: never, which costs nothing.
+    pub statistics_interval: Option<Duration>,
 }
 
 impl BusConfig {
@@ -190,6 +194,7 @@ impl fmt::Debug for BusConfig {
             .field("profile", &self.profile)
             .field("properties", &self.properties.iter().map(shown).collect::<BTreeMap<_, _>>())
             .field("keeps_topics_as_they_are", &self.keeps_topics_as_they_are)
+            .field("statistics_interval", &self.statistics_interval)
             .finish()
     }
 }

@@ -12,8 +12,12 @@ mod directory;
 mod error;
 mod kafka_properties;
 pub mod publisher;
+pub mod rights;
+mod statistics;
+pub mod status;
 pub mod subscriber;
 pub mod topics;
+pub mod trace;
 
 pub use clock::SystemClock;
 pub use config::{BusConfig, Profile, Role, TopicPrefix};
@@ -22,4 +26,6 @@ pub use directory::{Directory, DirectoryEvent, DirectoryWatch, MAX_CAMERAS, firs
 pub use error::BusError;
 pub use kafka_properties::{JavaProperties, PropertiesError, PropertyEffect, PropertyNote};
 pub use publisher::{Publisher, PublisherConfig, StreamHandle, StreamOptions};
+pub use statistics::{BrokerStatistics, ClientStatistics, ClientType, PartitionStatistics};
 pub use subscriber::{Event, Policy, Start, Subscriber, SubscriberConfig};
+pub use trace::FrameTracer;

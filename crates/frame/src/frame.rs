@@ -1,6 +1,6 @@
 //! The frame itself: coded, or as pixels.
 
-use crate::{CaptureTime, Codec, Deadline, Dimensions, PixelFormat, StreamParameters};
+use crate::{CaptureTime, Codec, Deadline, Dimensions, PixelFormat, StreamParameters, TraceContext};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub struct EncodedFrame {
     pub deadline: Option<Deadline>,
     /// Present on keyframes.
     pub parameters: Option<Arc<StreamParameters>>,
+    /// The trace that it belongs to; travels with it.
+    pub trace: Option<TraceContext>,
     /// The coded bytes: a whole file or a whole access unit.
     pub payload: Bytes,
 }
@@ -54,6 +56,7 @@ impl EncodedFrame {
             priority: Priority::Normal,
             deadline: None,
             parameters: None,
+            trace: None,
             payload,
         }
     }
@@ -69,6 +72,13 @@ impl EncodedFrame {
     #[must_use]
     pub fn with_pts(mut self, ticks: i64) -> Self {
         self.pts = Some(ticks);
+        self
+    }
+
+    /// The same frame as part of a trace.
+    #[must_use]
+    pub fn with_trace(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(trace);
         self
     }
 

@@ -21,9 +21,11 @@ mod frame;
 mod gap;
 mod id;
 mod time;
+mod trace;
 
 pub use format::{Codec, Dimensions, FrameRate, PixelFormat, StreamParameters, Timebase, UnknownName};
 pub use frame::{EncodedFrame, Priority, RawFrame, RawFrameError};
 pub use gap::{Gap, GapReason, SeqRange};
 pub use id::{CameraId, Epoch, FrameId, IdError, Seq, StreamId, StreamName, TopicName};
 pub use time::{CaptureSource, CaptureTime, Clock, Deadline, ManualClock};
+pub use trace::{TraceContext, TraceContextError};

@@ -202,6 +202,7 @@ pub fn encoded(frame: &DeliveredFrame) -> EncodedFrame {
         priority: header.priority,
         deadline: header.deadline,
         parameters: frame.parameters.clone(),
+        trace: frame.trace,
         payload: frame.payload.clone(),
     }
 }

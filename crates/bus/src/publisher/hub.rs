@@ -15,7 +15,7 @@ use crate::publisher::stats::{self, PublisherStats};
 use crate::publisher::stream::Stream;
 use crate::publisher::topic::TopicFacts;
 use crate::publisher::window::{TotalWindow, cost};
-use crate::{BusConfig, BusError};
+use crate::{BusConfig, BusError, ClientStatistics};
 use lumenbus_frame::{Clock, Epoch};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -39,6 +39,7 @@ pub(crate) struct Hub {
     pub(crate) steps: StepWatch,
     pub(crate) topics: Mutex<BTreeMap<String, TopicFacts>>,
     pub(crate) replaced_clients: AtomicU64,
+    pub(crate) statistics: Mutex<Option<Arc<ClientStatistics>>>,
     pub(crate) is_closed: AtomicBool,
     client: RwLock<Option<Arc<Client>>>,
     streams: RwLock<HashMap<u32, Arc<Stream>>>,
@@ -64,6 +65,7 @@ impl Hub {
             steps,
             topics: Mutex::default(),
             replaced_clients: AtomicU64::new(0),
+            statistics: Mutex::default(),
             is_closed: AtomicBool::new(false),
             client: RwLock::new(None),
             streams: RwLock::default(),

@@ -60,7 +60,7 @@ use crate::publisher::hub::{Hub, lock};
 use crate::publisher::outgoing::RecordForm;
 use crate::publisher::stream::Stream;
 use crate::publisher::topic::TopicFacts;
-use crate::{BusConfig, BusError, Profile, SystemClock, probe};
+use crate::{BusConfig, BusError, ClientStatistics, FrameTracer, Profile, SystemClock, probe};
 use lumenbus_frame::{CameraId, Clock, Epoch, StreamId};
 use lumenbus_wire::{Envelope, StreamState};
 use std::fmt;
@@ -94,6 +94,8 @@ pub struct PublisherConfig {
     pub record_limit_bytes: Option<usize>,
     /// Several small frames in one record; envelope `native` only. On by default in the profile `throughput`.
     pub batching: Option<BatchLimits>,
+    /// Who follows frames through traces; `None`: nobody, which costs nothing.
+    pub tracer: Option<Arc<dyn FrameTracer>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -115,6 +117,7 @@ impl PublisherConfig {
             lb_json: LbJson::Off,
             record_limit_bytes: None,
             batching: is_throughput.then_some(BatchLimits::THROUGHPUT),
+            tracer: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -244,6 +247,12 @@ impl Publisher {
     #[must_use]
     pub fn stats(&self) -> PublisherStats {
         self.hub.stats()
+    }
+
+    /// What librdkafka counted last; `None` without [`BusConfig::statistics_interval`] and before the first interval.
+    #[must_use]
+    pub fn client_statistics(&self) -> Option<Arc<ClientStatistics>> {
+        lock(&self.hub.statistics).clone()
     }
 
     /// The next event, waiting for it at most so long.

@@ -1,7 +1,7 @@
 //! What a subscriber hands over.
 
 use bytes::Bytes;
-use lumenbus_frame::{Codec, Epoch, FrameId, Gap, Seq, SeqRange, StreamId, StreamParameters};
+use lumenbus_frame::{Codec, Epoch, FrameId, Gap, Seq, SeqRange, StreamId, StreamParameters, TraceContext};
 use lumenbus_wire::Header;
 use std::fmt;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub struct DeliveredFrame {
     pub payload: Bytes,
     /// Of the last keyframe; `None` when the publisher sent none.
     pub parameters: Option<Arc<StreamParameters>>,
+    /// The trace that its publisher put it into: the record header `traceparent`, where there is a valid one.
+    pub trace: Option<TraceContext>,
     /// Why it is handed over.
     pub role: FrameRole,
     /// Partition it was in.

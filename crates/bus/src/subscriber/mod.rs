@@ -24,7 +24,7 @@ pub use partition::Preroll;
 pub use start::Start;
 
 use crate::directory::DirectoryWatch;
-use crate::{BusConfig, BusError, Directory, SystemClock};
+use crate::{BusConfig, BusError, ClientStatistics, Directory, FrameTracer, SystemClock};
 use lumenbus_frame::{Clock, TopicName};
 use queue::{DeliveryQueue, Ticket, lock};
 use std::fmt;
@@ -74,6 +74,8 @@ pub struct SubscriberConfig {
     pub commit_interval: Duration,
     /// Largest frame accepted.
     pub max_frame_bytes: usize,
+    /// Who follows frames through traces; `None`: nobody, which costs nothing.
+    pub tracer: Option<Arc<dyn FrameTracer>>,
     /// For ages and receive times.
     pub clock: Arc<dyn Clock>,
 }
@@ -105,6 +107,7 @@ impl SubscriberConfig {
             consumers: 1,
             commit_interval: Duration::from_secs(1),
             max_frame_bytes: lumenbus_wire::MAX_FRAME_BYTES,
+            tracer: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -143,6 +146,7 @@ impl Subscriber {
             entries: Mutex::default(),
             entries_version: AtomicU32::new(1),
             assigned: AtomicI64::new(0),
+            statistics: Mutex::default(),
             config,
         });
         let watch = watch(&directory, &shared);
@@ -175,6 +179,9 @@ impl Subscriber {
         let clock = &self.shared.config.clock;
         let Some(item) = self.shared.queue.pop(wait, || clock.unix_nanos())? else { return Ok(None) };
         self.in_hand = item.ticket;
+        if let (Some(tracer), Event::Frame(frame)) = (&self.shared.config.tracer, &item.event) {
+            tracer.received(frame);
+        }
         Ok(Some(item.event))
     }
 
@@ -222,6 +229,13 @@ impl Subscriber {
             sum.add(stats);
         }
         sum
+    }
+
+    /// What librdkafka counted last, per consumer; empty without [`BusConfig::statistics_interval`] and before the first
+    /// interval.
+    #[must_use]
+    pub fn client_statistics(&self) -> Vec<Arc<ClientStatistics>> {
+        lock(&self.shared.statistics).values().cloned().collect()
     }
 
     /// Partitions read now; changes with the group.

@@ -615,6 +615,7 @@ impl PartitionReader {
             codec: frame.codec,
             payload: frame.payload,
             parameters: state.parameters.clone(),
+            trace: None,
             role,
             partition: self.config.partition,
             offset: first_offset,

@@ -7,8 +7,8 @@ use super::progress::{Marks, Progress, stream_hash};
 use super::queue::{DeliveryQueue, Item, PartitionShared, Ticket, lock};
 use super::start::{PartitionStart, partitions_of, starts};
 use super::{Policy, SubscriberConfig};
-use crate::BusError;
 use crate::diagnosis::{Attempt, explain};
+use crate::{BusError, ClientStatistics};
 use lumenbus_frame::{CameraId, FrameId, StreamId, TopicName};
 use lumenbus_wire::StreamEntry;
 use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
@@ -16,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{ClientContext, Offset, Timestamp, TopicPartitionList};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -64,6 +64,8 @@ pub(crate) struct WorkerShared {
     pub(crate) entries: Mutex<VecDeque<(CameraId, StreamEntry)>>,
     pub(crate) entries_version: AtomicU32,
     pub(crate) assigned: AtomicI64,
+    /// Per worker, what librdkafka counted last.
+    pub(crate) statistics: Mutex<BTreeMap<usize, Arc<ClientStatistics>>>,
 }
 
 impl WorkerShared {
