@@ -283,6 +283,9 @@ pub(crate) struct BrokerArguments {
     /// Stop after this time
     #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
     pub(crate) duration: Option<Duration>,
+    /// For a program that runs this broker as a part of itself: stop when standard input closes, and remove DIR then
+    #[arg(long = "leashed", hide = true)]
+    pub(crate) is_leashed: bool,
 }
 
 #[derive(Debug, Args)]

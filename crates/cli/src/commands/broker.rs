@@ -8,7 +8,9 @@ use crate::{signals, units};
 use anyhow::Context as _;
 use lumenbus_broker::log::KeepFree;
 use lumenbus_broker::{Broker, BrokerConfig};
+use lumenbus_pipeline::Shutdown;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) fn run(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
@@ -24,11 +26,30 @@ pub(crate) fn run(arguments: &BrokerArguments, settings: &Settings, output: &mut
     if !arguments.listen.ip().is_loopback() {
         output.note("this broker listens beyond loopback without encryption or passwords: keep its network closed");
     }
+    if arguments.is_leashed {
+        stop_with_stdin(&shutdown)?;
+    }
     shutdown.sleep(arguments.duration.unwrap_or(Duration::MAX.min(Duration::from_secs(u64::from(u32::MAX)))));
     broker.shutdown_blocking().context("the broker could not stop cleanly; it will recover at its next start")?;
     output.summary("broker", json!({ "data": arguments.data.display().to_string() }));
     output.note("broker stopped cleanly");
+    if arguments.is_leashed {
+        std::fs::remove_dir_all(&arguments.data)
+            .with_context(|| format!("cannot remove {}", arguments.data.display()))?;
+    }
     Ok(Outcome::Done)
+}
+
+/// Who started this broker holds the other end of standard input; it closes however that program ends.
+fn stop_with_stdin(shutdown: &Arc<Shutdown>) -> anyhow::Result<()> {
+    let shutdown = Arc::clone(shutdown);
+    let wait = move || {
+        // An error ends it as well.
+        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        shutdown.request();
+    };
+    std::thread::Builder::new().name("leash".to_owned()).spawn(wait).context("cannot watch standard input")?;
+    Ok(())
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), Usage> {
