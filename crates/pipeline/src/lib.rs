@@ -15,6 +15,7 @@
 //! ```
 
 pub mod decode;
+pub mod fleet;
 pub mod publish;
 mod shutdown;
 pub mod sink;

@@ -56,7 +56,7 @@ pub use item::{Source, SourceItem};
 pub use looped::Looped;
 pub use mjpeg::{MAX_PICTURE_BYTES, MjpegSource};
 pub use mp4::{MAX_FRAGMENT_HEADER_BYTES, MAX_MOVIE_HEADER_BYTES, Mp4Source};
-pub use open::{SourceSpec, open, open_spec};
+pub use open::{SourceSpec, open, open_bytes, open_spec, redact};
 pub use paced::{Paced, Pacer, Sleeper};
 pub use pattern::{Marker, PatternConfig, PatternSource, read_marker};
 pub use y4m::Y4mSource;

@@ -1,4 +1,4 @@
-//! A source that begins again at its end.
+//! A source that begins again: at its end, or when it is told to.
 
 use crate::{Source, SourceError, SourceItem};
 use lumenbus_frame::StreamParameters;
@@ -8,12 +8,13 @@ use std::time::Duration;
 /// How a [`Looped`] source opens its source again.
 type Reopen = Box<dyn FnMut() -> Result<Box<dyn Source>, SourceError> + Send>;
 
-/// Repeats a source for ever.
+/// Repeats a source: for ever, or whenever [`Looped::restart`] says so.
 ///
 /// The first frame of each round after the first is marked as a discontinuity; pts and media time go on behind those
 /// of the round before. A round without a single frame ends the source.
 pub struct Looped {
     reopen: Reopen,
+    is_endless: bool,
     source: Box<dyn Source>,
     at_seam: bool,
     has_frames: bool,
@@ -25,13 +26,28 @@ pub struct Looped {
 }
 
 impl Looped {
-    /// Opens the source for the first time.
+    /// Opens the source for the first time; at its end it begins again.
     pub fn new(
+        reopen: impl FnMut() -> Result<Box<dyn Source>, SourceError> + Send + 'static,
+    ) -> Result<Self, SourceError> {
+        Self::open(reopen, true)
+    }
+
+    /// Opens the source for the first time; it ends at its end, and only [`Looped::restart`] begins it again.
+    pub fn once(
+        reopen: impl FnMut() -> Result<Box<dyn Source>, SourceError> + Send + 'static,
+    ) -> Result<Self, SourceError> {
+        Self::open(reopen, false)
+    }
+
+    fn open(
         mut reopen: impl FnMut() -> Result<Box<dyn Source>, SourceError> + Send + 'static,
+        is_endless: bool,
     ) -> Result<Self, SourceError> {
         let source = reopen()?;
         Ok(Self {
             reopen: Box::new(reopen),
+            is_endless,
             source,
             at_seam: false,
             has_frames: false,
@@ -41,6 +57,16 @@ impl Looped {
             next_time: Duration::ZERO,
             is_done: false,
         })
+    }
+
+    /// Opens the source anew and begins at its beginning, wherever it was.
+    ///
+    /// # Errors
+    /// As opening; the source stays as it was, and this can be tried again.
+    pub fn restart(&mut self) -> Result<(), SourceError> {
+        self.begin_again()?;
+        self.is_done = false;
+        Ok(())
     }
 
     fn begin_again(&mut self) -> Result<(), SourceError> {
@@ -94,7 +120,7 @@ impl Source for Looped {
             return Ok(None);
         }
         let mut item = self.source.next_frame()?;
-        if item.is_none() && self.has_frames {
+        if item.is_none() && self.has_frames && self.is_endless {
             self.begin_again()?;
             item = self.source.next_frame()?;
         }

@@ -7,10 +7,11 @@ use crate::{
     AviSource, ElementarySource, FolderSource, MjpegSource, Mp4Source, PatternConfig, PatternSource, Source,
     SourceError, SourceOptions, Y4mSource, image,
 };
+use bytes::Bytes;
 use lumenbus_frame::Codec;
 use lumenbus_frame::bitstream::{NalCodec, NalKind, ParameterSets, nal_units};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -66,14 +67,28 @@ impl FromStr for SourceSpec {
     }
 }
 
-/// A URL without user and password.
-fn redact(spec: &str) -> String {
+/// Words in the name of a URL's parameter whose value is nobody's business.
+const SECRET_WORDS: [&str; 6] = ["pass", "pwd", "secret", "token", "key", "auth"];
+
+/// A specification as it may be shown: a URL loses user, password and the values of parameters that look like secrets.
+#[must_use]
+pub fn redact(spec: &str) -> String {
     let Some((scheme, rest)) = spec.split_once("://") else { return spec.to_owned() };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}://***{}", &rest[at..]),
-        None => spec.to_owned(),
-    }
+    let (address, parameters) = rest.split_once('?').map_or((rest, None), |(address, rest)| (address, Some(rest)));
+    // Up to the last @: a password may hold a slash or another @.
+    let address = address.rfind('@').map_or_else(|| address.to_owned(), |at| format!("***{}", &address[at..]));
+    let Some(parameters) = parameters else { return format!("{scheme}://{address}") };
+    let parameter = |text: &str| match text.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}=***"),
+        _ => text.to_owned(),
+    };
+    let parameters: Vec<_> = parameters.split('&').map(parameter).collect();
+    format!("{scheme}://{address}?{}", parameters.join("&"))
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Opens what `spec` names: a file of any kind this build reads (by content, not by extension), a folder or pattern of
@@ -112,24 +127,51 @@ enum Format {
 fn open_file(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
     let name: Arc<str> = Arc::from(path.display().to_string());
     let mut file = File::open(path).map_err(|source| io_error(&name, "open", source))?;
-    let mut head = Vec::new();
-    let failed = |source| io_error(&name, "read", source);
-    file.by_ref().take(SNIFF_BYTES).read_to_end(&mut head).map_err(failed)?;
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    if head.is_empty() {
-        return Err(SourceError::Empty { name });
+    match format_of(&name, &mut file)? {
+        Format::Still => Ok(Box::new(FolderSource::single(path, options)?)),
+        format => open_reader(name, file, format, options),
     }
-    Ok(match sniff(&head) {
-        Some(Format::Mp4) => Box::new(Mp4Source::new(name, file, options)?),
-        Some(Format::Avi) => Box::new(AviSource::new(name, file, options)?),
-        Some(Format::Y4m) => Box::new(Y4mSource::new(name, file, options)?),
-        Some(Format::Jpeg) => Box::new(MjpegSource::new(name, file, options)?),
-        Some(Format::Still) => Box::new(FolderSource::single(path, options)?),
-        Some(Format::ByteStream(codec)) => Box::new(ElementarySource::new(name, file, codec, options)?),
-        Some(Format::Refused(what)) => {
-            return Err(SourceError::Unsupported { name, what: what.to_owned(), remedy: FFMPEG });
-        }
-        None => return Err(SourceError::NotRecognised { name, begins_with: hex(&head) }),
+}
+
+/// Opens a clip that is in memory, such as one inside the program; its kind is told by its content.
+///
+/// `name` is for messages. Reading copies each frame out, as it does from a file.
+///
+/// # Errors
+/// As [`open`]; also for a single PNG, WebP or JPEG 2000 picture, which is no clip.
+pub fn open_bytes(name: Arc<str>, clip: Bytes, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    let mut reader = Cursor::new(clip);
+    let format = format_of(&name, &mut reader)?;
+    open_reader(name, reader, format, options)
+}
+
+/// Looks at the first bytes and goes back to the beginning.
+fn format_of<R: Read + Seek>(name: &Arc<str>, reader: &mut R) -> Result<Format, SourceError> {
+    let mut head = Vec::new();
+    let failed = |source| io_error(name, "read", source);
+    reader.take(SNIFF_BYTES).read_to_end(&mut head).map_err(failed)?;
+    reader.seek(SeekFrom::Start(0)).map_err(failed)?;
+    if head.is_empty() {
+        return Err(SourceError::Empty { name: Arc::clone(name) });
+    }
+    sniff(&head).ok_or_else(|| SourceError::NotRecognised { name: Arc::clone(name), begins_with: hex(&head) })
+}
+
+fn open_reader<R: Read + Seek + Send + 'static>(
+    name: Arc<str>,
+    reader: R,
+    format: Format,
+    options: &SourceOptions,
+) -> Result<Box<dyn Source>, SourceError> {
+    let unsupported = |name, what: &str| SourceError::Unsupported { name, what: what.to_owned(), remedy: FFMPEG };
+    Ok(match format {
+        Format::Mp4 => Box::new(Mp4Source::new(name, reader, options)?),
+        Format::Avi => Box::new(AviSource::new(name, reader, options)?),
+        Format::Y4m => Box::new(Y4mSource::new(name, reader, options)?),
+        Format::Jpeg => Box::new(MjpegSource::new(name, reader, options)?),
+        Format::ByteStream(codec) => Box::new(ElementarySource::new(name, reader, codec, options)?),
+        Format::Still => return Err(unsupported(name, "a single picture as a clip")),
+        Format::Refused(what) => return Err(unsupported(name, what)),
     })
 }
 
@@ -204,6 +246,14 @@ mod tests {
     fn passwords_do_not_reach_messages() {
         let error = "rtsp://user:secret@cam/1".parse::<SourceSpec>().unwrap_err().to_string();
         assert!(error.contains("rtsp://***@cam/1") && !error.contains("secret"), "{error}");
+        for (spec, shown) in [
+            ("rtsp://me:a/b@c@cam:554/1", "rtsp://***@cam:554/1"),
+            ("http://cam/v?user=me&Password=hunter2&ch=1", "http://cam/v?user=me&Password=***&ch=1"),
+            ("http://cam/v?note=a@b", "http://cam/v?note=a@b"),
+            ("clips/gate@2x.mp4", "clips/gate@2x.mp4"),
+        ] {
+            assert_eq!(redact(spec), shown);
+        }
     }
 
     #[test]

@@ -1,0 +1,366 @@
+//! Many cameras through one publisher.
+//!
+//! Each camera has a thread of its own, which opens the source, feeds its stream and, when something fails, tries
+//! again after a wait that grows. Nothing that happens to one camera, a panic in its codec included, reaches another.
+//! [`Fleet::apply`] makes the fleet as a new configuration says and leaves alone what did not change.
+//!
+//! Memory: what the publisher's lanes hold (bounded per stream), and one source and encoder a camera.
+//!
+//! ```no_run
+//! use lumenbus_bus::{BusConfig, Publisher, PublisherConfig};
+//! use lumenbus_pipeline::fleet::{CameraConfig, CameraSource, Fleet, FleetConfig};
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! let bus = BusConfig::new("127.0.0.1:9092");
+//! let publisher = Arc::new(Publisher::open(PublisherConfig::new(bus.clone()))?);
+//! let fleet = Fleet::start(publisher, FleetConfig::new(bus.topic_prefix));
+//! let mut gate = CameraConfig::new("gate".parse()?, CameraSource::Spec("gate.mp4".to_owned()));
+//! gate.is_looped = true;
+//! fleet.apply(vec![gate]);
+//! std::thread::sleep(Duration::from_secs(60));
+//! for (camera, ended) in fleet.finish(Duration::from_secs(10)) {
+//!     println!("{camera}: {} frames", ended?.stats.submitted_frames);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod backoff;
+mod camera;
+mod error;
+mod shared;
+mod status;
+mod worker;
+
+pub use backoff::Retry;
+pub use camera::{CameraCodec, CameraConfig, CameraSource, default_topic};
+pub use error::FleetError;
+pub use status::{CameraState, CameraStatus, Totals};
+
+use crate::publish::FeedReport;
+use lumenbus_bus::TopicPrefix;
+use lumenbus_bus::publisher::{Publisher, StreamSummary};
+use lumenbus_frame::CameraId;
+use shared::{Shared, Wanted, lock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use worker::Worker;
+
+/// Most cameras of one fleet; each has a thread.
+pub const MAX_FLEET_CAMERAS: usize = 1_000;
+/// A camera's thread may take so much longer than its stream's end.
+const GRACE: Duration = Duration::from_secs(5);
+/// A fleet that is dropped gives its streams so long to end.
+const DROP_FINISH: Duration = Duration::from_millis(500);
+
+/// How a fleet works.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FleetConfig {
+    /// Goes before every topic.
+    pub topic_prefix: TopicPrefix,
+    /// Waits between attempts.
+    pub retry: Retry,
+    /// How long the end of a stream may take when a camera is removed, changed or at its end.
+    pub finish: Duration,
+}
+
+impl FleetConfig {
+    /// The defaults: 0.5 to 30 s between attempts, 10 s to end a stream.
+    #[must_use]
+    pub fn new(topic_prefix: TopicPrefix) -> Self {
+        Self { topic_prefix, retry: Retry::default(), finish: Duration::from_secs(10) }
+    }
+}
+
+/// What [`Fleet::apply`] did.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Cameras that are new.
+    pub added: Vec<CameraId>,
+    /// Cameras that were started again with other settings: a new epoch.
+    pub changed: Vec<CameraId>,
+    /// Cameras that are gone; their streams are being ended.
+    pub removed: Vec<CameraId>,
+    /// Cameras that nothing happened to.
+    pub unchanged: Vec<CameraId>,
+    /// Settings that were not taken; a camera that ran before runs on as it was.
+    pub refused: Vec<(CameraId, FleetError)>,
+}
+
+impl Changes {
+    /// Whether everything is as it was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty() && self.refused.is_empty()
+    }
+}
+
+struct Camera {
+    config: CameraConfig,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Camera {
+    fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+#[derive(Default)]
+struct Members {
+    running: BTreeMap<CameraId, Camera>,
+    /// Removed; their streams are being ended.
+    leaving: Vec<(CameraId, Camera)>,
+    is_finished: bool,
+}
+
+/// Cameras that publish.
+///
+/// Dropping it without [`finish`](Self::finish) gives the streams half a second to end.
+pub struct Fleet {
+    publisher: Arc<Publisher>,
+    config: FleetConfig,
+    members: Mutex<Members>,
+    closed: Arc<Mutex<Totals>>,
+}
+
+impl Fleet {
+    /// A fleet without cameras.
+    #[must_use]
+    pub fn start(publisher: Arc<Publisher>, config: FleetConfig) -> Self {
+        Self { publisher, config, members: Mutex::default(), closed: Arc::default() }
+    }
+
+    /// Makes the fleet as `cameras` say: starts, restarts and stops what differs, by id, and returns at once.
+    ///
+    /// What did not change runs on: same epoch, no frame lost. A camera that changed is ended and comes back under a
+    /// new epoch. Order does not matter.
+    pub fn apply(&self, cameras: Vec<CameraConfig>) -> Changes {
+        let mut changes = Changes::default();
+        let mut members = lock(&self.members);
+        if members.is_finished {
+            changes.refused.extend(cameras.into_iter().map(|camera| (camera.id, FleetError::Finished)));
+            return changes;
+        }
+        members.leaving.retain(|(_, camera)| !camera.is_over());
+        let mut wanted = BTreeSet::new();
+        for camera in cameras {
+            let id = camera.id.clone();
+            let is_new = wanted.insert(id.clone());
+            let taken = if is_new {
+                self.take(&mut members, camera, &mut changes)
+            } else {
+                Err(FleetError::Duplicate { camera: id.clone() })
+            };
+            if let Err(error) = taken {
+                changes.refused.push((id, error));
+            }
+        }
+        let gone: Vec<_> = members.running.keys().filter(|id| !wanted.contains(*id)).cloned().collect();
+        for id in gone {
+            if let Some(camera) = members.running.remove(&id) {
+                camera.shared.want(Wanted::Stop(self.config.finish));
+                members.leaving.push((id.clone(), camera));
+            }
+            changes.removed.push(id);
+        }
+        changes
+    }
+
+    /// Adds a camera, changes it or leaves it alone.
+    fn take(&self, members: &mut Members, config: CameraConfig, changes: &mut Changes) -> Result<(), FleetError> {
+        let id = config.id.clone();
+        if members.running.get(&id).is_some_and(|known| known.config == config) {
+            changes.unchanged.push(id);
+            return Ok(());
+        }
+        config.source.check().map_err(|error| FleetError::Source { camera: id.clone(), source: Arc::new(error) })?;
+        let is_known = members.running.contains_key(&id);
+        if !is_known && members.running.len() >= MAX_FLEET_CAMERAS {
+            return Err(FleetError::TooMany { limit: MAX_FLEET_CAMERAS });
+        }
+        let mut before = members.running.remove(&id);
+        if before.is_none() {
+            // Removed a moment ago: its stream has to end first.
+            let position = members.leaving.iter().position(|(leaving, _)| *leaving == id);
+            before = position.map(|position| members.leaving.swap_remove(position).1);
+        }
+        let predecessor = before.and_then(|camera| {
+            camera.shared.want(Wanted::Stop(self.config.finish));
+            camera.thread
+        });
+        let camera = self.spawn(config, predecessor)?;
+        members.running.insert(id.clone(), camera);
+        if is_known { &mut changes.changed } else { &mut changes.added }.push(id);
+        Ok(())
+    }
+
+    fn spawn(&self, config: CameraConfig, predecessor: Option<JoinHandle<()>>) -> Result<Camera, FleetError> {
+        if !config.enabled {
+            let shared = Shared::new(CameraState::Stopped { reason: Arc::from("not enabled") });
+            // Still joined, by whoever joins this camera.
+            return Ok(Camera { config, shared: Arc::new(shared), thread: predecessor });
+        }
+        let shared = Arc::new(Shared::new(CameraState::Starting));
+        let worker = Worker {
+            config: config.clone(),
+            fleet: self.config.clone(),
+            publisher: Arc::clone(&self.publisher),
+            shared: Arc::clone(&shared),
+            closed: Arc::clone(&self.closed),
+            predecessor,
+            source: None,
+            stream: None,
+            away_since: None,
+        };
+        let builder = thread::Builder::new().name(format!("camera-{}", config.id));
+        let thread = builder.spawn(move || worker.run());
+        let thread =
+            thread.map_err(|source| FleetError::Thread { camera: config.id.clone(), source: Arc::new(source) })?;
+        Ok(Camera { config, shared, thread: Some(thread) })
+    }
+
+    /// As if somebody pulled the cable: the source stops, readers are told, and the frames that would have come are
+    /// numbered and explained.
+    ///
+    /// # Errors
+    /// [`FleetError::Unknown`].
+    pub fn unplug(&self, camera: &CameraId) -> Result<(), FleetError> {
+        self.want(camera, Wanted::Unplugged)
+    }
+
+    /// Ends [`unplug`](Self::unplug): the same stream goes on, at a keyframe and marked as after a jump.
+    ///
+    /// # Errors
+    /// [`FleetError::Unknown`].
+    pub fn plug(&self, camera: &CameraId) -> Result<(), FleetError> {
+        self.want(camera, Wanted::Run)
+    }
+
+    fn want(&self, id: &CameraId, wanted: Wanted) -> Result<(), FleetError> {
+        let members = lock(&self.members);
+        let running = members.running.get(id).filter(|camera| camera.config.enabled);
+        running.ok_or_else(|| FleetError::Unknown { camera: id.clone() })?.shared.want(wanted);
+        Ok(())
+    }
+
+    /// Every camera of this moment, in the order of their ids.
+    #[must_use]
+    pub fn status(&self) -> Vec<CameraStatus> {
+        let open: BTreeMap<_, _> =
+            self.publisher.stats().streams.into_iter().map(|stats| (stats.stream.clone(), stats)).collect();
+        let members = lock(&self.members);
+        let status = |(id, camera): (&CameraId, &Camera)| {
+            let progress = camera.shared.progress();
+            let ended = || match &progress.outcome {
+                Some(Ok(summary)) => Some(summary.stats.clone()),
+                _ => None,
+            };
+            CameraStatus {
+                id: id.clone(),
+                name: camera.config.name.clone(),
+                group: camera.config.group.clone(),
+                source: camera.config.source.to_string(),
+                codec: progress.codec,
+                stream: progress.stream.clone(),
+                state: progress.state.clone(),
+                restarts: progress.restarts,
+                retry_in: progress.retry_at.map(|at| at.saturating_duration_since(Instant::now())),
+                report: progress.report(),
+                stats: progress.stream.as_ref().and_then(|stream| open.get(stream).cloned()).or_else(ended),
+            }
+        };
+        members.running.iter().map(status).collect()
+    }
+
+    /// Sums over every stream this fleet ever had.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = lock(&self.closed).clone();
+        let members = lock(&self.members);
+        let ours: BTreeSet<_> = members
+            .running
+            .values()
+            .chain(members.leaving.iter().map(|(_, camera)| camera))
+            .filter_map(|camera| camera.shared.progress().stream.clone())
+            .collect();
+        drop(members);
+        for stats in self.publisher.stats().streams {
+            if ours.contains(&stats.stream) {
+                totals.add_stats(&stats);
+            }
+        }
+        totals
+    }
+
+    /// Ends every stream, all at once, within `deadline`; how each ended. Cameras that never gave a frame are in the
+    /// list with what kept them from it; disabled ones are not. After that nothing can be applied.
+    ///
+    /// After a clean end `submitted = acknowledged + repeated + dropped` for each.
+    pub fn finish(&self, deadline: Duration) -> Vec<(CameraId, Result<StreamSummary, FleetError>)> {
+        let end = Instant::now() + deadline + GRACE;
+        let all = self.stop(deadline);
+        all.into_iter().filter_map(|(id, camera)| collect(id, camera, end)).collect()
+    }
+
+    fn stop(&self, deadline: Duration) -> Vec<(CameraId, Camera)> {
+        let mut members = lock(&self.members);
+        members.is_finished = true;
+        let running = std::mem::take(&mut members.running);
+        let all: Vec<_> = running.into_iter().chain(std::mem::take(&mut members.leaving)).collect();
+        for (_, camera) in &all {
+            camera.shared.want(Wanted::Stop(deadline));
+        }
+        all
+    }
+}
+
+/// Waits for a camera's thread and tells how its stream ended.
+fn collect(id: CameraId, camera: Camera, end: Instant) -> Option<(CameraId, Result<StreamSummary, FleetError>)> {
+    let Camera { config, shared, thread } = camera;
+    if config.enabled && !shared.wait_until_over(end) {
+        // A thread that a source holds up cannot be joined; it ends with the process.
+        return Some((id.clone(), Err(FleetError::Stuck { camera: id })));
+    }
+    if thread.is_some_and(|thread| thread.join().is_err()) {
+        tracing::error!(camera = %id, "the camera's thread panicked");
+    }
+    if !config.enabled {
+        return None;
+    }
+    let mut progress = shared.progress();
+    let outcome = progress.outcome.take();
+    let reason = progress.state.reason().cloned().unwrap_or_else(|| Arc::from("stopped"));
+    Some((id.clone(), outcome.unwrap_or(Err(FleetError::NeverLive { camera: id, reason }))))
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let end = Instant::now() + DROP_FINISH + GRACE;
+        for (id, camera) in self.stop(DROP_FINISH) {
+            drop(collect(id, camera, end));
+        }
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl FeedReport {
+    /// Adds what another attempt did; its ending counts.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+        self.lost += other.lost;
+        self.undecodable += other.undecodable;
+        self.ending = other.ending;
+    }
+}
