@@ -7,5 +7,7 @@ pub mod conformance;
 pub mod embedded;
 pub mod foreign;
 pub mod load;
+pub mod network;
+pub mod python;
 pub mod stored;
 pub mod tally;
