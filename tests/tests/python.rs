@@ -98,8 +98,9 @@ fn newest_skips_what_is_old(stage: &Stage) {
 /// 1080p noise at full quality is three records a picture.
 fn large_pictures_are_joined(stage: &Stage) {
     let pattern = "test:1920x1080@2,noise=64";
-    let publisher = stage
-        .publish(&format!("publish {pattern} --camera large --codec jpeg --quality 100 --json-header --topic raw_images"));
+    let publisher = stage.publish(&format!(
+        "publish {pattern} --camera large --codec jpeg --quality 100 --json-header --topic raw_images"
+    ));
     let seen = stage.observe("frames.py");
     assert_in_order("frames.py", &seen, u64::MAX);
     for picture in &seen {
