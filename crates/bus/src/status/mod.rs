@@ -1,4 +1,14 @@
 //! How the cluster, our topics and their readers are.
+//!
+//! A [`StatusReader`] keeps its clients and is asked every few seconds. What a client cannot know is `None`, and what it
+//! can only estimate says so.
+
+mod groups;
+mod reader;
+mod sample;
+mod usage;
+
+pub use reader::{StatusConfig, StatusReader};
 
 /// A cluster and our topics in it, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod print;
 pub use apply::{Applied, Growth, apply, ensure_topics};
 pub use check::{ActualTopic, Drift, DriftKind, check};
 pub use cluster::Cluster;
+pub(crate) use plan::names;
 pub use plan::{PlanOptions, TopicGroup, TopicPlan, TopicSpec, plan};
 pub use print::{Format, print_drift, print_plan};
 

@@ -169,6 +169,11 @@ const TABLE: &[(&str, TopicGroup, Partitions, Kind)] = &[
     ("lumenbus.audit", TopicGroup::Audit, Partitions::One, Kind::Kept),
 ];
 
+/// The base names of all topics of the project.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|row| row.0)
+}
+
 /// The topics of a cluster like this one.
 #[must_use]
 pub fn plan(facts: &ClusterFacts, prefix: &TopicPrefix, options: &PlanOptions) -> TopicPlan {
