@@ -1,6 +1,7 @@
 //! What was typed. What is meant is worked out in [`settings`](crate::settings) and the commands.
 
 use crate::commands::cameras::CamerasArguments;
+use crate::commands::completions::{CompletionsArguments, ManualArguments};
 use crate::commands::demo::DemoArguments;
 use crate::commands::doctor::DoctorArguments;
 use crate::commands::init::InitArguments;
@@ -108,6 +109,11 @@ pub(crate) enum Command {
     Topics(TopicsArguments),
     /// Measure against a bare Kafka client, side by side in one run
     Bench(BenchArguments),
+    /// Print completions for a shell
+    Completions(CompletionsArguments),
+    /// Write the manual pages; packages do
+    #[command(hide = true)]
+    Manual(ManualArguments),
 }
 
 impl Command {
@@ -126,6 +132,8 @@ impl Command {
             Self::Broker(_) => "broker",
             Self::Topics(_) => "topics",
             Self::Bench(_) => "bench",
+            Self::Completions(_) => "completions",
+            Self::Manual(_) => "manual",
         }
     }
 }

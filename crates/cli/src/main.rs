@@ -43,5 +43,7 @@ fn run(command: Command, settings: &Settings, output: &mut Output) -> anyhow::Re
         Command::Broker(arguments) => commands::broker::run(&arguments, settings, output),
         Command::Topics(arguments) => commands::topics::run(&arguments, settings, output),
         Command::Bench(arguments) => bench::run(&arguments, settings),
+        Command::Completions(arguments) => commands::completions::run(&arguments),
+        Command::Manual(arguments) => commands::completions::manual(&arguments),
     }
 }
