@@ -1,0 +1,243 @@
+//! Many cameras through one publisher, against the embedded broker: changes while running, failures, a pulled cable.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use lumenbus::bus::subscriber::{DeliveredFrame, Event, FrameRole, Start, Subscriber, SubscriberConfig};
+use lumenbus::bus::{BusConfig, Publisher, PublisherConfig};
+use lumenbus::frame::{CameraId, Codec, Epoch, GapReason, StreamId};
+use lumenbus::pipeline::fleet::{
+    CameraCodec, CameraConfig, CameraSource, CameraState, CameraStatus, Fleet, FleetConfig, FleetError, Retry,
+};
+use lumenbus::pipeline::tally::Tally;
+use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Ends only what hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Site {
+    fleet: Fleet,
+    publisher: Arc<Publisher>,
+    bus: BusConfig,
+    folder: TempDir,
+    // Last: it goes after its clients.
+    _broker: RunningBroker,
+}
+
+fn site() -> Site {
+    let folder = tempfile::tempdir().unwrap();
+    let config = BrokerConfig::new(folder.path().join("broker")).listen(([127, 0, 0, 1], 0).into());
+    let broker = Broker::start_blocking(config).unwrap();
+    let bus = BusConfig::new(broker.bootstrap_servers());
+    let publisher = Arc::new(Publisher::open(PublisherConfig::new(bus.clone())).unwrap());
+    let mut config = FleetConfig::new(bus.topic_prefix.clone());
+    config.retry = Retry { first: Duration::from_millis(20), longest: Duration::from_millis(50) };
+    let fleet = Fleet::start(Arc::clone(&publisher), config);
+    Site { fleet, publisher, bus, folder, _broker: broker }
+}
+
+fn id(text: &str) -> CameraId {
+    text.parse().unwrap()
+}
+
+fn pattern(camera: &str) -> CameraConfig {
+    CameraConfig::new(id(camera), CameraSource::Spec("test:160x128@50".to_owned()))
+}
+
+impl Site {
+    fn status(&self, camera: &str) -> CameraStatus {
+        self.fleet.status().into_iter().find(|status| status.id == id(camera)).unwrap()
+    }
+
+    fn wait(&self, camera: &str, what: &str, is_there: impl Fn(&CameraStatus) -> bool) -> CameraStatus {
+        let since = Instant::now();
+        loop {
+            let status = self.status(camera);
+            if is_there(&status) {
+                return status;
+            }
+            assert!(since.elapsed() < PATIENCE, "{camera} is never {what}: {status:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until so many more frames of the camera are in the log.
+    fn wait_for_frames(&self, camera: &str, more: u64) -> Epoch {
+        let acknowledged = |status: &CameraStatus| status.stats.as_ref().map_or(0, |stats| stats.acknowledged_frames);
+        let from = acknowledged(&self.status(camera));
+        self.wait(camera, "live", |status| acknowledged(status) >= from + more).stats.unwrap().epoch
+    }
+
+    /// Ends everything and reads the whole log: what was published is there or explained.
+    fn finish_and_check(self) -> (Vec<(CameraId, Result<u64, FleetError>)>, Tally, Vec<DeliveredFrame>) {
+        let Self { fleet, publisher, bus, folder: _folder, _broker } = self;
+        let ended = fleet.finish(PATIENCE);
+        let totals = fleet.totals();
+        assert_eq!((totals.unfinished_streams, totals.unresolved_frames), (0, 0), "{totals:?}");
+        assert_eq!(
+            totals.submitted_frames,
+            totals.acknowledged_frames + totals.repeated_frames + totals.dropped_frames(),
+            "{totals:?}"
+        );
+        drop(fleet);
+        assert!(Arc::into_inner(publisher).unwrap().close(PATIENCE).is_empty());
+
+        let (tally, frames) = read_all(&bus, totals.ended_streams);
+        let (mut delivered, mut explained, mut published) = (0, 0, 0);
+        for (stream, tally) in tally.streams() {
+            assert_eq!((tally.open_gaps, tally.unexplained_frames()), (0, 0), "{stream}: {tally:?}");
+            delivered += tally.frames;
+            explained += tally.missing_frames();
+            published += tally.ended.values().sum::<u64>();
+        }
+        assert_eq!(delivered + explained, published);
+        assert_eq!((delivered, published), (totals.acknowledged_frames, totals.submitted_frames));
+        let outcome =
+            |ended: Result<lumenbus::bus::publisher::StreamSummary, _>| ended.map(|s| s.stats.submitted_frames);
+        (ended.into_iter().map(|(id, ended)| (id, outcome(ended))).collect(), tally, frames)
+    }
+}
+
+/// Everything in the log until so many epochs have ended.
+fn read_all(bus: &BusConfig, ends: u64) -> (Tally, Vec<DeliveredFrame>) {
+    let mut config = SubscriberConfig::new(bus.clone(), vec!["raw_video".parse().unwrap()]);
+    config.start = Start::Earliest;
+    let mut subscriber = Subscriber::open(config).unwrap();
+    let (mut tally, mut frames, mut ended) = (Tally::default(), Vec::new(), 0);
+    let since = Instant::now();
+    while ended < ends {
+        assert!(since.elapsed() < PATIENCE, "{ended} of {ends} ends came");
+        let Some(event) = subscriber.recv(Duration::from_secs(1)).unwrap() else { continue };
+        tally.count(&event);
+        match event {
+            Event::Frame(frame) if frame.role != FrameRole::Preroll => frames.push(frame),
+            Event::End { .. } => ended += 1,
+            _ => {}
+        }
+    }
+    (tally, frames)
+}
+
+fn names(ids: &[CameraId]) -> Vec<&str> {
+    ids.iter().map(CameraId::as_str).collect()
+}
+
+#[test]
+fn changes_touch_only_what_changed() {
+    let site = site();
+    let later = site.folder.path().join("later.mjpeg");
+    let mut late = CameraConfig::new(id("late"), CameraSource::Spec(later.display().to_string()));
+    late.codec = CameraCodec::H264;
+    late.is_looped = true;
+    let changes = site.fleet.apply(vec![pattern("stays"), pattern("changes"), pattern("goes"), late.clone()]);
+    assert_eq!(names(&changes.added), ["stays", "changes", "goes", "late"]);
+    let stays = site.wait_for_frames("stays", 5);
+    let changes_epoch = site.wait_for_frames("changes", 5);
+    site.wait_for_frames("goes", 5);
+    // A camera that cannot be opened says so and bothers nobody.
+    let late_status = site.wait("late", "tried again", |status| status.restarts >= 2);
+    assert!(matches!(&late_status.state, CameraState::Failed { reason } if reason.contains("later.mjpeg")));
+
+    let mut changed = pattern("changes");
+    changed.bitrate = Some(300_000);
+    let twice = pattern("new");
+    let wrong = CameraConfig::new(id("wrong"), CameraSource::Spec("test:nonsense".to_owned()));
+    let changes = site.fleet.apply(vec![late, pattern("new"), pattern("stays"), changed, twice, wrong]);
+    assert_eq!(names(&changes.added), ["new"]);
+    assert_eq!(names(&changes.changed), ["changes"]);
+    assert_eq!(names(&changes.removed), ["goes"]);
+    assert_eq!(names(&changes.unchanged), ["late", "stays"]);
+    let refused: Vec<_> = changes.refused.iter().map(|(id, error)| (id.as_str(), error)).collect();
+    assert!(
+        matches!(refused[..], [("new", FleetError::Duplicate { .. }), ("wrong", FleetError::Source { .. })]),
+        "{refused:?}"
+    );
+    site.wait("changes", "under a new epoch", |status| {
+        status.stats.as_ref().is_some_and(|stats| stats.epoch > changes_epoch && stats.acknowledged_frames >= 5)
+    });
+    assert_eq!(site.wait_for_frames("stays", 5), stays, "what did not change keeps its epoch");
+    site.wait_for_frames("new", 5);
+    // Written elsewhere and moved, as a file that comes whole.
+    let whole = site.folder.path().join("whole");
+    std::fs::write(&whole, include_bytes!("../../crates/source/tests/data/two.mjpeg")).unwrap();
+    std::fs::rename(whole, later).unwrap();
+    site.wait_for_frames("late", 3);
+
+    let (ended, tally, _) = site.finish_and_check();
+    assert_eq!(ended.iter().filter(|(_, ended)| ended.is_ok()).count(), ended.len(), "{ended:?}");
+    let epochs = |camera: &str| {
+        let of = |(stream, tally): (&Arc<StreamId>, &lumenbus::pipeline::tally::StreamTally)| {
+            (stream.camera == id(camera)).then_some(tally.ended.len())
+        };
+        tally.streams().find_map(of).unwrap()
+    };
+    assert_eq!((epochs("stays"), epochs("changes"), epochs("goes"), epochs("late")), (1, 2, 1, 1));
+}
+
+#[test]
+fn a_pulled_cable_is_a_gap_that_adds_up() {
+    let site = site();
+    let clip = Bytes::from_static(include_bytes!("../../crates/source/tests/data/h265_open_gop.mp4"));
+    let mut camera = CameraConfig::new(id("cable"), CameraSource::Bytes { name: Arc::from("clip"), bytes: clip });
+    camera.is_looped = true;
+    site.fleet.apply(vec![camera, pattern("other")]);
+    let epoch = site.wait_for_frames("cable", 10);
+    site.fleet.unplug(&id("cable")).unwrap();
+    let away = site.wait("cable", "away", |status| status.state.as_str() == "offline");
+    assert_eq!(away.state.reason().map(|reason| &**reason), Some("unplugged"));
+    site.wait_for_frames("other", 20);
+    site.fleet.plug(&id("cable")).unwrap();
+    assert_eq!(site.wait_for_frames("cable", 10), epoch, "the stream stays the same");
+    assert!(site.fleet.unplug(&id("nobody")).is_err());
+
+    let (_, tally, frames) = site.finish_and_check();
+    let of_cable = |stream: &StreamId| stream.camera == id("cable");
+    let (_, cable) = tally.streams().find(|(stream, _)| of_cable(stream)).unwrap();
+    assert!(cable.missing[&GapReason::SourceLost] > 5, "{cable:?}");
+    let cable: Vec<_> = frames.iter().filter(|frame| of_cable(&frame.stream)).collect();
+    assert!(cable.iter().all(|frame| frame.codec == Codec::H265));
+    let after = cable.windows(2).find(|pair| pair[1].id().seq.0 > pair[0].id().seq.0 + 1).unwrap()[1];
+    assert!(after.header.is_keyframe && after.header.is_discontinuity, "{after:?}");
+    let pts: Vec<_> = cable.iter().filter(|frame| frame.header.is_keyframe).filter_map(|f| f.header.pts).collect();
+    assert!(pts.is_sorted(), "pts go on after the cable is back: {pts:?}");
+}
+
+#[test]
+fn a_source_that_ends_ends_its_stream_and_one_that_never_began_says_why() {
+    let site = site();
+    let mut disabled = pattern("disabled");
+    disabled.enabled = false;
+    let mut ends = pattern("ends");
+    ends.source = CameraSource::Spec("test:160x128@50,frames=7".to_owned());
+    let never = CameraConfig::new(id("never"), CameraSource::Spec("/nonexistent/clip.mp4".to_owned()));
+    site.fleet.apply(vec![disabled, ends, never]);
+    let ended = site.wait("ends", "over", |status| matches!(status.state, CameraState::Stopped { .. }));
+    assert_eq!(ended.stats.unwrap().submitted_frames, 7);
+    assert!(matches!(site.status("disabled").state, CameraState::Stopped { .. }));
+    site.wait("never", "tried", |status| status.restarts > 0);
+    let (ended, _, _) = site.finish_and_check();
+    assert_eq!(ended.len(), 2, "{ended:?}");
+    assert!(matches!(ended[0].1, Ok(7)));
+    assert!(matches!(&ended[1].1, Err(FleetError::NeverLive { reason, .. }) if reason.contains("clip.mp4")));
+}
+
+#[test]
+fn a_stream_that_somebody_else_took_is_not_fought_for() {
+    let site = site();
+    site.fleet.apply(vec![pattern("contested"), pattern("other")]);
+    site.wait_for_frames("contested", 3);
+    let other = Publisher::open(PublisherConfig::new(site.bus.clone())).unwrap();
+    let options = lumenbus::bus::StreamOptions::new(Codec::H264);
+    let theirs = other.main_stream(id("contested"), "raw_video", options).unwrap();
+    let lost = site.wait("contested", "given up", |status| matches!(status.state, CameraState::Failed { .. }));
+    assert!(lost.state.reason().unwrap().contains("taken over"), "{lost:?}");
+    site.wait_for_frames("other", 10);
+    assert_eq!(site.status("contested").restarts, 0);
+    let ended = site.fleet.finish(PATIENCE);
+    assert!(matches!(&ended[0].1, Err(FleetError::Bus { .. })), "{ended:?}");
+    assert!(ended[1].1.is_ok());
+    theirs.finish(PATIENCE).unwrap();
+}
