@@ -1,0 +1,176 @@
+//! `/metrics`, `/healthz` and `/readyz`.
+
+use crate::{Health, Metrics};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// What Prometheus's text format is called.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Why the endpoint cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address} for metrics: {source}; choose another --metrics address")]
+    Listen {
+        /// As asked for.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// No thread or no event loop.
+    #[error("cannot start the metrics server; check the limits of processes and open files")]
+    Start(#[source] io::Error),
+}
+
+/// The routes, for a server that somebody else runs.
+///
+/// `/healthz` answers 200 while the process can answer at all; `/readyz` answers 200 when every component works, else
+/// 503; both say in JSON how each component is.
+#[must_use]
+pub fn routes(metrics: Metrics, health: Health) -> Router {
+    Router::new()
+        .route("/metrics", get(scrape).with_state(metrics))
+        .route("/healthz", get(alive).with_state(health.clone()))
+        .route("/readyz", get(ready).with_state(health))
+}
+
+async fn scrape(State(metrics): State<Metrics>) -> Response {
+    // Collectors take locks of the threads that carry frames.
+    let text = tokio::task::spawn_blocking(move || metrics.encode()).await;
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "a collector of metrics failed\n").into_response(),
+    }
+}
+
+async fn alive(State(health): State<Health>) -> Response {
+    report(StatusCode::OK, "alive", &health)
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    match health.is_ready() {
+        true => report(StatusCode::OK, "ready", &health),
+        false => report(StatusCode::SERVICE_UNAVAILABLE, "not ready", &health),
+    }
+}
+
+fn report(code: StatusCode, status: &str, health: &Health) -> Response {
+    let body = json!({ "status": status, "components": health.components() });
+    (code, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+}
+
+/// A server of a few routes on a thread of its own; it ends when this is dropped.
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails when the server has ended, which is as well.
+        drop(self.stop.take().map(|stop| stop.send(())));
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the metrics server panicked");
+        }
+    }
+}
+
+/// Serves the routes on this address, for commands without a viewer.
+///
+/// # Errors
+/// An address that cannot be listened on; no thread.
+pub fn serve(listen: SocketAddr, routes: Router) -> Result<Server, HttpError> {
+    let refused = |source| HttpError::Listen { address: listen, source };
+    let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(HttpError::Start)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let run = move || {
+        runtime.block_on(async {
+            let listener = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return tracing::error!(%error, "the metrics server cannot use its socket"),
+            };
+            let serving = axum::serve(listener, routes);
+            // Connections that are open when it ends are cut: a scraper asks again.
+            tokio::select! {
+                ended = serving => if let Err(error) = ended { tracing::error!(%error, "the metrics server ended") },
+                _ = stopped => {}
+            }
+        });
+        runtime.shutdown_background();
+    };
+    let thread =
+        std::thread::Builder::new().name("lumenbus-metrics".to_owned()).spawn(run).map_err(HttpError::Start)?;
+    Ok(Server { address, stop: Some(stop), thread: Some(thread) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::State as Component;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn alive_is_not_ready() {
+        let health = Health::new();
+        let server = serve("127.0.0.1:0".parse().unwrap(), routes(Metrics::new(), health.clone())).unwrap();
+        let address = server.addr();
+        assert!(ask(address, "/healthz").starts_with("HTTP/1.1 200"));
+        assert!(ask(address, "/readyz").starts_with("HTTP/1.1 503"));
+        health.set("broker", Component::Ok);
+        assert!(ask(address, "/readyz").starts_with("HTTP/1.1 200"));
+        health.set("broker", Component::Failed("no broker".to_owned()));
+        let answer = ask(address, "/readyz");
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"reason\":\"no broker\""), "{answer}");
+        let answer = ask(address, "/metrics");
+        assert!(answer.contains("text/plain; version=0.0.4") && answer.contains("process_open_fds"), "{answer}");
+        assert!(ask(address, "/other").starts_with("HTTP/1.1 404"));
+        drop(server);
+        assert!(TcpStream::connect(address).is_err(), "it has ended");
+    }
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = serve(taken.local_addr().unwrap(), Router::new()).unwrap_err().to_string();
+        assert!(error.contains(&taken.local_addr().unwrap().to_string()) && error.contains("--metrics"), "{error}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Families of constant values, as a collector gives them.
+
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::encoding::{EncodeLabel as _, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use std::fmt;
+
+/// One series: labels and value.
+#[derive(Debug, Clone)]
+pub struct Row {
+    labels: Labels,
+    value: f64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Labels(Vec<(&'static str, String)>);
+
+impl EncodeLabelSet for Labels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| (*name, value.as_str()).encode(encoder.encode_label()))
+    }
+}
+
+impl Row {
+    /// A value without labels.
+    #[must_use]
+    pub fn new(value: f64) -> Self {
+        Self { labels: Labels::default(), value }
+    }
+
+    /// A count, exact up to 2⁵³.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus's values are floats")]
+    pub fn count(value: u64) -> Self {
+        Self::new(value as f64)
+    }
+
+    /// The same with one more label.
+    #[must_use]
+    pub fn label(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.labels.0.push((name, value.into()));
+        self
+    }
+}
+
+/// Writes families; one without rows is left out.
+#[derive(Debug)]
+pub struct Families<'a> {
+    encoder: DescriptorEncoder<'a>,
+}
+
+impl<'a> Families<'a> {
+    /// Into what a collector is given.
+    #[must_use]
+    pub fn new(encoder: DescriptorEncoder<'a>) -> Self {
+        Self { encoder }
+    }
+
+    /// Values that go up and down.
+    ///
+    /// # Errors
+    /// When the text cannot be written.
+    pub fn gauges(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = Row>) -> fmt::Result {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        rows.try_for_each(|row| match row.labels.0.as_slice() {
+            [] => family.encode_gauge(&row.value),
+            _ => family.encode_family(&row.labels)?.encode_gauge(&row.value),
+        })
+    }
+
+    /// Counts that only grow; `name` is without `_total`.
+    ///
+    /// # Errors
+    /// When the text cannot be written.
+    pub fn counters(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = Row>) -> fmt::Result {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        rows.try_for_each(|row| match row.labels.0.as_slice() {
+            [] => family.encode_counter::<NoLabelSet, f64, f64>(&row.value, None),
+            _ => family.encode_family(&row.labels)?.encode_counter::<NoLabelSet, f64, f64>(&row.value, None),
+        })
+    }
+
+    /// Histograms in seconds.
+    pub(crate) fn histograms<'h>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (&'static str, String, &'h super::stages::Buckets)>,
+    ) -> fmt::Result {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        rows.try_for_each(|(label, value, buckets)| {
+            let labels = Labels(vec![(label, value)]);
+            let (sum, count, counts) = buckets.read();
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &counts, None)
+        })
+    }
+}
