@@ -1,6 +1,7 @@
 //! Exit codes and the last words.
 
 use crate::output::Output;
+use crate::site::FileError;
 use lumenbus_bus::{BrokerProblem, BusError};
 use lumenbus_pipeline::publish::FeedError;
 use lumenbus_pipeline::sink::SinkError;
@@ -86,6 +87,7 @@ fn is_wrong_usage(error: &anyhow::Error) -> bool {
         )
     };
     find::<Usage>(error).is_some()
+        || find::<FileError>(error).is_some()
         || bus_error(error).is_some_and(is_property)
         || matches!(find(error), Some(SourceError::Specification { .. }))
         || matches!(find(error), Some(SinkError::Form { .. }))

@@ -2,6 +2,7 @@
 
 use crate::arguments::{Global, LogFormat};
 use crate::settings::Settings;
+use crate::site::LogSettings;
 use serde_json::{Map, Value, json};
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -11,10 +12,11 @@ use tracing_subscriber::EnvFilter;
 const SUMMARY_VERSION: u32 = 1;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-pub(crate) fn start_logging(global: &Global) {
+/// Flag over environment over the settings file.
+pub(crate) fn start_logging(global: &Global, file: &LogSettings) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn",
+        (false, 0) => file.level.as_deref().unwrap_or("warn"),
         (false, 1) => "info",
         _ => "debug",
     };
@@ -23,7 +25,7 @@ pub(crate) fn start_logging(global: &Global) {
     let usual = || EnvFilter::new(format!("{level},rdkafka={client},librdkafka={client}"));
     let filter = EnvFilter::try_from_env("LUMENBUS_LOG").unwrap_or_else(|_| usual());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match global.log_format {
+    match global.log_format.or(file.format).unwrap_or(LogFormat::Text) {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
     }

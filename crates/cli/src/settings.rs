@@ -1,12 +1,13 @@
 //! What is meant: flags over environment over file over defaults.
 
-use crate::arguments::Global;
+use crate::arguments::{Arguments, Command, Global};
 use crate::exit::Usage;
+use crate::site::{self, Site};
 use anyhow::Context as _;
-use lumenbus_bus::{BusConfig, JavaProperties, Profile, PropertyEffect, TopicPrefix};
-use serde::Deserialize;
+use lumenbus_bus::{BusConfig, JavaProperties, PropertyEffect, TopicPrefix};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where a broker is looked for when nothing says otherwise.
 pub(crate) const DEFAULT_BROKERS: &str = "127.0.0.1:9092";
@@ -19,75 +20,56 @@ pub(crate) struct Settings {
     pub(crate) has_brokers: bool,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
+    /// The settings file, where there is one.
+    pub(crate) site: Option<Arc<Site>>,
 }
 
-/// The settings file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    brokers: Option<String>,
-    topic_prefix: Option<String>,
-    profile: Option<String>,
-    topics: TopicsTable,
-    /// Any Kafka property by name.
-    kafka: BTreeMap<String, toml::Value>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct TopicsTable {
-    create: bool,
-}
-
-impl Default for TopicsTable {
-    fn default() -> Self {
-        Self { create: true }
+/// The settings file that a command reads: the one that is named; for the commands about the box also the one that
+/// lies here.
+fn site_path(arguments: &Arguments) -> Option<PathBuf> {
+    let named = arguments.global.config.clone();
+    let here = || Some(PathBuf::from(site::FILE_NAME)).filter(|path| path.exists());
+    match &arguments.command {
+        // It writes the file.
+        Command::Init(_) => None,
+        Command::Up(_) | Command::Cameras(_) => named.or_else(here),
+        _ => named,
     }
 }
 
+/// Reads and checks the settings file.
+pub(crate) fn site(arguments: &Arguments) -> anyhow::Result<Option<Site>> {
+    site_path(arguments).map(|path| Site::read(&path)).transpose()
+}
+
 impl Settings {
-    pub(crate) fn resolve(global: &Global) -> anyhow::Result<Self> {
-        let file = global.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        let mut properties: BTreeMap<_, _> =
-            file.kafka.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
+    pub(crate) fn resolve(global: &Global, site: Option<Site>) -> anyhow::Result<Self> {
+        let mut properties = site.as_ref().map_or_else(BTreeMap::new, |site| site.kafka.clone());
         if let Some(path) = &global.kafka_config {
             properties.extend(java_properties(path)?);
         }
         properties.extend(global.property.iter().cloned());
-        let keeps = properties.remove("topics.create").map_or(!file.topics.create, |value| value == "false");
+        let creates = site.as_ref().is_none_or(|site| site.creates_topics);
+        let keeps = properties.remove("topics.create").map_or(!creates, |value| value == "false");
         let mut named = BusConfig::new(String::new());
         for (name, value) in &properties {
             named.set_property(name, value);
         }
         let from_properties = Some(named.brokers).filter(|brokers| !brokers.is_empty());
-        let brokers = global.brokers.clone().or(from_properties).or(file.brokers);
-        let prefix = global.topic_prefix.clone().or(file.topic_prefix).unwrap_or_default();
-        let profile = match (global.profile, file.profile) {
-            (Some(profile), _) => profile,
-            (None, Some(name)) => name.parse().map_err(|error| Usage(format!("in the settings file: {error}")))?,
-            (None, None) => Profile::default(),
-        };
+        let from_file = |file: &Site| file.brokers.clone();
+        let brokers = global.brokers.clone().or(from_properties).or(site.as_ref().and_then(from_file));
         let has_brokers = brokers.is_some();
-        let mut bus = BusConfig::new(brokers.unwrap_or_else(|| DEFAULT_BROKERS.to_owned()));
-        bus.topic_prefix = TopicPrefix::new(&prefix).map_err(|error| Usage(error.to_string()))?;
-        bus.profile = profile;
+        let own = || site.as_ref().and_then(|site| Some(site.broker.as_ref()?.listen.to_string()));
+        let brokers = brokers.or_else(own).unwrap_or_else(|| DEFAULT_BROKERS.to_owned());
+        let prefix = global.topic_prefix.clone().or(site.as_ref().and_then(|site| site.topic_prefix.clone()));
+        let profile = global.profile.or(site.as_ref().and_then(|site| site.profile));
+        let mut bus = BusConfig::new(brokers);
+        bus.topic_prefix = TopicPrefix::new(&prefix.unwrap_or_default()).map_err(|error| Usage(error.to_string()))?;
+        bus.profile = profile.unwrap_or_default();
         bus.properties = named.properties;
         bus.keeps_topics_as_they_are = keeps;
-        Ok(Self { bus, has_brokers, json: global.json, quiet: global.quiet })
-    }
-}
-
-fn read_file(path: &Path) -> anyhow::Result<File> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the settings file {}", path.display()))?;
-    let file = toml::from_str(&text).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
-    Ok(file)
-}
-
-fn plain(value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => text.clone(),
-        other => other.to_string(),
+        let site = site.map(Arc::new);
+        Ok(Self { bus, has_brokers, json: global.json, quiet: global.quiet, site })
     }
 }
 
@@ -108,13 +90,14 @@ fn java_properties(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments::Arguments;
     use clap::Parser as _;
+    use lumenbus_bus::Profile;
     use std::io::Write as _;
 
     fn resolve(arguments: &[&str]) -> anyhow::Result<Settings> {
         let words = ["lumenbus"].iter().chain(arguments).chain(&["topics", "plan"]);
-        Settings::resolve(&Arguments::try_parse_from(words)?.global)
+        let arguments = Arguments::try_parse_from(words)?;
+        Settings::resolve(&arguments.global, site(&arguments)?)
     }
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -142,6 +125,15 @@ mod tests {
         let file = file("broker = \"x\"\n");
         let error = resolve(&["--config", file.path().to_str().unwrap()]).unwrap_err().to_string();
         assert!(error.contains("broker"), "{error}");
+    }
+
+    #[test]
+    fn the_boxes_own_broker_is_where_to_look_unless_another_is_named() {
+        let file = file("[broker]\nlisten = \"127.0.0.1:9192\"\n");
+        let path = file.path().to_str().unwrap();
+        let settings = resolve(&["--config", path]).unwrap();
+        assert_eq!((settings.bus.brokers.as_str(), settings.has_brokers), ("127.0.0.1:9192", false));
+        assert!(resolve(&["--config", path, "--brokers", "b:1"]).unwrap().has_brokers);
     }
 
     #[test]

@@ -16,8 +16,9 @@ use std::time::Duration;
 pub(crate) fn run(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let shutdown = signals::shutdown(settings.quiet)?;
     let mut config = BrokerConfig::new(&arguments.data).listen(arguments.listen);
-    config.advertised = arguments.advertise.as_deref().map(host_and_port).transpose()?;
-    config.store.keep_free = keep_free(&arguments.keep_free)?;
+    let wrong = |flag: &'static str| move |why: String| Usage(format!("{flag}: {why}"));
+    config.advertised = arguments.advertise.as_deref().map(host_and_port).transpose().map_err(wrong("--advertise"))?;
+    config.store.keep_free = keep_free(&arguments.keep_free).map_err(wrong("--keep-free"))?;
     let broker = Broker::start_blocking(config)
         .with_context(|| format!("cannot start a broker on {} with {}", arguments.listen, arguments.data.display()))?;
     let address = broker.addr();
@@ -52,19 +53,18 @@ fn stop_with_stdin(shutdown: &Arc<Shutdown>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn host_and_port(text: &str) -> Result<(String, u16), Usage> {
-    let wrong = || Usage(format!("--advertise {text}: write HOST:PORT"));
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    Ok((host.to_owned(), port.parse().map_err(|_| wrong())?))
+pub(crate) fn host_and_port(text: &str) -> Result<(String, u16), String> {
+    let parsed = text.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    parsed.ok_or_else(|| format!("{text:?} is no address; write HOST:PORT"))
 }
 
-fn keep_free(text: &str) -> Result<KeepFree, Usage> {
-    let wrong = |why: String| Usage(format!("--keep-free {text}: {why}"));
+/// `10%`, `20GiB`; `0%` switches it off.
+pub(crate) fn keep_free(text: &str) -> Result<KeepFree, String> {
     if let Some(percent) = text.strip_suffix('%') {
         let percent = percent.parse::<u8>().ok().filter(|percent| *percent < 100);
         let share = percent.map(|percent| f64::from(percent) / 100.0);
-        let share = share.ok_or_else(|| wrong("write 0% to 99%".to_owned()))?;
+        let share = share.ok_or_else(|| format!("{text:?} is no share; write 0% to 99%"))?;
         return Ok(if share > 0.0 { KeepFree::Share(share) } else { KeepFree::Off });
     }
-    Ok(KeepFree::Bytes(units::bytes(text).map_err(wrong)? as u64))
+    Ok(KeepFree::Bytes(units::bytes(text)? as u64))
 }

@@ -1,0 +1,108 @@
+//! The settings file as it is written. What it means is in [`check`](super::check).
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// A value of several possible types, with its place.
+pub(super) type Value = Spanned<toml::Value>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) brokers: Option<Spanned<String>>,
+    pub(super) topic_prefix: Option<Spanned<String>>,
+    pub(super) profile: Option<Spanned<String>>,
+    pub(super) topics: Topics,
+    /// Any Kafka property by name.
+    pub(super) kafka: BTreeMap<String, toml::Value>,
+    pub(super) broker: Option<BrokerTable>,
+    pub(super) viewer: Viewer,
+    pub(super) metrics: Metrics,
+    pub(super) traces: Traces,
+    pub(super) log: Log,
+    pub(super) camera: Vec<Camera>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Topics {
+    pub(super) create: bool,
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self { create: true }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BrokerTable {
+    pub(super) data: Option<Spanned<String>>,
+    pub(super) listen: Option<Spanned<String>>,
+    pub(super) advertise: Option<Spanned<String>>,
+    pub(super) keep_free: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Viewer {
+    pub(super) enabled: bool,
+    pub(super) listen: Option<Spanned<String>>,
+    pub(super) token_file: Option<Spanned<String>>,
+    pub(super) https: Option<Spanned<String>>,
+}
+
+impl Default for Viewer {
+    fn default() -> Self {
+        Self { enabled: true, listen: None, token_file: None, https: None }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub(super) listen: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Traces {
+    pub(super) endpoint: Option<Spanned<String>>,
+    pub(super) sample_ratio: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) level: Option<Spanned<String>>,
+    pub(super) format: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Camera {
+    pub(super) id: Spanned<String>,
+    pub(super) source: Spanned<String>,
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) group: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) labels: Option<Spanned<BTreeMap<String, String>>>,
+    pub(super) codec: Option<Spanned<String>>,
+    pub(super) bitrate: Option<Value>,
+    pub(super) quality: Option<Value>,
+    pub(super) keyframe_interval: Option<Value>,
+    pub(super) fps: Option<Value>,
+    #[serde(rename = "loop", default)]
+    pub(super) is_looped: bool,
+    pub(super) deadline: Option<Value>,
+    pub(super) topic: Option<Spanned<String>>,
+    pub(super) stream: Option<Spanned<String>>,
+    #[serde(default = "yes")]
+    pub(super) enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
