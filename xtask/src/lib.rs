@@ -8,6 +8,7 @@
 //! assert!(root.join("Cargo.toml").exists());
 //! ```
 
+pub mod dist;
 pub mod fuzz;
 pub mod kafka;
 pub mod licenses;

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the development tasks. See `cargo xtask help`.
 #![expect(clippy::print_stdout, reason = "a command line tool prints its results")]
 
+mod dist_command;
 mod kafka_command;
 
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Task {
         /// The targets; all of them otherwise.
         targets: Vec<String>,
     },
+    /// Pack the release build: tarball, Debian package, checksums.
+    Dist(dist_command::DistArguments),
     /// Long runs: fuzzing, and killing processes under load.
     Soak {
         /// For how long each fuzz target runs and each loop keeps the load up.
@@ -92,6 +95,7 @@ fn run(task: Task) -> Result<()> {
             print_lines(&fuzz::run(&workspace::root(), &FuzzPlan { targets, each, jobs })?);
             Ok(())
         }
+        Task::Dist(arguments) => dist_command::run(&arguments),
         Task::Soak { minutes, kills, kind } => run_soak(minutes, kills, kind),
     }
 }
