@@ -3,10 +3,12 @@
 mod arguments;
 mod bench;
 mod commands;
+mod demo;
 mod exit;
 mod output;
 mod settings;
 mod signals;
+mod terminal;
 mod units;
 
 use arguments::{Arguments, Command};

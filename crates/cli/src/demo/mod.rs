@@ -1,0 +1,13 @@
+//! The parts of `lumenbus demo`.
+
+pub(crate) mod books;
+mod broker;
+mod cameras;
+mod clips;
+mod play;
+mod reader;
+mod slow;
+mod stage;
+
+pub(crate) use clips::CREDITS;
+pub(crate) use play::Demo;

@@ -1,0 +1,165 @@
+//! Starting the demo's parts, as many at a time as can be, and ending them so that the books can be closed.
+
+use crate::demo::books::{AgainstJpeg, Books};
+use crate::demo::broker::BrokerChild;
+use crate::demo::cameras::{self, FLOWER, PLAZA_FPS, PLAZA_H264, PLAZA_JPEG};
+use crate::demo::reader::Reader;
+use crate::demo::stage::{Stage, Tender};
+use crate::settings::Settings;
+use anyhow::{Context as _, bail};
+use lumenbus_bus::publisher::StreamSummary;
+use lumenbus_bus::topics::{self, Cluster, Growth, PlanOptions};
+use lumenbus_bus::{BusConfig, Publisher, PublisherConfig};
+use lumenbus_pipeline::fleet::{Fleet, FleetConfig};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the demo writes to.
+const FRAME_TOPICS: [&str; 2] = ["raw_video", "raw_images"];
+/// The data lies in a temporary folder: what is older goes, in segments of a minute.
+const RETENTION_MILLIS: i64 = 10 * 60 * 1_000;
+const SEGMENT_MILLIS: i64 = 60 * 1_000;
+/// For what was published to arrive after the end.
+const FINISH: Duration = Duration::from_secs(20);
+
+/// The demo while it runs.
+pub(crate) struct Demo {
+    began: Instant,
+    bus: BusConfig,
+    stage: Arc<Stage>,
+    reader: Reader,
+    publisher: Arc<Publisher>,
+    tender: Tender,
+}
+
+impl Demo {
+    /// Starts broker, topics, reader and cameras; `began` is when the command did.
+    pub(crate) fn start(began: Instant, settings: &Settings) -> anyhow::Result<Self> {
+        let broker = BrokerChild::start()?;
+        let bus = bus(settings, &broker);
+        tracing::debug!(after = ?began.elapsed(), "the broker is ready");
+        let (publisher, topics) = std::thread::scope(|scope| {
+            let publisher = scope.spawn(|| Publisher::open(PublisherConfig::new(bus.clone())));
+            let topics = create_topics(&bus);
+            (publisher.join(), topics)
+        });
+        topics?;
+        let Ok(publisher) = publisher else { bail!("the publisher could not be opened: its thread panicked") };
+        let publisher = Arc::new(publisher?);
+        tracing::debug!(after = ?began.elapsed(), "topics and publisher are ready");
+        let fleet = Fleet::start(Arc::clone(&publisher), FleetConfig::new(bus.topic_prefix.clone()));
+        if let Some((camera, error)) = fleet.apply(cameras::cameras()).refused.into_iter().next() {
+            return Err(anyhow::Error::new(error).context(format!("the demo's camera {camera} cannot be used")));
+        }
+        // The cameras need not wait for it: it begins with the first record.
+        let reader = Reader::open(&bus, FRAME_TOPICS.map(|topic| bus.topic_prefix.topic(topic)).to_vec())?;
+        tracing::debug!(after = ?began.elapsed(), "cameras and reader are ready");
+        let slow_camera = (cameras::id(FLOWER), bus.topic_prefix.topic(FRAME_TOPICS[0]));
+        let stage = Arc::new(Stage::new(bus.clone(), broker, fleet, slow_camera));
+        let tender = Tender::start(&stage).context("cannot watch the broker")?;
+        Ok(Self { began, bus, stage, reader, publisher, tender })
+    }
+
+    /// Where its broker is.
+    pub(crate) fn brokers(&self) -> &str {
+        &self.bus.brokers
+    }
+
+    /// What can be done to it.
+    pub(crate) fn stage(&self) -> &Arc<Stage> {
+        &self.stage
+    }
+
+    /// What was read so far.
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Ends every stream, waits until everything was read, and takes the parts away.
+    pub(crate) fn finish(self) -> Books {
+        let Self { began, stage, reader, publisher, tender, .. } = self;
+        let lasted = began.elapsed();
+        drop(tender);
+        stage.detach_slow_reader();
+        stage.ensure_broker(FINISH);
+        let (summaries, mut failures) = end_streams(&stage);
+        if !reader.wait_for_ends(summaries.iter(), FINISH) {
+            failures.push(("reader".to_owned(), "it did not see the end of every stream in time".to_owned()));
+        }
+        // The last one who has it closes it; without a broker it would only worry.
+        drop(publisher);
+        let ledger = reader.ledger();
+        if let Some(error) = &ledger.failure {
+            failures.push(("reader".to_owned(), error.to_string()));
+        }
+        let streams = Books::balance(&summaries, &ledger.tally);
+        let books = Books {
+            lasted,
+            against_jpeg: AgainstJpeg::of(&streams, PLAZA_H264, PLAZA_JPEG, PLAZA_FPS),
+            streams,
+            failures,
+            slow: stage.slow_books(),
+            broker_kills: stage.kills(),
+            stretches: ledger.stretches(),
+            first_frame: ledger.first_frame.map(|at| at.duration_since(began)),
+            first_shown: None,
+            program: program(),
+        };
+        drop(ledger);
+        drop(reader);
+        stage.stop_broker();
+        books
+    }
+}
+
+/// Ends every stream; how it went, and which did not end as it should.
+fn end_streams(stage: &Stage) -> (Vec<StreamSummary>, Vec<(String, String)>) {
+    let (mut summaries, mut failures) = (Vec::new(), Vec::new());
+    let Some(fleet) = stage.take_fleet() else { return (summaries, failures) };
+    for (camera, ended) in fleet.finish(FINISH) {
+        match ended {
+            Ok(summary) => {
+                if !summary.is_end_written {
+                    let open = summary.unresolved_frames;
+                    failures.push((camera.to_string(), format!("its end is not in the log, {open} frames are open")));
+                }
+                summaries.push(summary);
+            }
+            Err(error) => failures.push((camera.to_string(), error.to_string())),
+        }
+    }
+    (summaries, failures)
+}
+
+/// The demo's own broker needs neither encryption nor passwords, whatever is set for the one of every day.
+fn bus(settings: &Settings, broker: &BrokerChild) -> BusConfig {
+    let mut bus = BusConfig::new(broker.address().to_string());
+    bus.topic_prefix = settings.bus.topic_prefix.clone();
+    bus.profile = settings.bus.profile;
+    let is_about_access = |name: &str| ["security.", "sasl.", "ssl."].iter().any(|part| name.starts_with(part));
+    let properties = settings.bus.properties.iter().filter(|(name, _)| !is_about_access(name));
+    bus.properties = properties.map(|(name, value)| (name.clone(), value.clone())).collect();
+    bus
+}
+
+fn create_topics(bus: &BusConfig) -> anyhow::Result<()> {
+    let cluster = Cluster::open(bus).context("the demo's broker does not answer")?;
+    let options = PlanOptions { frame_retention_millis: Some(RETENTION_MILLIS), ..PlanOptions::default() };
+    let mut plan = topics::plan(cluster.facts(), &bus.topic_prefix, &options);
+    let wanted = FRAME_TOPICS.iter().chain(&[topics::CAMERAS]).map(|topic| bus.topic_prefix.topic(topic));
+    let wanted: Vec<String> = wanted.map(|topic| topic.as_str().to_owned()).collect();
+    plan.topics.retain(|topic| wanted.contains(&topic.name));
+    for topic in &mut plan.topics {
+        if topic.configs.contains_key("retention.ms") {
+            topic.configs.insert("segment.ms", SEGMENT_MILLIS.to_string());
+        }
+    }
+    topics::apply(&cluster, &plan, Growth::Keep)?;
+    Ok(())
+}
+
+/// This program's name as it was typed: what is printed can be typed again.
+fn program() -> String {
+    let typed = std::env::args().next().filter(|typed| !typed.is_empty() && !typed.contains(' '));
+    typed.unwrap_or_else(|| "lumenbus".to_owned())
+}
