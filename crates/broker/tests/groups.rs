@@ -359,3 +359,41 @@ fn offsets_survive_a_clean_stop() {
         broker.shutdown_blocking().unwrap();
     }
 }
+
+#[test]
+fn groups_are_listed_and_described_in_every_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let mut member = Member::new(broker.addr(), 4);
+    member.client.create_topic("t", 1, &[]);
+    member.join();
+    let states = |client: &mut Client, filter: &[&str]| {
+        let request = ListGroupsRequest::default().with_states_filter(filter.iter().map(|name| text(name)).collect());
+        let groups = client.call(&request, 4).groups;
+        groups.iter().map(|g| (g.group_id.to_string(), g.group_state.to_string())).collect::<Vec<_>>()
+    };
+    let mut client = Client::connect(broker.addr());
+    let row = |name: &str, state: &str| (name.to_owned(), state.to_owned());
+    assert_eq!(states(&mut client, &[]), [row("g", "CompletingRebalance")]);
+    let id = member.id.clone();
+    member.sync(&[(id, "assignment")]);
+    client.call(&commit_request("t", 0, 5, "").with_group_id(group("left")), 6);
+    assert_eq!(states(&mut client, &[]), [row("g", "Stable"), row("left", "Empty")]);
+    assert_eq!(states(&mut client, &["empty"]), [row("left", "Empty")]);
+    for version in 0..=3 {
+        let listed = client.call(&ListGroupsRequest::default(), version);
+        assert_eq!(listed.groups.iter().map(|g| &*g.protocol_type).collect::<Vec<_>>(), ["consumer", ""]);
+    }
+    for version in 0..=5 {
+        let names = ["g", "left", "nobody"].map(group).to_vec();
+        let found = client.call(&DescribeGroupsRequest::default().with_groups(names), version).groups;
+        assert_eq!(found.iter().map(|g| &*g.group_state).collect::<Vec<_>>(), ["Stable", "Empty", "Dead"]);
+        assert_eq!((&*found[0].protocol_data, found[0].members.len(), found[1].members.len()), ("range", 1, 0));
+        let of_ours = &found[0].members[0];
+        assert_eq!((&of_ours.member_id, &*of_ours.client_host), (&member.id, "/127.0.0.1"));
+        assert_eq!(
+            (&of_ours.member_metadata[..], &of_ours.member_assignment[..]),
+            (&b"subscription"[..], &b"assignment"[..])
+        );
+    }
+}

@@ -68,6 +68,8 @@ pub(crate) static APIS: &[Api] = &[
     api(ApiKey::Heartbeat, (0, 2), 4, HEARTBEAT),
     api(ApiKey::LeaveGroup, (0, 2), 4, LEAVE_GROUP),
     api(ApiKey::SyncGroup, (0, 2), 4, SYNC_GROUP),
+    api(ApiKey::DescribeGroups, (0, 5), 5, DESCRIBE_GROUPS),
+    api(ApiKey::ListGroups, (0, 4), 3, LIST_GROUPS),
     api(ApiKey::ApiVersions, (0, 3), 3, API_VERSIONS),
     api(ApiKey::CreateTopics, (2, 6), 5, CREATE_TOPICS),
     api(ApiKey::DeleteTopics, (1, 5), 4, DELETE_TOPICS),
@@ -148,6 +150,10 @@ const SYNC_GROUP: &[Field] = &[
     always(Kind::Str),
     always(Kind::Array(&[always(Kind::Str), always(Kind::Bytes)])),
 ];
+
+const DESCRIBE_GROUPS: &[Field] = &[always(Kind::StrArray), since(3, I8)];
+
+const LIST_GROUPS: &[Field] = &[since(4, Kind::StrArray)];
 
 const API_VERSIONS: &[Field] = &[since(3, Kind::Str), since(3, Kind::Str)];
 

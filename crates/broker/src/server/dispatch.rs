@@ -8,7 +8,7 @@ use super::Server;
 use super::access::Peer;
 use super::api::{self, Api};
 use super::handlers::produce::Produced;
-use super::handlers::{cluster, configs, fetch, group, list_offsets, offsets, produce, topics};
+use super::handlers::{cluster, configs, fetch, group, groups, list_offsets, offsets, produce, topics};
 use super::shape::{self, Flexible, Misshapen};
 use super::wire::Reply;
 
@@ -154,6 +154,8 @@ fn at_once(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result
         ApiKey::InitProducerId => header.reply(&cluster::init_producer_id(server, peer, &header.decode(body)?)),
         ApiKey::Heartbeat => header.reply(&group::heartbeat(server, peer, &header.decode(body)?)),
         ApiKey::LeaveGroup => header.reply(&group::leave(server, peer, &header.decode(body)?)),
+        ApiKey::DescribeGroups => header.reply(&groups::describe_groups(server, peer, header.decode(body)?)),
+        ApiKey::ListGroups => header.reply(&groups::list_groups(server, peer, &header.decode(body)?, version)),
         ApiKey::OffsetCommit => header.reply(&offsets::commit(server, peer, header.decode(body)?)),
         ApiKey::OffsetFetch => header.reply(&offsets::fetch(server, peer, header.decode(body)?, version)),
         key => Err(BadRequest::UnknownApi { key: key as i16 }),
@@ -211,6 +213,8 @@ pub(crate) fn decode_only(bytes: Bytes) -> Result<(), BadRequest> {
         ApiKey::Heartbeat => header.decode::<m::HeartbeatRequest>(body).map(drop),
         ApiKey::LeaveGroup => header.decode::<m::LeaveGroupRequest>(body).map(drop),
         ApiKey::SyncGroup => header.decode::<m::SyncGroupRequest>(body).map(drop),
+        ApiKey::DescribeGroups => header.decode::<m::DescribeGroupsRequest>(body).map(drop),
+        ApiKey::ListGroups => header.decode::<m::ListGroupsRequest>(body).map(drop),
         ApiKey::ApiVersions => header.decode::<m::ApiVersionsRequest>(body).map(drop),
         ApiKey::CreateTopics => header.decode::<m::CreateTopicsRequest>(body).map(drop),
         ApiKey::DeleteTopics => header.decode::<m::DeleteTopicsRequest>(body).map(drop),

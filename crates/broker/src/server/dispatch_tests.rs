@@ -101,7 +101,11 @@ fn headers_are_read_in_every_version() {
 
 #[test]
 fn hostile_array_lengths_are_refused_before_decoding() {
-    let has_body = |(api, _): &(&Api, i16)| api.key != ApiKey::ApiVersions;
+    let has_body = |(api, version): &(&Api, i16)| match api.key {
+        ApiKey::ApiVersions => false,
+        ApiKey::ListGroups => *version >= 3,
+        _ => true,
+    };
     for (api, version) in every_version().filter(has_body) {
         let mut bytes = header(api, version);
         bytes.extend([0x7f; 64]);

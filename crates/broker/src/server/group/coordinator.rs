@@ -10,7 +10,7 @@ use kafka_protocol::ResponseError;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep_until;
 
-use super::member::{Answer, Join, JoinRefused, Joined, Ticket};
+use super::member::{Answer, GroupView, Join, JoinRefused, Joined, Ticket};
 use super::state::{Group, Rules};
 use crate::server::config::GroupConfig;
 
@@ -158,6 +158,18 @@ impl Coordinator {
             };
         }
         self.change(&mut groups, name, |group| group.may_commit(Instant::now(), member, generation))
+    }
+
+    /// Every group that somebody is in: name, state, protocol type.
+    pub(crate) fn list(&self) -> Vec<(String, &'static str, String)> {
+        let groups = self.lock();
+        let row = |(name, group): (&String, &Group)| (name.clone(), group.state(), group.protocol_type().to_owned());
+        groups.by_name.iter().map(row).collect()
+    }
+
+    /// A group that somebody is in.
+    pub(crate) fn view(&self, name: &str) -> Option<GroupView> {
+        self.lock().by_name.get(name).map(Group::view)
     }
 
     /// Whether somebody is in the group.

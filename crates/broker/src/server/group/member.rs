@@ -23,6 +23,10 @@ pub(crate) struct Join {
     /// How long the others wait for this member to join again.
     pub(crate) rebalance_timeout: Duration,
     /// `consumer` for consumers.
+    /// The client's name for itself, already cut to a bearable length.
+    pub(crate) client_id: String,
+    /// Where it comes from.
+    pub(crate) client_host: String,
     pub(crate) protocol_type: String,
     /// Assignors by preference, each with the member's subscription.
     pub(crate) protocols: Vec<(String, Bytes)>,
@@ -67,6 +71,8 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) id: String,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
     pub(crate) session_timeout: Duration,
     pub(crate) rebalance_timeout: Duration,
     pub(crate) protocols: Vec<(String, Bytes)>,
@@ -83,7 +89,7 @@ impl Member {
 
     pub(crate) fn bytes(&self) -> usize {
         let protocols = self.protocols.iter().map(|(name, data)| name.len() + data.len());
-        self.id.len() + self.assignment.len() + protocols.sum::<usize>()
+        self.id.len() + self.client_id.len() + self.client_host.len() + self.assignment.len() + protocols.sum::<usize>()
     }
 
     pub(crate) fn supports(&self, protocol: &str) -> bool {
@@ -98,6 +104,26 @@ impl Member {
     pub(crate) fn alive(&mut self, now: Instant) {
         self.session_ends = now + self.session_timeout;
     }
+}
+
+/// A member as others may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberView {
+    pub(crate) id: String,
+    pub(crate) client_id: String,
+    pub(crate) client_host: String,
+    pub(crate) subscription: Bytes,
+    pub(crate) assignment: Bytes,
+}
+
+/// A group as others may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupView {
+    /// Kafka's word for where it is in its life.
+    pub(crate) state: &'static str,
+    pub(crate) protocol_type: String,
+    pub(crate) protocol: String,
+    pub(crate) members: Vec<MemberView>,
 }
 
 /// Every member votes for the first of its assignors that all support; most votes win.

@@ -6,5 +6,6 @@ mod offsets;
 mod state;
 
 pub(crate) use coordinator::Coordinator;
-pub(crate) use member::{Admission, Join, JoinRefused, Joined};
+pub(crate) use member::{Admission, GroupView, Join, JoinRefused, Joined};
 pub(crate) use offsets::{CommitError, Committed, OFFSETS_TOPIC, OffsetStore, TopicPartition};
+pub(crate) use state::EMPTY;

@@ -126,6 +126,11 @@ impl OffsetStore {
         group.map_or_else(Vec::new, |g| g.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
     }
 
+    /// Every group that has committed something.
+    pub(crate) fn groups(&self) -> Vec<String> {
+        self.lock().groups.keys().cloned().collect()
+    }
+
     /// Drops what was committed for a deleted topic.
     pub(crate) fn forget_topic(&self, topic: &str, now_ms: i64) -> Result<(), LogError> {
         self.forget(now_ms, |_, (name, _), _| name == topic)

@@ -11,7 +11,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
-use super::member::{Admission, Answer, Join, JoinRefused, Joined, Member, Ticket, elect_protocol};
+use super::member::{
+    Admission, Answer, GroupView, Join, JoinRefused, Joined, Member, MemberView, Ticket, elect_protocol,
+};
+
+/// Kafka's word for a group without members.
+pub(crate) const EMPTY: &str = "Empty";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -64,6 +69,39 @@ impl Group {
     /// Whether nobody is in the group nor on the way into it.
     pub(crate) fn is_vacant(&self) -> bool {
         self.members.is_empty() && self.pending.is_empty()
+    }
+
+    /// Kafka's word for where the group is in its life.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.phase {
+            Phase::Empty => EMPTY,
+            Phase::Preparing { .. } => "PreparingRebalance",
+            Phase::Completing { .. } => "CompletingRebalance",
+            Phase::Stable => "Stable",
+        }
+    }
+
+    pub(crate) fn protocol_type(&self) -> &str {
+        &self.protocol_type
+    }
+
+    /// The group as others may see it; as in Kafka, subscriptions and assignments are shown once they are settled.
+    pub(crate) fn view(&self) -> GroupView {
+        let is_settled = self.phase == Phase::Stable;
+        let settled = |bytes: Bytes| if is_settled { bytes } else { Bytes::new() };
+        let member = |m: &Member| MemberView {
+            id: m.id.clone(),
+            client_id: m.client_id.clone(),
+            client_host: m.client_host.clone(),
+            subscription: settled(m.subscription(&self.protocol)),
+            assignment: settled(m.assignment.clone()),
+        };
+        GroupView {
+            state: self.state(),
+            protocol_type: self.protocol_type.clone(),
+            protocol: if is_settled { self.protocol.clone() } else { String::new() },
+            members: self.members.iter().map(member).collect(),
+        }
     }
 
     /// Bytes of ids, subscriptions and assignments held.
@@ -152,6 +190,8 @@ impl Group {
         }
         self.members.push(Member {
             id,
+            client_id: join.client_id,
+            client_host: join.client_host,
             session_timeout: join.session_timeout,
             rebalance_timeout: join.rebalance_timeout,
             protocols: join.protocols,

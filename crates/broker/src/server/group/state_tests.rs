@@ -91,6 +91,8 @@ impl Bench {
 
 fn request(new_id: &str, id: Option<&str>, protocols: &[&str]) -> Join {
     Join {
+        client_id: "test".to_owned(),
+        client_host: "/127.0.0.1".to_owned(),
         member_id: id.map(str::to_owned),
         new_id: new_id.to_owned(),
         admission: Admission::AtOnce,

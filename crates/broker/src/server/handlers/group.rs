@@ -32,7 +32,7 @@ pub(crate) async fn join(
     let group = request.group_id.to_string();
     let joined = match may_read(server, peer, &group) {
         Ok(()) => {
-            let join = join_of(server, request, version, client_id);
+            let join = join_of(server, peer, request, version, client_id);
             server.groups.join(&group, join).await
         }
         Err(error) => Err(JoinRefused { error, member_id: request.member_id.to_string() }),
@@ -57,7 +57,7 @@ fn may_read(server: &Server, peer: &Peer, group: &str) -> Result<(), ResponseErr
     }
 }
 
-fn join_of(server: &Server, request: JoinGroupRequest, version: i16, client_id: Option<String>) -> Join {
+fn join_of(server: &Server, peer: &Peer, request: JoinGroupRequest, version: i16, client_id: Option<String>) -> Join {
     let session_timeout = millis(request.session_timeout_ms);
     let name: String = client_id.unwrap_or_default();
     let name = name.get(..name.floor_char_boundary(MAX_CLIENT_ID_BYTES)).unwrap_or_default();
@@ -75,6 +75,9 @@ fn join_of(server: &Server, request: JoinGroupRequest, version: i16, client_id: 
             0 => session_timeout,
             _ => millis(request.rebalance_timeout_ms),
         },
+        client_id: name.to_owned(),
+        // As Java prints an address.
+        client_host: format!("/{}", peer.address.ip()),
         protocol_type: request.protocol_type.to_string(),
         // Copied: a slice would keep the whole request alive as long as the member.
         protocols: protocols.map(|p| (p.name.to_string(), Bytes::copy_from_slice(&p.metadata))).collect(),

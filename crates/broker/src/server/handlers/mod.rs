@@ -6,6 +6,7 @@ pub(crate) mod configs;
 pub(crate) mod fetch;
 pub(crate) mod fetch_response;
 pub(crate) mod group;
+pub(crate) mod groups;
 pub(crate) mod list_offsets;
 pub(crate) mod offsets;
 pub(crate) mod produce;
