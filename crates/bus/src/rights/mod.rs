@@ -1,4 +1,24 @@
 //! What this client may do, found out without leaving traces.
+//!
+//! Kafka tells librdkafka nothing of ACLs, so each operation is tried in a form that the broker must refuse or that
+//! changes nothing: topics are created with validate-only, read at their end, written with a record that is too large for
+//! them (or that lacks the key a compacted topic needs), and offsets are committed to a partition that cannot exist.
+//! Brokers check authorisation before they look at any of that.
+
+mod attempts;
+
+use crate::diagnosis::{Attempt, explain};
+use crate::topics::CAMERAS;
+use crate::{BusConfig, BusError};
+use attempts::{Attempts, TopicFacts};
+use lumenbus_frame::TopicName;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// How long everything together may take unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One operation, and whether it is permitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,4 +52,166 @@ pub enum Verdict {
         /// Why.
         why: String,
     },
+}
+
+/// What somebody wants to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// Topics to publish frames to, by their full names.
+    pub writes: Vec<TopicName>,
+    /// Topics to read frames from.
+    pub reads: Vec<TopicName>,
+    /// The consumer group to read with.
+    pub group: Option<String>,
+    /// How long everything together may take.
+    pub patience: Duration,
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self { writes: Vec::new(), reads: Vec::new(), group: None, patience: PATIENCE }
+    }
+}
+
+/// Something that a right is about.
+#[derive(Debug, Clone, Copy)]
+enum Resource<'a> {
+    Topic(&'a str),
+    Group(&'a str),
+}
+
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(topic) => write!(f, "topic {topic}"),
+            Self::Group(group) => write!(f, "group {group}"),
+        }
+    }
+}
+
+impl Right {
+    fn new(operation: &'static str, resource: Resource<'_>, needed_for: &'static str, verdict: Verdict) -> Self {
+        let option = match resource {
+            Resource::Topic(topic) => format!("--topic {topic}"),
+            Resource::Group(group) => format!("--group {group}"),
+        };
+        let acl = format!("--add --allow-principal User:NAME --operation {operation} {option}");
+        Self { operation, resource: resource.to_string(), needed_for, verdict, acl }
+    }
+
+    /// Whether the broker refused it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self.verdict, Verdict::Denied { .. })
+    }
+}
+
+impl Verdict {
+    fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown { why: why.into() }
+    }
+
+    /// What an answer's code says, when these codes are refusals that come after authorisation.
+    fn of(code: Option<RDKafkaErrorCode>, refusals: &[RDKafkaErrorCode]) -> Self {
+        use RDKafkaErrorCode as Code;
+        match code {
+            None => Self::Allowed,
+            Some(code) if refusals.contains(&code) => Self::Allowed,
+            Some(
+                code @ (Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed),
+            ) => Self::Denied { code: format!("{code:?}") },
+            Some(code) => Self::unknown(format!("the broker answered {code:?}")),
+        }
+    }
+}
+
+/// Tries everything that is needed, and the directory, which every publisher writes and every subscriber reads.
+///
+/// Takes seconds at most; what could not be asked in time is [`Verdict::Unknown`].
+///
+/// # Errors
+/// A cluster that cannot be reached at all.
+pub fn rights(bus: &BusConfig, needs: &Needs) -> Result<Vec<Right>, BusError> {
+    let cameras = bus.topic_prefix.topic(CAMERAS);
+    let mut reads = needs.reads.clone();
+    let mut writes = needs.writes.clone();
+    if !writes.is_empty() {
+        writes.push(cameras.clone());
+    }
+    // A publisher reads the directory too.
+    reads.push(cameras);
+    let attempts = Attempts::open(bus, needs.patience)?;
+    let mut found = Vec::new();
+    let mut facts: BTreeMap<&TopicName, TopicFacts> = BTreeMap::new();
+    for topic in reads.iter().chain(&writes) {
+        if !facts.contains_key(topic) {
+            let (verdict, known) = attempts.describe(topic)?;
+            facts.insert(topic, known);
+            found.push(Right::new("Describe", Resource::Topic(topic.as_str()), "finding the topic", verdict));
+        }
+    }
+    for topic in &writes {
+        found.extend(write_rights(&attempts, topic, facts[topic]));
+    }
+    for topic in &reads {
+        let verdict =
+            if facts[topic].exists { attempts.read(topic) } else { Verdict::unknown("the topic does not exist") };
+        found.push(Right::new("Read", Resource::Topic(topic.as_str()), "reading frames and the directory", verdict));
+    }
+    if let Some(group) = &needs.group {
+        let topic = reads.iter().find(|topic| facts[topic].exists);
+        found.extend(group_rights(&attempts, group, topic));
+    }
+    Ok(found)
+}
+
+fn write_rights(attempts: &Attempts, topic: &TopicName, facts: TopicFacts) -> Vec<Right> {
+    let resource = Resource::Topic(topic.as_str());
+    if !facts.exists {
+        let create = Right::new("Create", resource, "creating the missing topic", attempts.create(topic));
+        let write = Verdict::unknown("the topic does not exist");
+        return vec![create, Right::new("Write", resource, "publishing", write)];
+    }
+    let (verdict, settings) = attempts.describe_configs(topic);
+    let describe = Right::new("DescribeConfigs", resource, "knowing the largest record", verdict);
+    vec![describe, Right::new("Write", resource, "publishing", attempts.write(topic, settings))]
+}
+
+fn group_rights(attempts: &Attempts, group: &str, topic: Option<&TopicName>) -> Vec<Right> {
+    let right =
+        |operation, verdict| Right::new(operation, Resource::Group(group), "reading as a consumer group", verdict);
+    let Some(topic) = topic else {
+        return vec![right("Read", Verdict::unknown("no topic exists to ask about"))];
+    };
+    match attempts.describe_group(group, topic) {
+        // Whoever may read a group may describe it.
+        denied @ Verdict::Denied { .. } => vec![right("Describe", denied.clone()), right("Read", denied)],
+        described => vec![right("Describe", described), right("Read", attempts.read_group(group, topic))],
+    }
+}
+
+fn failed(error: KafkaError, bus: &BusConfig) -> BusError {
+    explain(error, &Attempt::asking(&bus.brokers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_after_authorisation_is_a_permission() {
+        use RDKafkaErrorCode as Code;
+        let refusals = [Code::MessageSizeTooLarge];
+        assert_eq!(Verdict::of(Some(Code::MessageSizeTooLarge), &refusals), Verdict::Allowed);
+        let denied = Verdict::of(Some(Code::TopicAuthorizationFailed), &refusals);
+        assert_eq!(denied, Verdict::Denied { code: "TopicAuthorizationFailed".to_owned() });
+        assert!(matches!(Verdict::of(Some(Code::RequestTimedOut), &refusals), Verdict::Unknown { .. }));
+        let right = Right::new("Write", Resource::Topic("raw_video"), "publishing", denied);
+        assert!(right.is_denied());
+        assert_eq!(right.acl, "--add --allow-principal User:NAME --operation Write --topic raw_video");
+    }
 }

@@ -6,11 +6,12 @@
 use super::reader::{Quiet, Until, client_config, connect, drain, known_offsets, list_of};
 use super::sample::{Place, look_at};
 use super::{ClusterStatus, GroupPartition, GroupStatus};
-use crate::diagnosis::{Attempt, explain};
+use crate::diagnosis::{Attempt, code_of, explain};
 use crate::{BusConfig, BusError, SystemClock};
 use lumenbus_frame::Clock as _;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode as Code;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -67,14 +68,7 @@ impl Groups {
         cluster: &ClusterStatus,
         until: &Until,
     ) -> Result<Vec<GroupStatus>, BusError> {
-        let listed = match self.list(consumer, until) {
-            Err(error) if self.named.is_empty() => return Err(error),
-            Err(error) => {
-                tracing::debug!(%error, "groups cannot be listed");
-                BTreeMap::new()
-            }
-            Ok(listed) => listed,
-        };
+        let listed = self.list(consumer, until)?;
         let is_there = |group: &String| listed.contains_key(group) || self.named.contains(group);
         self.known.retain(|group, _| is_there(group));
         for group in self.named.iter().chain(listed.keys()) {
@@ -87,8 +81,17 @@ impl Groups {
     }
 
     fn list(&self, consumer: &BaseConsumer<Quiet>, until: &Until) -> Result<BTreeMap<String, Listed>, BusError> {
-        let failed = |error| explain(error, &Attempt::asking(&self.bus.brokers));
-        let list = consumer.fetch_group_list(None, until.left()).map_err(failed)?;
+        let list = match consumer.fetch_group_list(None, until.left()) {
+            Ok(list) => list,
+            // Not asked, or not for us: what is named is looked at all the same.
+            Err(error)
+                if matches!(code_of(&error), Some(Code::UnsupportedFeature | Code::ClusterAuthorizationFailed)) =>
+            {
+                tracing::debug!(%error, "groups cannot be listed");
+                return Ok(BTreeMap::new());
+            }
+            Err(error) => return Err(explain(error, &Attempt::asking(&self.bus.brokers))),
+        };
         let ours = list.groups().iter().filter(|group| matches!(group.protocol_type(), "consumer" | ""));
         let row = |group: &rdkafka::groups::GroupInfo| {
             let listed = Listed { state: group.state().to_owned(), members: group.members().len() };
@@ -187,7 +190,7 @@ fn committed(
     until: &Until,
 ) -> Result<(BaseConsumer<Quiet>, Committed), BusError> {
     let failed = |error| explain(error, &Attempt::joining(&bus.brokers, group));
-    let client = client.map_or_else(|| connect(client_config(bus, group), bus), Ok)?;
+    let client = client.map_or_else(|| connect(&client_config(bus, group), bus), Ok)?;
     drain(&client);
     let list = list_of(partitions, Offset::Invalid).map_err(failed)?;
     let list = client.committed_offsets(list, until.left()).map_err(failed)?;

@@ -8,6 +8,7 @@ mod reader;
 mod sample;
 mod usage;
 
+pub(crate) use reader::{Quiet, Until, client_config, connect};
 pub use reader::{StatusConfig, StatusReader};
 
 /// A cluster and our topics in it, at one moment.

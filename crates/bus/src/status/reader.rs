@@ -83,7 +83,7 @@ impl StatusReader {
     /// A property that librdkafka refuses.
     pub fn open(config: StatusConfig) -> Result<Self, BusError> {
         // In name only: librdkafka assigns partitions only to a consumer with a group.
-        let consumer = connect(client_config(&config.bus, "lumenbus-status"), &config.bus)?;
+        let consumer = connect(&client_config(&config.bus, "lumenbus-status"), &config.bus)?;
         let groups = Groups::new(config.bus.clone(), &config.groups);
         Ok(Self { config, consumer, groups, usages: Usages::default() })
     }
@@ -194,24 +194,24 @@ impl ClusterStatus {
 }
 
 /// When an answer is of no use any more.
-pub(super) struct Until(Instant);
+pub(crate) struct Until(Instant);
 
 impl Until {
-    pub(super) fn after(patience: Duration) -> Self {
+    pub(crate) fn after(patience: Duration) -> Self {
         Self(Instant::now() + patience)
     }
 
-    pub(super) fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.0.saturating_duration_since(Instant::now()).max(LEAST_WAIT)
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         Instant::now() >= self.0
     }
 }
 
 /// A client whose trouble shows in its answers.
-pub(super) struct Quiet;
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -226,7 +226,7 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 /// A consumer that fetches little ahead.
-pub(super) fn client_config(bus: &BusConfig, group: &str) -> ClientConfig {
+pub(crate) fn client_config(bus: &BusConfig, group: &str) -> ClientConfig {
     let mut client = bus.client_config(Role::Admin);
     client
         .set("group.id", group)
@@ -240,7 +240,7 @@ pub(super) fn client_config(bus: &BusConfig, group: &str) -> ClientConfig {
     client
 }
 
-pub(super) fn connect(client: ClientConfig, bus: &BusConfig) -> Result<BaseConsumer<Quiet>, BusError> {
+pub(crate) fn connect(client: &ClientConfig, bus: &BusConfig) -> Result<BaseConsumer<Quiet>, BusError> {
     client.create_with_context(Quiet).map_err(|error| explain(error, &Attempt::asking(&bus.brokers)))
 }
 

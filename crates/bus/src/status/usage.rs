@@ -1,7 +1,7 @@
 //! How much a topic holds, by its records' number and the size of some of them.
 
 use super::reader::{Quiet, Until};
-use super::sample::{Place, Sample, look_at};
+use super::sample::{Place, look_at};
 use super::{ClusterStatus, TopicStatus, TopicUsage};
 use rdkafka::consumer::BaseConsumer;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -38,13 +38,13 @@ impl Usage {
         if self.sizes.len() < ENOUGH_SIZES { FIRST_LOOKS } else { LATER_LOOKS }
     }
 
-    fn take(&mut self, samples: &[Sample]) {
+    /// `sizes` are those of records chosen at random, `times` of all that were looked at.
+    fn take(&mut self, sizes: &[usize], times: &[i64]) {
         self.looked_at = Some(Instant::now());
-        self.sizes.extend(samples.iter().map(|sample| sample.bytes));
+        self.sizes.extend(sizes);
         let excess = self.sizes.len().saturating_sub(MAX_SIZES);
         self.sizes.drain(..excess);
-        let times = || samples.iter().filter_map(|sample| sample.unix_millis);
-        self.span = times().min().zip(times().max()).or(self.span);
+        self.span = times.iter().min().copied().zip(times.iter().max().copied()).or(self.span);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "an estimate of far fewer than 2^52 bytes")]
@@ -73,21 +73,26 @@ impl Usages {
         until: &Until,
     ) -> Vec<TopicUsage> {
         self.topics.retain(|name, _| cluster.topics.iter().any(|topic| topic.name == *name));
-        let mut places = BTreeSet::new();
+        let (mut ends, mut chosen) = (BTreeSet::new(), BTreeSet::new());
         for topic in cluster.topics.iter().filter(|topic| topic.records() > 0) {
             let usage = self.topics.entry(topic.name.clone()).or_default();
             if usage.is_due() {
-                places.extend(span_places(topic));
-                places
+                ends.extend(span_places(topic));
+                chosen
                     .extend((0..usage.looks()).filter_map(|_| place_of(topic, rand::random_range(0..topic.records()))));
             }
         }
-        let mut samples: HashMap<String, Vec<Sample>> = HashMap::new();
-        for ((topic, ..), sample) in look_at(consumer, &places, until) {
-            samples.entry(topic).or_default().push(sample);
+        let places = ends.union(&chosen).cloned().collect();
+        let mut found: HashMap<String, (Vec<usize>, Vec<i64>)> = HashMap::new();
+        for (place, sample) in look_at(consumer, &places, until) {
+            let is_chosen = chosen.contains(&place);
+            let (sizes, times) = found.entry(place.0).or_default();
+            // The oldest and the newest record are not like the others: a topic often ends with a control record.
+            sizes.extend(is_chosen.then_some(sample.bytes));
+            times.extend(sample.unix_millis);
         }
-        for (topic, samples) in samples {
-            self.topics.entry(topic).or_default().take(&samples);
+        for (topic, (sizes, times)) in found {
+            self.topics.entry(topic).or_default().take(&sizes, &times);
         }
         let nothing = Usage::default();
         cluster.topics.iter().map(|topic| self.topics.get(&topic.name).unwrap_or(&nothing).estimate(topic)).collect()
@@ -147,13 +152,12 @@ mod tests {
     fn an_estimate_is_records_times_mean_and_keeps_few_sizes() {
         let mut usage = Usage::default();
         assert!(usage.is_due());
-        let sample = |bytes, millis| Sample { bytes, unix_millis: Some(millis) };
-        usage.take(&[sample(100, 1_000), sample(300, 4_000)]);
+        usage.take(&[100, 300], &[1_000, 4_000, 2_000]);
         let estimate = usage.estimate(&topic(&[(10, 20), (0, 30)]));
         assert_eq!((estimate.records, estimate.estimated_bytes, estimate.sampled_records), (40, 8_000, 2));
         assert_eq!((estimate.append_span_millis, estimate.replication), (Some(3_000), 3));
         for _ in 0..100 {
-            usage.take(&[sample(1, 0); 10]);
+            usage.take(&[1; 10], &[]);
         }
         assert_eq!(usage.sizes.len(), MAX_SIZES);
         assert!(!usage.is_due());

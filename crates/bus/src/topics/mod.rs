@@ -11,6 +11,7 @@ mod plan;
 mod print;
 
 pub use apply::{Applied, Growth, apply, ensure_topics};
+pub(crate) use block_on::block_on;
 pub use check::{ActualTopic, Drift, DriftKind, check};
 pub use cluster::Cluster;
 pub(crate) use plan::names;
