@@ -1,7 +1,7 @@
 //! Cameras added to and removed from a settings file; everything else in it, comments included, stays as it is.
 
-use crate::site::fault::FileError;
 use crate::site::Site;
+use crate::site::fault::FileError;
 use anyhow::Context as _;
 use std::fs;
 use std::io::Write as _;

@@ -1,17 +1,23 @@
 //! One settings file for the whole box: read, checked with line numbers, edited, watched for changes, and run.
 
+mod board;
 mod check;
 mod edit;
 mod fault;
 mod file;
+mod running;
+pub(crate) mod signals;
 mod template;
+mod watch;
 
-pub(crate) use check::{
-    BrokerSettings, LogSettings, Site, TracesSettings, ViewerSettings, codec_name, is_no_path,
-};
+pub(crate) use board::Board;
+use check::BrokerSettings;
+pub(crate) use check::{LogSettings, Site, codec_name, is_no_path};
 pub(crate) use edit::{Draft, write_file};
 pub(crate) use fault::FileError;
+pub(crate) use running::{Running, Stopped};
 pub(crate) use template::template;
+pub(crate) use watch::Watch;
 
 /// The file's usual name.
 pub(crate) const FILE_NAME: &str = "lumenbus.toml";
