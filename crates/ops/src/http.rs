@@ -38,7 +38,6 @@ pub enum HttpError {
 ///
 /// `/healthz` answers 200 while the process can answer at all; `/readyz` answers 200 when every component works, else
 /// 503; both say in JSON how each component is.
-#[must_use]
 pub fn routes(metrics: Metrics, health: Health) -> Router {
     Router::new()
         .route("/metrics", get(scrape).with_state(metrics))
@@ -95,7 +94,9 @@ impl fmt::Debug for Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Fails when the server has ended, which is as well.
-        drop(self.stop.take().map(|stop| stop.send(())));
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).ok();
+        }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the metrics server panicked");
         }

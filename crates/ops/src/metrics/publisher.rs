@@ -70,11 +70,11 @@ impl Totals {
         }
         let mut seen = std::mem::take(&mut self.seen);
         for stream in &stats.streams {
-            self.add(stream, seen.remove(&stream.stream).unwrap_or_default());
+            self.add(stream, &seen.remove(&stream.stream).unwrap_or_default());
         }
     }
 
-    fn add(&mut self, stream: &StreamStats, then: Seen) {
+    fn add(&mut self, stream: &StreamStats, then: &Seen) {
         let mut dropped = 0;
         for (reason, frames) in &stream.drops {
             let before = then.drops.iter().find(|row| row.0 == *reason).map_or(0, |row| row.1);
