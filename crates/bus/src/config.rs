@@ -124,11 +124,15 @@ impl BusConfig {
 
     /// Sets a property as `-X name=value` and `--kafka-config` do: over what was set before, under whichever of its names.
     ///
-    /// `bootstrap.servers` becomes [`BusConfig::brokers`]. `max.poll.records` and `num.consumer.fetchers`, which
+    /// `bootstrap.servers` becomes [`BusConfig::brokers`], `statistics.interval.ms` [`BusConfig::statistics_interval`]. `max.poll.records` and `num.consumer.fetchers`, which
     /// librdkafka does not have, are kept for [`BusConfig::max_poll_records`] and [`BusConfig::consumers`].
     pub fn set_property(&mut self, name: &str, value: &str) {
         match canonical(name) {
             "bootstrap.servers" => value.clone_into(&mut self.brokers),
+            STATISTICS if value.trim().parse::<u64>().is_ok() => {
+                let millis = value.trim().parse().ok().filter(|millis| *millis > 0);
+                self.statistics_interval = millis.map(Duration::from_millis);
+            }
             name => {
                 self.properties.insert(name.to_owned(), value.to_owned());
             }
@@ -168,6 +172,16 @@ impl BusConfig {
             if applies(name, role) {
                 config.set(name, value);
             }
+        }
+        config
+    }
+
+    /// [`client_config`](Self::client_config) of a client that counts, if any is to.
+    pub(crate) fn counting_client_config(&self, role: Role) -> ClientConfig {
+        let mut config = self.client_config(role);
+        if let Some(interval) = self.statistics_interval {
+            let millis = interval.as_millis().clamp(1, MAX_STATISTICS_MILLIS);
+            config.set(STATISTICS, millis.to_string());
         }
         config
     }
@@ -229,6 +243,10 @@ fn applies(name: &str, role: Role) -> bool {
     }
 }
 
+/// How often librdkafka calls back with its statistics.
+const STATISTICS: &str = "statistics.interval.ms";
+/// librdkafka's limit.
+const MAX_STATISTICS_MILLIS: u128 = 86_400_000;
 /// Kafka's name in Java clients; librdkafka has no such property.
 pub(crate) const MAX_POLL_RECORDS: &str = "max.poll.records";
 /// A name of other tools (MirrorMaker, Connect sinks) for consumers in one process.
@@ -393,6 +411,18 @@ mod tests {
             config.client_config(Role::Consumer).create::<rdkafka::consumer::BaseConsumer>().unwrap();
             config.client_config(Role::Admin).create::<rdkafka::consumer::BaseConsumer>().unwrap();
         }
+    }
+
+    #[test]
+    fn only_clients_that_count_are_told_how_often() {
+        let mut config = BusConfig::new("127.0.0.1:1");
+        assert_eq!(config.counting_client_config(Role::Producer).get("statistics.interval.ms"), None);
+        config.set_property("statistics.interval.ms", "2500");
+        assert_eq!(config.statistics_interval, Some(Duration::from_millis(2_500)));
+        assert_eq!(config.client_config(Role::Producer).get("statistics.interval.ms"), None);
+        assert_eq!(config.counting_client_config(Role::Consumer).get("statistics.interval.ms"), Some("2500"));
+        config.set_property("statistics.interval.ms", "0");
+        assert_eq!(config.statistics_interval, None);
     }
 
     #[test]

@@ -1,11 +1,18 @@
 //! What librdkafka counts, as far as somebody watches it.
 
+mod parse;
+
+use crate::SystemClock;
+use lumenbus_frame::Clock as _;
+use parse::parse;
 use std::fmt;
+use std::sync::Arc;
 
 /// librdkafka's statistics of one client, taken at one moment.
 ///
-/// Counts are since the client was made. Latencies are of the last interval, in seconds; the largest of all brokers, which
-/// is the one that somebody waits for. `None`: nothing was measured.
+/// Counts are since the client was made. Latencies are of the last interval, in seconds: means over all brokers, and the
+/// worst broker's 99th percentile. A consumer's round trips hold what a broker waits for records (`fetch.wait.max.ms`).
+/// `None`: nothing was measured.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct ClientStatistics {
@@ -70,6 +77,17 @@ pub struct ClientStatistics {
 }
 
 impl ClientStatistics {
+    /// What librdkafka's callback brings; what cannot be read is left out.
+    pub(crate) fn from_callback(json: &[u8], polls: u64) -> Option<Arc<Self>> {
+        match parse(json, SystemClock.unix_nanos() / 1_000, polls) {
+            Ok(statistics) => Some(Arc::new(statistics)),
+            Err(error) => {
+                tracing::debug!(%error, "client statistics");
+                None
+            }
+        }
+    }
+
     /// The largest known lag of any partition (records-lag-max).
     #[must_use]
     pub fn lag_max(&self) -> Option<i64> {

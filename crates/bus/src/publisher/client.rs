@@ -2,9 +2,9 @@
 
 use crate::diagnosis::{Attempt, explain};
 use crate::publisher::core::Delivery;
-use crate::publisher::hub::Hub;
+use crate::publisher::hub::{Hub, lock};
 use crate::publisher::outgoing::{OutRecord, RecordSink, Refusal};
-use crate::{BusConfig, BusError, Role};
+use crate::{BusConfig, BusError, ClientStatistics, Role};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -26,7 +26,7 @@ pub(crate) struct Reports {
 }
 
 pub(crate) fn connect(config: &BusConfig, hub: Weak<Hub>) -> Result<Client, BusError> {
-    let client_config = config.client_config(Role::Producer);
+    let client_config = config.counting_client_config(Role::Producer);
     let made = client_config.create_with_context(Reports { hub });
     made.map_err(|error| explain(error, &Attempt::asking(&config.brokers)))
 }
@@ -46,6 +46,12 @@ impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         // What matters comes as an error or a failed delivery as well.
         tracing::debug!(?level, facility, text, "librdkafka");
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let (Some(hub), Some(found)) = (self.hub.upgrade(), ClientStatistics::from_callback(statistics, 0)) {
+            *lock(&hub.statistics) = Some(found);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -17,7 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{ClientContext, Offset, Timestamp, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,9 @@ pub(crate) enum Change {
 
 /// librdkafka's callbacks; they run on the worker's thread, inside `poll`.
 pub(crate) struct Context {
+    index: usize,
+    /// Times the worker came for records.
+    polls: AtomicU64,
     shared: Arc<WorkerShared>,
     changes: Mutex<Vec<Change>>,
     has_changes: AtomicBool,
@@ -83,8 +86,8 @@ impl WorkerShared {
 }
 
 impl Context {
-    fn new(shared: Arc<WorkerShared>) -> Self {
-        Self { shared, changes: Mutex::default(), has_changes: AtomicBool::new(false) }
+    fn new(index: usize, shared: Arc<WorkerShared>) -> Self {
+        Self { index, polls: AtomicU64::new(0), shared, changes: Mutex::default(), has_changes: AtomicBool::new(false) }
     }
 
     fn leave(&self, change: Change) {
@@ -130,7 +133,13 @@ impl Context {
     }
 }
 
-impl ClientContext for Context {}
+impl ClientContext for Context {
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let Some(found) = ClientStatistics::from_callback(statistics, self.polls.load(Ordering::Relaxed)) {
+            lock(&self.shared.statistics).insert(self.index, found);
+        }
+    }
+}
 
 impl ConsumerContext for Context {
     fn commit_callback(&self, result: Result<(), KafkaError>, _: &TopicPartitionList) {
@@ -193,11 +202,11 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(index: usize, shared: Arc<WorkerShared>) -> Result<Self, BusError> {
-        let mut client = shared.config.bus.client_config(crate::Role::Consumer);
+        let mut client = shared.config.bus.counting_client_config(crate::Role::Consumer);
         client.set("group.id", shared.config.group.as_deref().unwrap_or("lumenbus-without-group"));
         // A jump that this causes is seen by its offsets and told as retention.
         client.set("auto.offset.reset", "earliest");
-        let context = Context::new(Arc::clone(&shared));
+        let context = Context::new(index, Arc::clone(&shared));
         let consumer: BaseConsumer<Context> =
             client.create_with_context(context).map_err(|error| shared.explain(error))?;
         Ok(Self {
@@ -255,6 +264,7 @@ impl Worker {
     }
 
     fn read_some(&mut self) {
+        self.consumer.context().polls.fetch_add(1, Ordering::Relaxed);
         let mut wait = TICK;
         for _ in 0..BATCH_RECORDS {
             // The message borrows the consumer, which the handling of it must not touch through `self`.
