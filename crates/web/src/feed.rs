@@ -1,0 +1,206 @@
+//! From Kafka into the hub: a thread that follows the directory, and one per topic that reads frames.
+//!
+//! A topic is read once the directory names a stream in it: then it exists. One topic that may not be read does not hurt
+//! the others. What fails is tried again, with growing pauses.
+
+use crate::hub::Hub;
+use lumenbus_bus::subscriber::CameraFilter;
+use lumenbus_bus::{BusConfig, BusError, Directory, Subscriber, SubscriberConfig, probe};
+use lumenbus_frame::TopicName;
+use lumenbus_pipeline::Shutdown;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Most topics read; each costs a Kafka consumer.
+pub const MAX_TOPICS: usize = 16;
+/// How long one wait for events takes: also how long stopping may take.
+const WAIT: Duration = Duration::from_millis(200);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// What the threads are told.
+#[derive(Clone)]
+pub(crate) struct FeedConfig {
+    pub(crate) bus: BusConfig,
+    pub(crate) cameras: CameraFilter,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) max_frame_bytes: usize,
+}
+
+/// Topics that the directory has named and nobody reads yet.
+#[derive(Default)]
+struct Named {
+    topics: Mutex<Vec<TopicName>>,
+    more: Condvar,
+}
+
+impl Named {
+    fn add(&self, topics: Vec<TopicName>) {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).extend(topics);
+        self.more.notify_all();
+    }
+
+    fn take(&self) -> Vec<TopicName> {
+        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut topics, _) = self
+            .more
+            .wait_timeout_while(topics, WAIT, |topics| topics.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *topics)
+    }
+}
+
+/// The reading threads; they end when this is dropped.
+pub(crate) struct Feeds {
+    shutdown: Arc<Shutdown>,
+    manager: Option<JoinHandle<()>>,
+}
+
+impl Feeds {
+    pub(crate) fn start(hub: Arc<Hub>, config: FeedConfig) -> std::io::Result<Self> {
+        let shutdown = Arc::new(Shutdown::default());
+        let feeder = Feeder { hub, config, shutdown: Arc::clone(&shutdown) };
+        let manager = std::thread::Builder::new().name("viewer-feeds".to_owned()).spawn(move || feeder.manage())?;
+        Ok(Self { shutdown, manager: Some(manager) })
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.shutdown.request();
+        if self.manager.take().is_some_and(|manager| manager.join().is_err()) {
+            tracing::error!("the viewer's reading thread panicked");
+        }
+    }
+}
+
+impl Drop for Feeds {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Pauses that double.
+struct Pause(Duration);
+
+impl Pause {
+    fn next(&mut self, shutdown: &Shutdown) {
+        shutdown.sleep(self.0);
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[derive(Clone)]
+struct Feeder {
+    hub: Arc<Hub>,
+    config: FeedConfig,
+    shutdown: Arc<Shutdown>,
+}
+
+impl Feeder {
+    fn manage(&self) {
+        let Some(directory) = self.open(|| Directory::open_reading(&self.config.bus)) else { return };
+        let named = Arc::new(Named::default());
+        let watch = {
+            let (hub, named) = (Arc::clone(&self.hub), Arc::clone(&named));
+            directory.on_change(Arc::new(move |event: &lumenbus_bus::DirectoryEvent| {
+                named.add(hub.directory(&event.camera, &event.merged));
+            }))
+        };
+        for (camera, entry) in directory.cameras() {
+            named.add(self.hub.directory(&camera, &entry));
+        }
+        let mut threads: BTreeMap<TopicName, JoinHandle<()>> = BTreeMap::new();
+        while !self.shutdown.is_requested() {
+            for topic in named.take() {
+                self.read(topic, &mut threads);
+            }
+            self.look_for_broker();
+        }
+        drop(watch);
+        for thread in threads.into_values() {
+            if thread.join().is_err() {
+                tracing::error!("a thread that reads frames for the viewer panicked");
+            }
+        }
+    }
+
+    fn read(&self, topic: TopicName, threads: &mut BTreeMap<TopicName, JoinHandle<()>>) {
+        if threads.contains_key(&topic) {
+            return;
+        }
+        if threads.len() >= MAX_TOPICS {
+            tracing::warn!(%topic, "more than {MAX_TOPICS} topics: this one is not shown");
+            return;
+        }
+        let (feeder, name) = (self.clone(), topic.clone());
+        match std::thread::Builder::new().name(format!("viewer-{topic}")).spawn(move || feeder.follow(&name)) {
+            Ok(thread) => {
+                threads.insert(topic, thread);
+            }
+            Err(error) => tracing::error!(%topic, "cannot start a thread to read it: {error}"),
+        }
+    }
+
+    /// A client only says when it has lost its broker; that it has come back shows in frames, or here.
+    fn look_for_broker(&self) {
+        if self.hub.disconnected().is_some() && probe(&self.config.bus).is_ok() {
+            self.hub.set_connected();
+        }
+    }
+
+    /// Tries until it works; `None` when the viewer closes.
+    fn open<T>(&self, attempt: impl Fn() -> Result<T, BusError>) -> Option<T> {
+        let mut pause = Pause(FIRST_PAUSE);
+        while !self.shutdown.is_requested() {
+            match attempt() {
+                Ok(opened) => {
+                    self.hub.set_connected();
+                    return Some(opened);
+                }
+                Err(error) => {
+                    self.tell(&error);
+                    pause.next(&self.shutdown);
+                }
+            }
+        }
+        None
+    }
+
+    /// A broker that is away hurts everything; another trouble only what was asked for.
+    fn tell(&self, error: &BusError) {
+        tracing::info!("the viewer cannot read yet: {error}");
+        if error.is_broker_trouble() {
+            self.hub.set_disconnected(&error.to_string());
+        } else {
+            self.hub.tell_notice("unreadable", &error.to_string());
+        }
+    }
+
+    fn follow(&self, topic: &TopicName) {
+        let mut config = SubscriberConfig::new(self.config.bus.clone(), vec![topic.clone()]);
+        config.cameras = self.config.cameras.clone();
+        config.buffer_bytes = self.config.buffer_bytes;
+        config.max_frame_bytes = self.config.max_frame_bytes;
+        let mut pause = Pause(FIRST_PAUSE);
+        while let Some(mut subscriber) = self.open(|| Subscriber::open(config.clone())) {
+            match self.pump(&mut subscriber) {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%topic, "reading for the viewer stopped and begins anew: {error}");
+                    self.tell(&error);
+                    pause.next(&self.shutdown);
+                }
+            }
+        }
+    }
+
+    fn pump(&self, subscriber: &mut Subscriber) -> Result<(), BusError> {
+        while !self.shutdown.is_requested() {
+            if let Some(event) = subscriber.recv(WAIT)? {
+                self.hub.take(&event);
+            }
+        }
+        Ok(())
+    }
+}

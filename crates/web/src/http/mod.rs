@@ -1,0 +1,122 @@
+//! Requests: pages, files, the API, and the way to the WebSocket.
+
+mod api;
+mod assets;
+mod guard;
+mod listen;
+mod serve;
+mod snapshot;
+mod timed;
+
+pub(crate) use guard::Hosts;
+pub(crate) use listen::listen;
+pub(crate) use serve::{Permit, Server};
+
+use crate::config::{Actions, HealthFacts};
+use crate::hub::Hub;
+use crate::token::Token;
+use assets::Assets;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use axum::routing::{any, get, post};
+use serde_json::json;
+use snapshot::Snapshots;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
+
+/// Longest body of a request.
+const MAX_BODY_BYTES: usize = 4 * 1024;
+
+/// What every request can reach.
+pub(crate) struct App {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) title: String,
+    pub(crate) token: Option<Token>,
+    pub(crate) hosts: Hosts,
+    pub(crate) is_tls: bool,
+    pub(crate) actions: Option<Arc<dyn Actions>>,
+    pub(crate) facts: Arc<dyn HealthFacts>,
+    pub(crate) closing: watch::Receiver<bool>,
+    assets: Assets,
+    snapshots: Snapshots,
+    /// Buttons pressed at the same time: one.
+    pressing: Arc<Semaphore>,
+}
+
+/// The parts of [`App`] that are given.
+pub(crate) struct AppParts {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) title: String,
+    pub(crate) token: Option<Token>,
+    pub(crate) hosts: Hosts,
+    pub(crate) is_tls: bool,
+    pub(crate) actions: Option<Arc<dyn Actions>>,
+    pub(crate) facts: Arc<dyn HealthFacts>,
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+impl App {
+    pub(crate) fn new(parts: AppParts) -> Self {
+        let AppParts { hub, title, token, hosts, is_tls, actions, facts, closing } = parts;
+        let (assets, snapshots) = (Assets::new(), Snapshots::default());
+        let pressing = Arc::new(Semaphore::new(1));
+        Self { hub, title, token, hosts, is_tls, actions, facts, closing, assets, snapshots, pressing }
+    }
+
+    /// The buttons as they are now.
+    pub(crate) fn action_list(&self) -> Vec<crate::config::Action> {
+        self.actions.as_ref().map(|actions| actions.list()).unwrap_or_default()
+    }
+}
+
+/// An error as every path but a page's gives it.
+pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let body = json!({ "error": { "code": code, "message": message } });
+    (status, axum::Json(body)).into_response()
+}
+
+/// All paths; `health` has `/metrics`, `/healthz` and `/readyz`.
+pub(crate) fn router(app: Arc<App>, health: Router) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/health", get(page))
+        .route("/camera/{id}", get(page))
+        .route("/assets/{*path}", get(asset))
+        .route("/favicon.ico", get(favicon))
+        .route("/api/v1/state", get(api::state))
+        .route("/api/v1/health", get(api::health))
+        .route("/api/v1/cameras/{id}/snapshot", get(snapshot::snapshot))
+        .route("/api/v1/actions/{action}", post(api::act))
+        .route("/ws", any(crate::session::upgrade))
+        .fallback(unknown)
+        .with_state(Arc::clone(&app))
+        .merge(health)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(axum::middleware::from_fn_with_state(app, guard::guard))
+}
+
+async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
+    app.assets.index(&headers)
+}
+
+async fn asset(State(app): State<Arc<App>>, Path(path): Path<String>, headers: HeaderMap) -> Response<Body> {
+    app.assets.get(&path, &headers).unwrap_or_else(not_found)
+}
+
+async fn favicon(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
+    let names = ["favicon.ico", "favicon.svg", "icon.svg"];
+    let found = names.iter().find_map(|name| app.assets.get(name, &headers));
+    // A browser asks by itself: no icon is no error.
+    found.unwrap_or_else(|| (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "max-age=3600")]).into_response())
+}
+
+async fn unknown() -> Response<Body> {
+    not_found()
+}
+
+fn not_found() -> Response<Body> {
+    refusal(StatusCode::NOT_FOUND, "not-found", "there is nothing at this path")
+}

@@ -1,0 +1,164 @@
+//! Connections: how many, how long, plain or encrypted.
+
+use super::timed::TimedWrites;
+use crate::config::Limits;
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use openssl::ssl::{Ssl, SslAcceptor};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_openssl::SslStream;
+use tower::ServiceExt as _;
+
+/// Longest header of a request, with its first line.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+/// Refused connections that are told so at the same time; further ones are just closed.
+const MAX_REFUSALS: usize = 64;
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
+/// Out of file descriptors, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const TLS_HANDSHAKE: u8 = 0x16;
+
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n\
+    Retry-After: 5\r\nContent-Length: 87\r\n\r\n\
+    {\"error\":{\"code\":\"too-many-connections\",\"message\":\"the viewer serves no more of them\"}}\n";
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
+    Content-Length: 51\r\n\r\nThis port speaks HTTPS: open it with https:// first\n";
+
+/// A connection's place; a WebSocket takes it along.
+pub(crate) type Permit = Arc<OwnedSemaphorePermit>;
+
+/// Accepts connections until told to stop.
+pub(crate) struct Server {
+    router: Router,
+    tls: Option<SslAcceptor>,
+    limits: Limits,
+    closing: watch::Receiver<bool>,
+    places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+impl Server {
+    pub(crate) fn new(
+        router: Router,
+        tls: Option<SslAcceptor>,
+        limits: Limits,
+        closing: watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        let places = Arc::new(Semaphore::new(limits.connections));
+        let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+        Arc::new(Self { router, tls, limits, closing, places, refusals })
+    }
+
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+        let mut closing = self.closing.clone();
+        loop {
+            let accepted = tokio::select! {
+                _ = closing.wait_for(|is_closing| *is_closing) => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.admit(stream),
+                Err(error) => {
+                    tracing::warn!("the viewer cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream) {
+        // Frames are written whole; waiting for more would only delay them.
+        stream.set_nodelay(true).ok();
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            let server = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Err(error) = server.serve(stream, Arc::new(place)).await {
+                    tracing::debug!("a viewer's connection ended: {error}");
+                }
+            });
+        } else if let Ok(turn) = Arc::clone(&self.refusals).try_acquire_owned() {
+            tokio::spawn(async move {
+                tokio::time::timeout(REFUSAL_TIME, refuse(stream, FULL)).await.ok();
+                drop(turn);
+            });
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, place: Permit) -> io::Result<()> {
+        let Some(acceptor) = &self.tls else {
+            return self.speak(stream, place).await;
+        };
+        let handshake = async {
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 0 {
+                return Ok(None);
+            }
+            if first[0] != TLS_HANDSHAKE {
+                refuse(stream, NOT_TLS).await?;
+                return Ok(None);
+            }
+            let mut stream = SslStream::new(Ssl::new(acceptor.context())?, stream)?;
+            Pin::new(&mut stream).accept().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>(Some(stream))
+        };
+        match tokio::time::timeout(self.limits.header_timeout, handshake).await?? {
+            Some(stream) => self.speak(stream, place).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn speak<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, io: T, place: Permit) -> io::Result<()> {
+        let io = TokioIo::new(TimedWrites::new(io, self.limits.send_timeout));
+        let service = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Arc::clone(&place));
+            self.router.clone().oneshot(request)
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEADER_BYTES);
+        let connection = http.serve_connection(io, service).with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let mut closing = self.closing.clone();
+        tokio::select! {
+            done = connection.as_mut() => return done.map_err(io::Error::other),
+            _ = closing.wait_for(|is_closing| *is_closing) => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await.map_err(io::Error::other)
+    }
+}
+
+/// Reads what the client has to say first: closing over unread bytes would take the answer away again.
+async fn refuse(mut stream: TcpStream, answer: &[u8]) -> io::Result<()> {
+    let mut request = [0; 4_096];
+    let _ = stream.read(&mut request).await?;
+    stream.write_all(answer).await?;
+    stream.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fixed_answers_state_their_length() {
+        for answer in [FULL, NOT_TLS] {
+            let text = std::str::from_utf8(answer).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+            assert_eq!(length.parse::<usize>().unwrap(), body.len(), "{head}");
+        }
+    }
+}

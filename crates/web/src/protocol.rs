@@ -1,0 +1,221 @@
+//! What a client may say on the WebSocket, checked; `docs/reference/viewer.md` is the contract.
+
+use serde::Deserialize;
+
+/// Version of the protocol.
+pub const PROTOCOL: u32 = 1;
+/// Longest message a client may send.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+/// Most streams one client watches.
+pub const MAX_WATCHED: usize = 64;
+/// Most entries of each list in one report.
+const MAX_REPORTS: usize = 256;
+/// Most kinds of media a page can name.
+const MAX_MEDIA: usize = 16;
+
+/// How a client wants a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Form {
+    /// Access units as coded, for WebCodecs.
+    AnnexB,
+    /// Fragmented MP4, for Media Source.
+    Fmp4,
+    /// Picture files as coded.
+    Jpeg,
+    /// Whatever the stream holds.
+    Raw,
+}
+
+/// One watched stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// The stream's number.
+    pub n: u16,
+    /// How it is wanted.
+    pub form: Form,
+}
+
+/// One frame that a page has shown; times are Unix milliseconds in the server's clock.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Shown {
+    /// The stream's number.
+    pub n: u16,
+    /// The frame's epoch; a string, because a JavaScript number cannot hold it.
+    pub epoch: String,
+    /// The frame's seq.
+    pub seq: u64,
+    /// When the page had it.
+    pub received_ms: f64,
+    /// When it was decoded.
+    pub decoded_ms: f64,
+    /// When it was on the screen.
+    pub shown_ms: f64,
+}
+
+/// Frames of a stream, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Count {
+    /// The stream's number.
+    pub n: u16,
+    /// How many.
+    pub frames: u32,
+}
+
+/// A message of a client.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ClientMessage {
+    /// The first one.
+    Hello {
+        /// What the client speaks.
+        protocol: u32,
+        /// What it can play.
+        #[serde(default)]
+        media: Vec<String>,
+    },
+    /// Replaces the watched set.
+    Watch {
+        /// All of them.
+        streams: Vec<Watch>,
+    },
+    /// Send a stream again from its newest keyframe.
+    Rejoin {
+        /// The stream's number.
+        n: u16,
+    },
+    /// What has become of frames.
+    Shown {
+        /// Frames shown.
+        #[serde(default)]
+        reports: Vec<Shown>,
+        /// Frames that the page skipped.
+        #[serde(default)]
+        skipped: Vec<Count>,
+        /// Frames that wait in the page.
+        #[serde(default)]
+        queue: Vec<Count>,
+    },
+    /// Asks for a pong.
+    Ping {
+        /// Returned as it is.
+        t0: f64,
+    },
+}
+
+/// Why a client's message is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// Too long.
+    #[error("the message has {bytes} bytes; the limit is {MAX_MESSAGE_BYTES}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not JSON, or not a message of the protocol.
+    #[error("the message is not of this protocol: {reason}")]
+    Malformed {
+        /// What serde says, at most 200 characters.
+        reason: String,
+    },
+    /// A list that is longer than permitted.
+    #[error("{list} has {len} entries; the limit is {max}")]
+    TooMany {
+        /// Which list.
+        list: &'static str,
+        /// Its length.
+        len: usize,
+        /// Longest permitted.
+        max: usize,
+    },
+}
+
+impl MessageError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "message-too-long",
+            Self::Malformed { .. } => "malformed",
+            Self::TooMany { .. } => "too-many",
+        }
+    }
+}
+
+impl ClientMessage {
+    /// Reads one message. Nesting is limited by `serde_json` (128 levels), length by [`MAX_MESSAGE_BYTES`].
+    pub fn parse(text: &str) -> Result<Self, MessageError> {
+        if text.len() > MAX_MESSAGE_BYTES {
+            return Err(MessageError::TooLong { bytes: text.len() });
+        }
+        let message: Self = serde_json::from_str(text)
+            .map_err(|error| MessageError::Malformed { reason: error.to_string().chars().take(200).collect() })?;
+        message.check()?;
+        Ok(message)
+    }
+
+    fn check(&self) -> Result<(), MessageError> {
+        let limit = |list, len, max| if len > max { Err(MessageError::TooMany { list, len, max }) } else { Ok(()) };
+        match self {
+            Self::Hello { media, .. } => limit("media", media.len(), MAX_MEDIA),
+            Self::Watch { streams } => limit("streams", streams.len(), MAX_WATCHED),
+            Self::Shown { reports, skipped, queue } => {
+                limit("reports", reports.len(), MAX_REPORTS)?;
+                limit("skipped", skipped.len(), MAX_REPORTS)?;
+                limit("queue", queue.len(), MAX_REPORTS)
+            }
+            Self::Rejoin { .. } | Self::Ping { .. } => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str, code: &str) {
+        assert_eq!(ClientMessage::parse(text).unwrap_err().code(), code, "{text:.80}");
+    }
+
+    #[test]
+    fn the_messages_of_the_protocol() {
+        let watch = ClientMessage::parse(r#"{"type":"watch","streams":[{"n":3,"form":"fmp4"}]}"#).unwrap();
+        assert_eq!(watch, ClientMessage::Watch { streams: vec![Watch { n: 3, form: Form::Fmp4 }] });
+        assert_eq!(
+            ClientMessage::parse(r#"{"type":"hello","protocol":1,"media":["annexb","jpeg"],"later":{}}"#).unwrap(),
+            ClientMessage::Hello { protocol: 1, media: vec!["annexb".to_owned(), "jpeg".to_owned()] }
+        );
+        assert_eq!(ClientMessage::parse(r#"{"type":"rejoin","n":0}"#).unwrap(), ClientMessage::Rejoin { n: 0 });
+        assert_eq!(ClientMessage::parse(r#"{"type":"ping","t0":1.5}"#).unwrap(), ClientMessage::Ping { t0: 1.5 });
+        let shown = r#"{"type":"shown","reports":[{"n":0,"epoch":"18446744073709551615","seq":7,"received_ms":1.0,"decoded_ms":2.0,"shown_ms":3.5}],"skipped":[{"n":0,"frames":3}]}"#;
+        assert!(
+            matches!(ClientMessage::parse(shown).unwrap(), ClientMessage::Shown { reports, .. } if reports.len() == 1)
+        );
+    }
+
+    #[test]
+    fn what_is_not_of_the_protocol_is_refused() {
+        for text in ["", "{", "[]", "null", "7", r#"{"type":"exec"}"#, r#"{"type":"watch"}"#, r#"{"n":1}"#] {
+            refused(text, "malformed");
+        }
+        for n in ["-1", "65536", "1.5", "\"1\"", "1e99"] {
+            refused(&format!(r#"{{"type":"rejoin","n":{n}}}"#), "malformed");
+        }
+        refused(r#"{"type":"watch","streams":[{"n":0,"form":"exe"}]}"#, "malformed");
+        refused(r#"{"type":"ping","t0":NaN}"#, "malformed");
+    }
+
+    #[test]
+    fn length_depth_and_lists_are_limited() {
+        refused(&" ".repeat(MAX_MESSAGE_BYTES + 1), "message-too-long");
+        refused(&"[".repeat(MAX_MESSAGE_BYTES), "malformed");
+        refused(&format!(r#"{{"type":"ping","t0":1,"x":{}1{}}}"#, "[".repeat(4_000), "]".repeat(4_000)), "malformed");
+        let many = vec![r#"{"n":0,"form":"raw"}"#; MAX_WATCHED + 1].join(",");
+        refused(&format!(r#"{{"type":"watch","streams":[{many}]}}"#), "too-many");
+    }
+}

@@ -1,0 +1,364 @@
+//! One client on the WebSocket: what it watches, what it is sent, what it says.
+//!
+//! One task per client sends and receives in turn. A client that reads slowly only slows its own task: frames wait in
+//! the hub's rings, and when the client is too far behind it goes on at the newest keyframe.
+
+mod watched;
+
+use crate::http::{App, Permit};
+use crate::hub::{Hub, HubStream, ViewerTicket, millis, now_micros, text};
+use crate::protocol::{ClientMessage, Count, MAX_MESSAGE_BYTES, MessageError, PROTOCOL, Shown, Watch};
+use axum::Extension;
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tokio::sync::{Notify, broadcast, watch};
+use watched::{Moment, Watched};
+
+/// Messages a client may send in a second, and at once.
+const MAX_MESSAGES_PER_SECOND: f64 = 100.0;
+/// RFC 6455, 7.4.1: the message violates the rules of the endpoint.
+const POLICY_VIOLATION: u16 = 1008;
+const GOING_AWAY: u16 = 1001;
+
+static NEXT_SESSION: AtomicU64 = AtomicU64::new(0);
+
+/// `GET /ws`.
+pub(crate) async fn upgrade(
+    State(app): State<Arc<App>>,
+    Extension(place): Extension<Permit>,
+    socket: WebSocketUpgrade,
+) -> Response {
+    let socket = socket.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES).read_buffer_size(4_096);
+    socket.on_upgrade(move |socket| async move {
+        let mut client = Client::new(app, socket);
+        let end = client.run().await;
+        client.say_goodbye(end).await;
+        drop(place);
+    })
+}
+
+/// The message `hello`, which `/api/v1/state` repeats.
+pub(crate) fn hello(app: &App) -> Value {
+    let comparison = app.hub.comparison().map(|(coded, jpeg)| json!({ "coded": coded, "jpeg": jpeg }));
+    json!({
+        "type": "hello", "protocol": PROTOCOL, "version": env!("CARGO_PKG_VERSION"), "title": app.title,
+        "server_ms": millis(now_micros()), "actions": app.action_list(), "comparison": comparison,
+        "sections": { "events": false, "timeline": false, "studies": false },
+    })
+}
+
+/// Why a session ends.
+enum End {
+    /// The client is gone, or cannot be written to.
+    Gone,
+    /// The viewer stops.
+    Closing,
+    /// The client broke a rule.
+    Refused { code: &'static str, message: String },
+}
+
+impl From<axum::Error> for End {
+    fn from(error: axum::Error) -> Self {
+        tracing::debug!("a viewer's client is gone: {error}");
+        Self::Gone
+    }
+}
+
+impl From<MessageError> for End {
+    fn from(error: MessageError) -> Self {
+        Self::Refused { code: error.code(), message: error.to_string() }
+    }
+}
+
+fn refused(code: &'static str, message: impl Into<String>) -> End {
+    End::Refused { code, message: message.into() }
+}
+
+/// Lets so many messages a second through.
+struct Allowance {
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn spend(&mut self, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * MAX_MESSAGES_PER_SECOND;
+        self.left = (self.left + earned).min(MAX_MESSAGES_PER_SECOND) - 1.0;
+        self.at = now;
+        self.left >= 0.0
+    }
+}
+
+struct Client {
+    app: Arc<App>,
+    socket: WebSocket,
+    session: Session,
+    allowance: Allowance,
+    said_hello: bool,
+    _ticket: ViewerTicket,
+}
+
+/// What one pass of the loop found to do.
+enum Step {
+    Received(Option<Result<Message, axum::Error>>),
+    Tell(Utf8Bytes),
+    Send(Bytes),
+    Again,
+}
+
+impl Client {
+    fn new(app: Arc<App>, socket: WebSocket) -> Self {
+        let hub = Arc::clone(&app.hub);
+        let allowance = Allowance { left: MAX_MESSAGES_PER_SECOND, at: Instant::now() };
+        let _ticket = hub.viewer();
+        Self { app, socket, session: Session::new(hub), allowance, said_hello: false, _ticket }
+    }
+
+    async fn run(&mut self) -> End {
+        match self.exchange().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn exchange(&mut self) -> Result<std::convert::Infallible, End> {
+        let hub = Arc::clone(&self.app.hub);
+        let (mut events, mut closing) = (hub.events(), self.app.closing.clone());
+        let (mut stats, mut streams) = (hub.stats.subscribe(), hub.streams.subscribe());
+        let hello_timeout = hub.limits().hello_timeout;
+        let mut hello_by = std::pin::pin!(tokio::time::sleep(hello_timeout));
+        loop {
+            let is_open = self.said_hello;
+            if is_open && self.session.outbox.is_empty() {
+                self.session.fill();
+            }
+            let has_media = !self.session.outbox.is_empty();
+            let step = tokio::select! {
+                biased;
+                _ = closing.wait_for(|is_closing| *is_closing) => return Err(End::Closing),
+                message = self.socket.recv() => Step::Received(message),
+                () = &mut hello_by, if !is_open => {
+                    return Err(refused("hello-timeout", format!("no hello within {} s", hello_timeout.as_secs())));
+                }
+                event = events.recv(), if is_open => next_event(event),
+                text = newest(&mut streams), if is_open => Step::Tell(text),
+                text = newest(&mut stats), if is_open => Step::Tell(text),
+                () = self.session.wake.notified(), if is_open && !has_media => Step::Again,
+                () = std::future::ready(()), if has_media => {
+                    self.session.outbox.pop_front().map_or(Step::Again, Step::Send)
+                }
+            };
+            match step {
+                Step::Received(None) => return Err(End::Gone),
+                Step::Received(Some(message)) => self.received(message).await?,
+                Step::Tell(text) if text.is_empty() => {}
+                Step::Tell(text) => self.socket.send(Message::Text(text)).await?,
+                Step::Send(media) => self.socket.send(Message::Binary(media)).await?,
+                Step::Again => {}
+            }
+        }
+    }
+
+    async fn received(&mut self, message: Result<Message, axum::Error>) -> Result<(), End> {
+        let message = message.map_err(|error| {
+            // Only a message beyond the limit leaves a connection that can still be told so.
+            match error.to_string() {
+                text if text.contains("too long") || text.contains("too big") => {
+                    MessageError::TooLong { bytes: 0 }.into()
+                }
+                _ => End::Gone,
+            }
+        })?;
+        if !self.allowance.spend(Instant::now()) {
+            return Err(refused("too-many-messages", "at most 100 messages a second are permitted"));
+        }
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(_) => return Err(refused("binary", "clients send text messages only")),
+            // Pings are answered by the library.
+            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+            Message::Close(_) => return Err(End::Gone),
+        };
+        match ClientMessage::parse(&text)? {
+            ClientMessage::Hello { .. } if self.said_hello => {
+                return Err(refused("hello-again", "hello is the first message, and said once"));
+            }
+            ClientMessage::Hello { protocol, .. } => self.greet(protocol).await?,
+            _ if !self.said_hello => return Err(refused("hello-first", "the first message must be hello")),
+            ClientMessage::Watch { streams } => {
+                for unknown in self.session.watch(&streams) {
+                    let message = format!("there is no stream {unknown} here; the message `streams` lists them");
+                    self.tell_error("unknown-stream", &message).await?;
+                }
+            }
+            ClientMessage::Rejoin { n } => self.session.rejoin(n),
+            ClientMessage::Shown { reports, skipped, .. } => self.session.shown(&reports, &skipped),
+            ClientMessage::Ping { t0 } => {
+                let pong = json!({ "type": "pong", "t0": t0, "t1": millis(now_micros()) });
+                self.socket.send(Message::Text(pong.to_string().into())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn greet(&mut self, protocol: u32) -> Result<(), End> {
+        if protocol != PROTOCOL {
+            let message = format!("the client speaks protocol {protocol}, this viewer {PROTOCOL}; reload the page");
+            return Err(refused("protocol", message));
+        }
+        self.said_hello = true;
+        let streams = json!({ "type": "streams", "streams": self.app.hub.streams_json() });
+        for text in [text(&hello(&self.app)), text(&streams), self.app.hub.newest_stats()] {
+            if !text.is_empty() {
+                self.socket.send(Message::Text(text)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_error(&mut self, code: &str, message: &str) -> Result<(), axum::Error> {
+        let error = json!({ "type": "error", "code": code, "message": message });
+        self.socket.send(Message::Text(error.to_string().into())).await
+    }
+
+    /// Says why, as far as the client still listens.
+    async fn say_goodbye(&mut self, end: End) {
+        let (code, reason) = match end {
+            End::Gone => return,
+            End::Closing => (GOING_AWAY, "the viewer stops".into()),
+            End::Refused { code, message } => {
+                tracing::debug!(code, "a viewer's client is refused: {message}");
+                if self.tell_error(code, &message).await.is_err() {
+                    return;
+                }
+                (POLICY_VIOLATION, code.into())
+            }
+        };
+        // The other side may be gone already.
+        drop(self.socket.send(Message::Close(Some(CloseFrame { code, reason }))).await);
+    }
+}
+
+/// A client that is too slow for the events misses the oldest; the counts in `stats` hold.
+fn next_event(event: Result<Utf8Bytes, broadcast::error::RecvError>) -> Step {
+    event.map_or(Step::Again, Step::Tell)
+}
+
+async fn newest(texts: &mut watch::Receiver<Utf8Bytes>) -> Utf8Bytes {
+    if texts.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    texts.borrow_and_update().clone()
+}
+
+/// The part of a client that does no I/O.
+struct Session {
+    number: u64,
+    hub: Arc<Hub>,
+    wake: Arc<Notify>,
+    watched: BTreeMap<u16, (Arc<HubStream>, Watched)>,
+    /// Messages of the frame under way: its initialisation segment, if any, and the frame.
+    outbox: VecDeque<Bytes>,
+}
+
+impl Session {
+    fn new(hub: Arc<Hub>) -> Self {
+        let number = NEXT_SESSION.fetch_add(1, Ordering::Relaxed);
+        Self { number, hub, wake: Arc::new(Notify::new()), watched: BTreeMap::new(), outbox: VecDeque::new() }
+    }
+
+    /// Replaces the watched set; answers the numbers that no stream has.
+    fn watch(&mut self, wanted: &[Watch]) -> Vec<u16> {
+        let forms: BTreeMap<u16, _> = wanted.iter().map(|watch| (watch.n, watch.form)).collect();
+        let gone: Vec<u16> = self.watched.keys().copied().filter(|n| !forms.contains_key(n)).collect();
+        for n in gone {
+            if let Some((stream, _)) = self.watched.remove(&n) {
+                stream.lock().unwatch(self.number);
+            }
+        }
+        let mut unknown = Vec::new();
+        for (n, form) in forms {
+            if self.watched.get(&n).is_some_and(|(_, watched)| watched.form() == form) {
+                continue;
+            }
+            let Some(stream) = self.hub.by_number(n) else {
+                unknown.push(n);
+                continue;
+            };
+            let watched = {
+                let mut locked = stream.lock();
+                locked.watch(self.number, &self.wake);
+                Watched::join(n, form, &locked)
+            };
+            self.watched.insert(n, (stream, watched));
+        }
+        unknown
+    }
+
+    fn rejoin(&mut self, n: u16) {
+        if let Some((stream, watched)) = self.watched.get_mut(&n) {
+            watched.rejoin(&stream.lock());
+        }
+    }
+
+    /// The oldest frame that is due on any watched stream goes into the outbox.
+    fn fill(&mut self) {
+        let at = moment(&self.hub);
+        let due = self.watched.iter_mut();
+        let due = due.filter_map(|(n, (stream, watched))| Some((watched.peek(&stream.lock(), at)?, *n)));
+        let Some((_, n)) = due.min() else { return };
+        if let Some((stream, watched)) = self.watched.get_mut(&n) {
+            watched.take(&mut stream.lock(), at, &mut self.outbox);
+        }
+    }
+
+    fn shown(&mut self, reports: &[Shown], skipped: &[Count]) {
+        let at = moment(&self.hub);
+        for report in reports {
+            let Some((stream, watched)) = self.watched.get(&report.n) else { continue };
+            if watched.shown(report, &mut stream.lock(), at) {
+                self.hub.shown();
+            }
+        }
+        for count in skipped {
+            if let Some((stream, _)) = self.watched.get(&count.n) {
+                stream.lock().counters.skipped += u64::from(count.frames);
+            }
+        }
+    }
+}
+
+fn moment(hub: &Hub) -> Moment<'_> {
+    let max_lag = i64::try_from(hub.limits().max_lag.as_micros()).unwrap_or(i64::MAX);
+    Moment { now: now_micros(), max_lag, stages: hub.stages() }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for (stream, _) in self.watched.values() {
+            stream.lock().unwatch(self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_hundred_messages_a_second_are_let_through() {
+        let begin = Instant::now();
+        let mut allowance = Allowance { left: MAX_MESSAGES_PER_SECOND, at: begin };
+        assert_eq!((0..200).filter(|_| allowance.spend(begin)).count(), 100);
+        let mut allowance = Allowance { left: MAX_MESSAGES_PER_SECOND, at: begin };
+        assert!((0..2_000).all(|message| allowance.spend(begin + Duration::from_millis(message * 11))));
+    }
+}
