@@ -1,0 +1,191 @@
+// Every text of the page, in English and Chinese.
+
+const KEY = 'lumenbus.language';
+
+const en = {
+  'nav': 'Screens', 'nav.live': 'Live', 'nav.health': 'Health', 'nav.events': 'Events', 'nav.timeline': 'Timeline', 'nav.studies': 'Studies',
+  'skip': 'Skip to the content', 'close': 'Close', 'later': 'This screen is not in this version of the page.',
+  'language': 'Language: English. Switch to Chinese', 'language.short': 'EN',
+  'theme.auto': 'Colours: as the system', 'theme.light': 'Colours: light', 'theme.dark': 'Colours: dark',
+  'link.connecting': 'Connecting', 'link.open': 'Connected', 'link.closed': 'Disconnected', 'link.refused': 'Not admitted',
+  'banner.closed': 'The connection to the viewer is lost. Trying again in {s} s.', 'banner.trying': 'The connection to the viewer is lost. Trying again now.',
+  'banner.refused': 'The viewer does not admit this page: its token is missing or has changed. Open the address that the start message printed.',
+  'banner.broker': 'Kafka is away. Pictures come back by themselves as soon as it answers.',
+  'unit.days': '{n} days', 'fps': '{n} fps', 'since': 'since {time}',
+
+  'headline': 'Headline', 'headline.bandwidth': 'Bandwidth against JPEG', 'headline.bandwidth.less': 'less',
+  'headline.bandwidth.sub': '{coded} vs {jpeg} Mbit/s', 'headline.bandwidth.none': 'all cameras; no pair to compare',
+  'headline.age': 'Age, capture to screen', 'headline.age.here': 'median · p99 {p99}', 'headline.age.server': 'median at the viewer · p99 {p99}',
+  'headline.loss': 'Unexplained losses', 'headline.loss.sub': '{missing} explained · {frames} frames',
+  'headline.now': 'Cameras live', 'headline.now.sub': '{mbit} Mbit/s · watching: {viewers}',
+
+  'search': 'Search cameras', 'groups': 'Groups', 'group.all': 'All', 'group.none': 'No group',
+  'nothing.found': 'No camera matches. Esc clears the search.', 'nothing.cameras': 'No camera yet. Publish one:', 'nothing.connecting': 'Connecting to the viewer …',
+  'actions': 'Try to break it', 'action.failed': 'That did not work: {why}',
+  'log': 'What happened', 'log.empty': 'Nothing yet: every gap, outage and return is listed here.', 'log.cameras': '{n} cameras',
+  'log.offline': 'offline', 'log.online': 'back', 'log.end': 'ended', 'log.epoch': 'new session', 'log.disconnected': 'Kafka is away', 'log.connected': 'Kafka is back',
+  'log.retention': 'retention', 'log.unreadable': 'unreadable record',
+
+  'state.connecting': 'Connecting', 'state.live': 'Live', 'state.late': 'Late', 'state.offline': 'Offline', 'state.ended': 'Ended', 'state.denied': 'Wrong password',
+  'state.unplayable': 'Not playable here', 'state.sealed': 'Sealed',
+  'sealed.why': 'The pictures are encrypted, and this viewer holds no key for them.',
+  'denied.why': 'The camera refused user name or password. Correct them in its source.',
+  'unplayable.codec': 'This browser cannot decode {codec}.', 'unplayable.pixels': 'Uncompressed pixels are not sent to browsers.',
+  'unplayable.h265': 'This browser cannot decode H.265. Try another browser, or publish with --codec h264.',
+  'unplayable.failed': 'The decoder gave up: {why}',
+  'unplayable.insecure': 'This browser decodes {codec} only over HTTPS or on localhost.',
+
+  'gap': 'gap', 'gap.frames': '{n} frames', 'gap.frame': '1 frame', 'gap.open': 'frames of unknown number', 'gap.from': 'from {first}', 'gap.extent': '{first} – {last}',
+  'reason.overflow': 'queue full', 'reason.expired': 'past the deadline', 'reason.delivery-failed': 'not acknowledged by Kafka', 'reason.oversize': 'too large',
+  'reason.undecodable': 'rest of a dropped GOP', 'reason.source-damaged': 'damaged at the source', 'reason.source-lost': 'camera was away', 'reason.stopped': 'publisher stopped',
+  'reason.repeated': 'equal to the one before', 'reason.aborted': 'publisher died', 'reason.retention': 'deleted by retention', 'reason.record-damaged': 'record damaged',
+  'reason.lagging': 'reader fell behind', 'reason.superseded': 'overtaken by a newer one', 'reason.joining': 'reader joined', 'reason.unexplained': 'unexplained', 'reason.other': 'another reason',
+
+  'back': 'Back to all cameras', 'previous': 'Previous camera', 'next': 'Next camera', 'snapshot': 'Snapshot', 'full': 'Full screen',
+  'snapshot.saved': 'Saved as {name}', 'snapshot.failed': 'No snapshot: {why}', 'camera.unknown': 'There is no camera “{id}” on this bus.',
+  'figure.fps': 'Rate', 'figure.fps.unit': 'fps', 'figure.rate': 'Bitrate', 'figure.age': 'Age, median', 'figure.frames': 'Frames', 'figure.frames.sub': '{missing} missing · {repeated} repeated',
+  'figure.unexplained': 'Unexplained',
+  'plot.bitrate': 'Bitrate', 'plot.age': 'Age', 'plot.now': 'now',
+  'stages': 'Where the time goes', 'stages.stage': 'Stage', 'stages.none': 'No frame has been measured yet.',
+  'stage.encode': 'Encode', 'stage.queue': 'Queue', 'stage.append': 'Append', 'stage.receive': 'Receive', 'stage.send': 'Send', 'stage.decode': 'Decode', 'stage.shown': 'Show', 'stage.total': 'Capture to screen',
+  'stage.encode.what': 'From capture until the publisher has the coded frame', 'stage.queue.what': 'In the publisher, until the Kafka client has it', 'stage.append.what': 'Until the broker has appended it',
+  'stage.receive.what': 'Until the viewer has received it', 'stage.send.what': 'Until it is on its way to this page', 'stage.decode.what': 'From arrival in this page until it is decoded', 'stage.shown.what': 'Until it is on the screen',
+  'stage.total.what': 'All of it',
+  'gaps': 'Gaps', 'gaps.none': 'Nothing is missing.', 'commands': 'Without this page', 'copy': 'Copy', 'copied': 'Copied', 'copy.failed': 'Not copied: {why}',
+  'about': 'About this stream', 'about.codec': 'Codec', 'about.size': 'Picture', 'about.topic': 'Topic', 'about.partition': 'partition {n}', 'about.bytes': 'Received', 'about.keyframe': 'Last keyframe', 'about.skipped': 'Skipped by slow pages',
+
+  'health.good': 'Nothing needs you', 'health.at': 'as of {time}', 'health.problems': 'Needs you: {n}', 'health.unreachable': 'Kafka does not answer', 'health.unread': 'The viewer does not answer: {why}',
+  'health.disk': 'Disk', 'health.left': 'until the disk is full', 'health.disk.used': '{used} used', 'health.disk.free': '{free} free', 'health.disk.unknown': 'free space unknown', 'health.estimate': 'estimated',
+  'health.brokers': 'Brokers', 'health.embedded': 'Embedded broker', 'health.controller': 'controller', 'health.address': 'Address', 'health.none': 'Not known yet.',
+  'health.groups': 'Consumer groups', 'health.groups.none': 'No consumer group has committed anything.', 'health.groups.group': 'Group', 'health.groups.state': 'State', 'health.groups.members': 'Members', 'health.groups.lag': 'Lag, records', 'health.groups.age': 'Age',
+  'health.topics': 'Topics', 'health.topics.topic': 'Topic', 'health.topics.partitions': 'Partitions', 'health.topics.replication': 'Replicas', 'health.topics.under': 'Under-repl.', 'health.topics.offline': 'Offline', 'health.topics.records': 'Records', 'health.topics.bytes': 'Size',
+  'health.drops': 'Missing frames by reason', 'health.budgets': 'Memory budgets', 'health.problems.title': 'What to do',
+
+  'help': 'Keys', 'help.open': 'Help: keys', 'key.arrows': 'between tiles; on a camera, to its neighbours', 'key.enter': 'opens the camera', 'key.esc': 'back', 'key.search': 'search', 'key.s': 'saves a snapshot',
+  'key.f': 'full screen', 'key.t': 'colours', 'key.l': 'language', 'key.g': 'Live, Health', 'key.help': 'this list',
+};
+
+const zh = {
+  'nav': '页面', 'nav.live': '实时', 'nav.health': '健康', 'nav.events': '事件', 'nav.timeline': '时间轴', 'nav.studies': '检查',
+  'skip': '跳到内容', 'close': '关闭', 'later': '此版本的页面没有这一屏。',
+  'language': '语言：中文。切换为英文', 'language.short': '中',
+  'theme.auto': '颜色：跟随系统', 'theme.light': '颜色：浅色', 'theme.dark': '颜色：深色',
+  'link.connecting': '正在连接', 'link.open': '已连接', 'link.closed': '已断开', 'link.refused': '未获准入',
+  'banner.closed': '与查看器的连接已断开，{s} 秒后重试。', 'banner.trying': '与查看器的连接已断开，正在重试。',
+  'banner.refused': '查看器未准许此页面：缺少令牌或令牌已更换。请打开启动信息中给出的地址。',
+  'banner.broker': 'Kafka 无法访问，恢复应答后画面会自动回来。',
+  'unit.days': '{n} 天', 'fps': '{n} 帧/秒', 'since': '自 {time}',
+
+  'headline': '概要', 'headline.bandwidth': '与 JPEG 相比的带宽', 'headline.bandwidth.less': '更省',
+  'headline.bandwidth.sub': '{coded} 对 {jpeg} Mbit/s', 'headline.bandwidth.none': '所有摄像机合计；没有可比的一对',
+  'headline.age': '时延：采集到屏幕', 'headline.age.here': '中位数 · p99 {p99}', 'headline.age.server': '查看器处中位数 · p99 {p99}',
+  'headline.loss': '无法解释的丢失', 'headline.loss.sub': '{missing} 帧有原因 · 共 {frames} 帧',
+  'headline.now': '在线摄像机', 'headline.now.sub': '{mbit} Mbit/s · {viewers} 人在看',
+
+  'search': '搜索摄像机', 'groups': '分组', 'group.all': '全部', 'group.none': '未分组',
+  'nothing.found': '没有匹配的摄像机。按 Esc 清除搜索。', 'nothing.cameras': '还没有摄像机。发布一路：', 'nothing.connecting': '正在连接查看器……',
+  'actions': '弄坏它试试', 'action.failed': '未能执行：{why}',
+  'log': '发生了什么', 'log.empty': '暂无记录：每个缺口、中断和恢复都会列在这里。', 'log.cameras': '{n} 路摄像机',
+  'log.offline': '离线', 'log.online': '恢复', 'log.end': '已结束', 'log.epoch': '新会话', 'log.disconnected': 'Kafka 无法访问', 'log.connected': 'Kafka 已恢复',
+  'log.retention': '超出保留期', 'log.unreadable': '无法读取的记录',
+
+  'state.connecting': '正在连接', 'state.live': '实时', 'state.late': '滞后', 'state.offline': '离线', 'state.ended': '已结束', 'state.denied': '密码错误',
+  'state.unplayable': '此处无法播放', 'state.sealed': '已加密',
+  'sealed.why': '画面已加密，此查看器没有对应的密钥。',
+  'denied.why': '摄像机拒绝了用户名或密码，请在视频源中更正。',
+  'unplayable.codec': '此浏览器无法解码 {codec}。', 'unplayable.pixels': '未压缩的像素不会发送到浏览器。',
+  'unplayable.h265': '此浏览器无法解码 H.265。请换一个浏览器，或用 --codec h264 发布。',
+  'unplayable.failed': '解码器已放弃：{why}',
+  'unplayable.insecure': '此浏览器只在 HTTPS 或 localhost 下解码 {codec}。',
+
+  'gap': '缺口', 'gap.frames': '{n} 帧', 'gap.frame': '1 帧', 'gap.open': '帧数未知', 'gap.from': '自 {first}', 'gap.extent': '{first} – {last}',
+  'reason.overflow': '队列已满', 'reason.expired': '超过期限', 'reason.delivery-failed': 'Kafka 未确认', 'reason.oversize': '过大',
+  'reason.undecodable': '被丢弃 GOP 的其余部分', 'reason.source-damaged': '源数据损坏', 'reason.source-lost': '摄像机不在线', 'reason.stopped': '发布端已停止',
+  'reason.repeated': '与前一帧相同', 'reason.aborted': '发布端异常终止', 'reason.retention': '已过保留期', 'reason.record-damaged': '记录损坏',
+  'reason.lagging': '读取端落后', 'reason.superseded': '被更新的帧取代', 'reason.joining': '读取端刚加入', 'reason.unexplained': '无法解释', 'reason.other': '其他原因',
+
+  'back': '返回全部摄像机', 'previous': '上一路摄像机', 'next': '下一路摄像机', 'snapshot': '截图', 'full': '全屏',
+  'snapshot.saved': '已保存为 {name}', 'snapshot.failed': '截图失败：{why}', 'camera.unknown': '总线上没有摄像机“{id}”。',
+  'figure.fps': '帧率', 'figure.fps.unit': '帧/秒', 'figure.rate': '码率', 'figure.age': '时延中位数', 'figure.frames': '帧数', 'figure.frames.sub': '缺失 {missing} · 重复 {repeated}',
+  'figure.unexplained': '无法解释',
+  'plot.bitrate': '码率', 'plot.age': '时延', 'plot.now': '现在',
+  'stages': '时间花在哪里', 'stages.stage': '阶段', 'stages.none': '还没有测量到任何一帧。',
+  'stage.encode': '编码', 'stage.queue': '排队', 'stage.append': '写入', 'stage.receive': '接收', 'stage.send': '发送', 'stage.decode': '解码', 'stage.shown': '显示', 'stage.total': '采集到屏幕',
+  'stage.encode.what': '从采集到发布端得到编码帧', 'stage.queue.what': '在发布端等待，直到交给 Kafka 客户端', 'stage.append.what': '直到代理写入日志',
+  'stage.receive.what': '直到查看器收到', 'stage.send.what': '直到发往本页', 'stage.decode.what': '从到达本页到解码完成', 'stage.shown.what': '直到出现在屏幕上',
+  'stage.total.what': '全程',
+  'gaps': '缺口', 'gaps.none': '没有缺失。', 'commands': '不用本页读取', 'copy': '复制', 'copied': '已复制', 'copy.failed': '未能复制：{why}',
+  'about': '关于此流', 'about.codec': '编码', 'about.size': '画面', 'about.topic': '主题', 'about.partition': '分区 {n}', 'about.bytes': '已接收', 'about.keyframe': '最近关键帧', 'about.skipped': '慢速页面跳过',
+
+  'health.good': '一切正常', 'health.at': '截至 {time}', 'health.problems': '待处理：{n}', 'health.unreachable': 'Kafka 没有应答', 'health.unread': '查看器没有应答：{why}',
+  'health.disk': '磁盘', 'health.left': '后磁盘写满', 'health.disk.used': '已用 {used}', 'health.disk.free': '剩余 {free}', 'health.disk.unknown': '剩余空间未知', 'health.estimate': '估计值',
+  'health.brokers': '代理', 'health.embedded': '内置代理', 'health.controller': '控制器', 'health.address': '地址', 'health.none': '尚不清楚。',
+  'health.groups': '消费组', 'health.groups.none': '没有消费组提交过位置。', 'health.groups.group': '组', 'health.groups.state': '状态', 'health.groups.members': '成员', 'health.groups.lag': '滞后记录数', 'health.groups.age': '时延',
+  'health.topics': '主题', 'health.topics.topic': '主题', 'health.topics.partitions': '分区', 'health.topics.replication': '副本', 'health.topics.under': '副本不足', 'health.topics.offline': '离线', 'health.topics.records': '记录', 'health.topics.bytes': '大小',
+  'health.drops': '缺失帧（按原因）', 'health.budgets': '内存预算', 'health.problems.title': '待处理',
+
+  'help': '按键', 'help.open': '帮助：按键', 'key.arrows': '在画面之间移动；在摄像机页切换相邻摄像机', 'key.enter': '打开摄像机', 'key.esc': '返回', 'key.search': '搜索', 'key.s': '保存截图',
+  'key.f': '全屏', 'key.t': '颜色', 'key.l': '语言', 'key.g': '实时、健康', 'key.help': '此列表',
+};
+
+export const texts = { en, zh };
+
+/** What the browser keeps; a page that may not store anything works without. */
+export const memory = {
+  get(key) {
+    try {
+      return localStorage.getItem(key);
+    } catch {
+      return null;
+    }
+  },
+  set(key, value) {
+    try {
+      localStorage.setItem(key, value);
+    } catch {
+      // Then the choice lasts as long as the page.
+    }
+  },
+};
+
+function preferred() {
+  const kept = memory.get(KEY);
+  if (kept && Object.hasOwn(texts, kept)) return kept;
+  return (navigator.languages ?? [navigator.language]).some((tag) => /^zh\b/i.test(tag ?? '')) && !/^en\b/i.test(navigator.language) ? 'zh' : 'en';
+}
+
+let current = preferred();
+
+export const language = () => current;
+
+export function setLanguage(to) {
+  current = to;
+  memory.set(KEY, to);
+}
+
+/** The text for a key, with `{name}` replaced; `otherwise` where there is none. */
+export function t(key, values = {}, otherwise = key) {
+  const table = texts[current];
+  if (!Object.hasOwn(table, key)) return otherwise;
+  return table[key].replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''));
+}
+
+export const stateText = (state) => t(`state.${state}`);
+export const stageName = (stage) => t(`stage.${stage}`);
+export const gapReason = (reason) => t(`reason.${reason}`, {}, reason);
+
+/** "gap · 12 frames · publisher died" */
+export function gapText(gap) {
+  const frames = gap.last === null ? '' : gap.last === gap.first ? t('gap.frame') : t('gap.frames', { n: gap.last - gap.first + 1 });
+  return [t('gap'), frames, gapReason(gap.reason)].filter(Boolean).join(' · ');
+}
+
+/** Why a stream is not playable here, and what to do. */
+export function troubleText({ facts, trouble }) {
+  if (trouble !== 'codec') return t('unplayable.failed', { why: trouble });
+  if (facts.codec === 'raw') return t('unplayable.pixels');
+  const codec = { h264: 'H.264', h265: 'H.265', av1: 'AV1', jp2: 'JPEG 2000' }[facts.codec] ?? facts.codec;
+  if (!window.isSecureContext && facts.codec === 'av1') return t('unplayable.insecure', { codec });
+  if (facts.codec === 'h265') return t('unplayable.h265');
+  return t('unplayable.codec', { codec });
+}

@@ -1,0 +1,154 @@
+// Which streams are watched, and who plays them: only what is in view, nothing while the page is hidden.
+
+import { localNow } from './clock.js';
+import { Player, waysToPlay } from './player.js';
+
+const WINDOW_MS = 10_000;
+const MAX_SAMPLES = 6000;
+
+/** Ages of the pictures that reached the screen lately. */
+class Ages {
+  #samples = [];
+
+  add(at, age) {
+    this.#samples.push({ at, age });
+    if (this.#samples.length > MAX_SAMPLES) this.#samples.splice(0, MAX_SAMPLES / 4);
+  }
+
+  /** { p50, p99, count } of the last seconds; NaN without pictures. */
+  read() {
+    const oldest = localNow() - WINDOW_MS;
+    this.#samples = this.#samples.filter((sample) => sample.at >= oldest);
+    const sorted = Float64Array.from(this.#samples, (sample) => sample.age).sort();
+    const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
+    return { p50: at(0.5), p99: at(0.99), count: sorted.length };
+  }
+}
+
+export class Theatre {
+  #entries = new Map();
+  #link = null;
+  #store;
+  ages = new Ages();
+  /** Pictures shown, pictures left out by this page, longest queue seen: for whoever asks how the page keeps up. */
+  counts = { shown: 0, skipped: 0, longestQueue: 0 };
+
+  constructor(store) {
+    this.#store = store;
+    document.addEventListener('visibilitychange', () => this.#watch());
+    store.on('streams', () => this.#streamsChanged());
+  }
+
+  use(link) {
+    this.#link = link;
+    link.queues = () => [...this.#entries].map(([n, entry]) => ({ n, frames: entry.player?.queue ?? 0 })).filter((queue) => queue.frames > 0);
+  }
+
+  /** Plays a stream in `holder` while it is visible. `onShown(picture, at)` and `onTrouble()` are the tile's. */
+  add(n, holder, callbacks) {
+    this.remove(n);
+    const entry = { holder, callbacks, isVisible: false, isWatched: false, player: null, facts: null };
+    this.#entries.set(n, entry);
+    this.#prepare(n, entry);
+  }
+
+  remove(n) {
+    const entry = this.#entries.get(n);
+    if (!entry) return;
+    this.#entries.delete(n);
+    entry.player?.close();
+    this.#watch();
+  }
+
+  setVisible(n, isVisible) {
+    const entry = this.#entries.get(n);
+    if (!entry || entry.isVisible === isVisible) return;
+    entry.isVisible = isVisible;
+    this.#watch();
+  }
+
+  /** The canvas or video that shows a stream, if any. */
+  element(n) {
+    return this.#entries.get(n)?.player?.element ?? null;
+  }
+
+  async #prepare(n, entry) {
+    const stream = this.#store.streams.get(n);
+    if (!stream) return;
+    const { facts } = stream;
+    entry.facts = facts;
+    const ways = facts.isSealed || !facts.codec ? [] : await waysToPlay(facts);
+    if (this.#entries.get(n) !== entry || entry.facts !== facts) return;
+    this.#setTrouble(stream, ways.length === 0 && facts.codec ? 'codec' : '');
+    entry.player?.close();
+    entry.player = null;
+    if (ways.length > 0) entry.player = new Player(facts, ways, entry.holder, this.#playerCallbacks(n, entry));
+    this.#watch();
+  }
+
+  #playerCallbacks(n, entry) {
+    return {
+      onShown: (picture, at) => this.#shown(n, entry, picture, at),
+      onSkipped: (frames) => {
+        this.counts.skipped += frames;
+        this.#link?.skipped(n, frames);
+      },
+      onRejoin: () => entry.isWatched && this.#link?.rejoin(n),
+      onForm: () => this.#watch(),
+      onTrouble: (why) => {
+        const stream = this.#store.streams.get(n);
+        if (stream) this.#setTrouble(stream, why || 'codec');
+        this.#watch();
+      },
+    };
+  }
+
+  #setTrouble(stream, trouble) {
+    if (stream.trouble === trouble) return;
+    stream.trouble = trouble;
+    this.#store.emit('trouble', stream.facts.n);
+  }
+
+  #shown(n, entry, picture, at) {
+    this.counts.shown += 1;
+    const { header } = picture;
+    if (header && this.#link) {
+      this.#link.shown(header, header.receivedMs, picture.decodedMs, at);
+      if (!header.isCatchUp) this.ages.add(at, this.#link.clock.toServer(at) - header.captureMs);
+    }
+    entry.callbacks.onShown(picture, at);
+  }
+
+  #streamsChanged() {
+    for (const [n, entry] of this.#entries) {
+      const facts = this.#store.streams.get(n)?.facts;
+      if (!facts) continue;
+      const isSame = ['codec', 'codecString', 'mime', 'isSealed'].every((name) => entry.facts?.[name] === facts[name]);
+      if (!isSame) this.#prepare(n, entry);
+    }
+  }
+
+  /** Tells the server what is to be seen now. */
+  #watch() {
+    const wanted = [];
+    for (const [n, entry] of this.#entries) {
+      const isWatched = entry.isVisible && !document.hidden && Boolean(entry.player?.form);
+      if (entry.isWatched && !isWatched) entry.player?.pause();
+      entry.isWatched = isWatched;
+      if (isWatched) wanted.push({ n, form: entry.player.form });
+    }
+    this.#link?.watch(wanted);
+  }
+
+  /** The connection was lost: what is in the decoders has no continuation. */
+  interrupted() {
+    for (const entry of this.#entries.values()) entry.player?.pause();
+  }
+
+  feed(header) {
+    const entry = this.#entries.get(header.n);
+    if (!entry?.isWatched) return;
+    entry.player.feed(header);
+    this.counts.longestQueue = Math.max(this.counts.longestQueue, entry.player.queue);
+  }
+}
