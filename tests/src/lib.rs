@@ -4,10 +4,17 @@ pub mod backend;
 pub mod cli;
 pub mod clock;
 pub mod conformance;
+pub mod document;
 pub mod embedded;
 pub mod foreign;
 pub mod load;
 pub mod network;
 pub mod python;
+pub mod session;
 pub mod stored;
 pub mod tally;
+
+/// Its program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/rust.md")]
+pub struct GuideToRust;

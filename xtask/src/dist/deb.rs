@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::products::Products;
 use super::stage::{self, FILE, PROGRAM, Tree};
@@ -13,6 +13,8 @@ use super::{DistPlan, archive, run};
 use crate::workspace::files_below;
 
 const SETTINGS: &str = "etc/lumenbus/lumenbus.toml";
+/// Relative paths begin at the settings file, where a service may not write.
+const DATA: (&str, &str) = ("\n#data = \"lumenbus-data\"\n", "\ndata = \"/var/lib/lumenbus/broker\"\n");
 const DOCUMENTS: &str = "usr/share/doc/lumenbus";
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
@@ -38,7 +40,8 @@ pub(super) fn write(plan: &DistPlan, products: &Products, debian: &str, work: &P
 
 fn stage_data(data: &Tree, plan: &DistPlan, products: &Products) -> Result<()> {
     data.copy(&products.binary, "usr/bin/lumenbus", PROGRAM)?;
-    data.put(SETTINGS, &products.settings, FILE)?;
+    ensure!(products.settings.contains(DATA.0), "`lumenbus init` writes no {:?}", DATA.0.trim());
+    data.put(SETTINGS, products.settings.replacen(DATA.0, DATA.1, 1), FILE)?;
     let unit = plan.root.join("deploy/systemd/lumenbus.service");
     data.copy(&unit, "usr/lib/systemd/system/lumenbus.service", FILE)?;
     stage::documents(data, DOCUMENTS, &plan.root)?;
