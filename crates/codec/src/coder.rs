@@ -2,6 +2,7 @@
 
 use crate::{CodecError, Color};
 use lumenbus_frame::{Codec, Dimensions, EncodedFrame, FrameRate, PixelFormat, RawFrame, StreamParameters, Timebase};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +69,9 @@ pub struct EncoderConfig {
     pub keyframe_interval: Duration,
     /// Stills: quality 1 to 100. Default 85.
     pub quality: u8,
+    /// Most threads that code one picture. Default: as many as there are processors, at most four; small pictures
+    /// are coded by the caller's thread alone.
+    pub threads: Option<NonZeroUsize>,
 }
 
 impl EncoderConfig {
@@ -81,6 +85,7 @@ impl EncoderConfig {
             bits_per_second: None,
             keyframe_interval: Duration::from_secs(2),
             quality: 85,
+            threads: None,
         }
     }
 

@@ -179,40 +179,6 @@ fn i420_to_gray(pixels: &Bytes, size: Dimensions, range: Range) -> Bytes {
     }
 }
 
-/// One row of limited-range luma and chroma samples stretched to full range (JFIF).
-pub(crate) struct FullRange {
-    luma: [u8; 256],
-    chroma: [u8; 256],
-}
-
-impl FullRange {
-    pub(crate) fn from(range: Range) -> Self {
-        let index = |at: usize| u8::try_from(at).expect("an index below 256");
-        match range {
-            Range::Full => Self { luma: std::array::from_fn(index), chroma: std::array::from_fn(index) },
-            Range::Limited => Self {
-                luma: std::array::from_fn(|at| full_from_limited(index(at))),
-                chroma: std::array::from_fn(|at| stretch_chroma(index(at))),
-            },
-        }
-    }
-
-    pub(crate) fn luma(&self, sample: u8) -> u8 {
-        self.luma[usize::from(sample)]
-    }
-
-    pub(crate) fn chroma(&self, sample: u8) -> u8 {
-        self.chroma[usize::from(sample)]
-    }
-}
-
-/// 16..=240 around 128 → 0..=255 around 128.
-fn stretch_chroma(sample: u8) -> u8 {
-    let centred = i32::from(sample) - 128;
-    let scaled = (centred * 255 + centred.signum() * 112) / 224;
-    u8::try_from((scaled + 128).clamp(0, 255)).expect("clamped")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,12 +239,5 @@ mod tests {
         }
         let deep = picture(PixelFormat::Gray16Le, 2, 2, |_| 1);
         assert!(convert(&deep, PixelFormat::Rgb8, Color::JPEG).is_err());
-    }
-
-    #[test]
-    fn stretching_reaches_the_ends() {
-        let full = FullRange::from(Range::Limited);
-        assert_eq!([16, 235, 255, 0].map(|y| full.luma(y)), [0, 255, 255, 0]);
-        assert_eq!([16, 128, 240].map(|c| full.chroma(c)), [0, 128, 255]);
     }
 }

@@ -132,15 +132,6 @@ pub enum CodecError {
         #[source]
         source: zune_jpeg::errors::DecodeErrors,
     },
-    /// The JPEG encoder failed.
-    #[error("a picture of {dimensions} cannot be encoded as JPEG")]
-    JpegEncode {
-        /// The picture's size.
-        dimensions: Dimensions,
-        /// Why.
-        #[source]
-        source: jpeg_encoder::EncodingError,
-    },
     /// The H.264 library failed.
     #[error("H.264 could not {direction} a frame")]
     H264 {
