@@ -18,6 +18,8 @@ pub(crate) enum Outcome {
     Done,
     /// It ran and found problems: gaps, differences.
     ProblemsFound,
+    /// It ran and found that no broker can be used.
+    BrokerUnreachable,
     /// Stopped by Ctrl-C or SIGTERM; what was begun is finished.
     Interrupted,
 }
@@ -45,6 +47,7 @@ pub(crate) fn finish(outcome: anyhow::Result<Outcome>, output: &mut Output, comm
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::ProblemsFound) => ExitCode::from(PROBLEMS),
+        Ok(Outcome::BrokerUnreachable) => ExitCode::from(BROKER_TROUBLE),
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             let (exit, code) = classify(&error);

@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod disk;
+pub mod doctor;
 mod health;
 pub mod http;
 pub mod metrics;

@@ -4,6 +4,8 @@ mod collector;
 mod overview;
 mod rates;
 
+pub(crate) use rates::Rates;
+
 pub use overview::{
     Overview, OverviewBroker, OverviewDisk, OverviewGroup, OverviewGroupPartition, OverviewTopic, Problem,
 };
@@ -13,7 +15,6 @@ use crate::metrics::Metrics;
 use lumenbus_bus::status::{ClusterStatus, StatusConfig, StatusReader};
 use lumenbus_bus::{BusConfig, BusError, SystemClock, probe};
 use lumenbus_frame::Clock as _;
-use rates::Rates;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;

@@ -15,7 +15,7 @@ const SETTINGS_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The ends of topics at some moments.
 #[derive(Default)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     looks: VecDeque<(i64, BTreeMap<String, i64>)>,
     retention_seconds: BTreeMap<String, f64>,
     asked: Option<Instant>,
@@ -23,7 +23,7 @@ pub(super) struct Rates {
 
 impl Rates {
     /// Adds rates and retention to what is on the disk.
-    pub(super) fn add(&mut self, bus: &BusConfig, status: &ClusterStatus, usages: &[TopicUsage], disk: &mut DiskUsage) {
+    pub(crate) fn add(&mut self, bus: &BusConfig, status: &ClusterStatus, usages: &[TopicUsage], disk: &mut DiskUsage) {
         if self.asked.is_none_or(|asked| asked.elapsed() > SETTINGS_INTERVAL) {
             self.ask(bus, status);
         }
