@@ -216,6 +216,20 @@ impl Background {
         found.unwrap_or_else(|text| panic!("not {count} of {part:?} in:\n{text}\n{}", self.stderr_so_far()));
     }
 
+    /// Waits until so many NDJSON objects are as asked for; the last of them.
+    ///
+    /// # Panics
+    /// When they don't come.
+    #[track_caller]
+    pub fn wait_for_objects(&self, count: usize, is_meant: impl Fn(&Value) -> bool) -> Value {
+        let found = self.stdout.wait(|text| {
+            let complete = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let objects = complete.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            objects.filter(|object| is_meant(object)).nth(count - 1)
+        });
+        found.unwrap_or_else(|text| panic!("not {count} such objects in:\n{text}\n{}", self.stderr_so_far()))
+    }
+
     /// Waits until standard error holds `part`.
     ///
     /// # Panics

@@ -1,17 +1,50 @@
-//! `lumenbus cameras`.
+//! `lumenbus cameras`: the cameras of a settings file.
 
-use crate::exit::Outcome;
+mod change;
+mod list;
+mod test;
+
+use crate::exit::{Outcome, Usage};
 use crate::output::Output;
 use crate::settings::Settings;
-use clap::Args;
+use crate::site::{self, Site};
+use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
-pub(crate) struct CamerasArguments {}
+#[command(
+    after_help = "The settings file is lumenbus.toml here, or --config FILE. A box that runs follows it within two seconds.\n\nExamples:\n  lumenbus cameras add gate clips/gate.mp4 --name 'Main gate' --loop\n  lumenbus cameras test clips/gate.mp4\n  lumenbus cameras list\n  lumenbus cameras remove gate"
+)]
+pub(crate) struct CamerasArguments {
+    #[command(subcommand)]
+    what: What,
+}
 
-pub(crate) fn run(
-    _arguments: &CamerasArguments,
-    _settings: &Settings,
-    _output: &mut Output,
-) -> anyhow::Result<Outcome> {
-    anyhow::bail!("`cameras` is not in this build yet")
+#[derive(Debug, Subcommand)]
+enum What {
+    /// What is configured, and what the camera directory says of it
+    List(list::ListArguments),
+    /// Add a camera to the settings file
+    Add(Box<change::AddArguments>),
+    /// Remove cameras from the settings file
+    Remove(change::RemoveArguments),
+    /// Open a source, read a few seconds of it and say what it is
+    Test(test::TestArguments),
+}
+
+pub(crate) fn run(arguments: &CamerasArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
+    match &arguments.what {
+        What::List(arguments) => list::run(arguments, settings, output),
+        What::Add(arguments) => change::add(arguments, settings, output),
+        What::Remove(arguments) => change::remove(arguments, settings, output),
+        What::Test(arguments) => test::run(arguments, settings, output),
+    }
+}
+
+/// The settings file, which these commands are about.
+fn file(settings: &Settings) -> Result<&Site, Usage> {
+    let missing = || {
+        let file = site::FILE_NAME;
+        Usage(format!("there is no {file} here; write one with `lumenbus init`, or pass --config"))
+    };
+    settings.site.as_deref().ok_or_else(missing)
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
+use toml_edit::{Document, DocumentMut, Item, Table};
 
 /// The sections' name.
 const CAMERA: &str = "camera";
@@ -16,7 +16,7 @@ const CAMERA: &str = "camera";
 #[derive(Debug)]
 pub(crate) struct Draft {
     path: PathBuf,
-    document: DocumentMut,
+    text: String,
 }
 
 impl Draft {
@@ -25,43 +25,22 @@ impl Draft {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let text = super::check::read_text(path)?;
         Site::parse(path, &text)?;
-        let document = text.parse().with_context(|| format!("cannot change {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), document })
+        Ok(Self { path: path.to_owned(), text: with_sections(text)? })
     }
 
-    /// Adds a section at the end of the cameras.
-    ///
-    /// # Errors
-    /// When the file has `camera` in a form that cannot be added to.
-    pub(crate) fn add(&mut self, camera: Table) -> anyhow::Result<()> {
-        self.cameras()?.push(camera);
-        Ok(())
+    /// Adds a section at the end.
+    pub(crate) fn add(&mut self, camera: Table) {
+        let mut section = DocumentMut::new();
+        section.insert(CAMERA, Item::ArrayOfTables([camera].into_iter().collect()));
+        let text = self.text.trim_end();
+        self.text = format!("{text}{}{section}", if text.is_empty() { "" } else { "\n\n" });
     }
 
-    /// Removes the section with this id; whether there was one.
-    ///
-    /// # Errors
-    /// As [`Draft::add`].
+    /// Removes the section with this id, with the comments that stand directly at it; whether there was one.
     pub(crate) fn remove(&mut self, id: &str) -> anyhow::Result<bool> {
-        let cameras = self.cameras()?;
-        let has_id = |table: &Table| table.get("id").and_then(Item::as_str) == Some(id);
-        let before = cameras.len();
-        cameras.retain(|table| !has_id(table));
-        let is_removed = cameras.len() < before;
-        if cameras.is_empty() {
-            self.document.remove(CAMERA);
-        }
-        Ok(is_removed)
-    }
-
-    fn cameras(&mut self) -> anyhow::Result<&mut ArrayOfTables> {
-        let item = self.document.entry(CAMERA).or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-        // camera = [{ … }] means the same.
-        if let Some(array) = item.as_array() {
-            let tables = array.iter().filter_map(|value| value.as_inline_table().cloned().map(|t| t.into_table()));
-            *item = Item::ArrayOfTables(tables.collect());
-        }
-        item.as_array_of_tables_mut().context("the cameras must be [[camera]] sections")
+        let Some((header, last)) = place(&self.text, id)? else { return Ok(false) };
+        self.text = without(&self.text, header, last);
+        Ok(true)
     }
 
     /// The file as it shall be, checked.
@@ -69,7 +48,7 @@ impl Draft {
     /// # Errors
     /// [`FileError`] with what would be wrong.
     pub(crate) fn check(&self) -> Result<Site, FileError> {
-        Site::parse(&self.path, &self.document.to_string())
+        Site::parse(&self.path, &self.text)
     }
 
     /// Checks and replaces the file: whoever reads it sees the old or the new one, never half of it.
@@ -78,9 +57,62 @@ impl Draft {
     /// As [`Draft::check`]; when it cannot be written.
     pub(crate) fn save(&self) -> anyhow::Result<Site> {
         let site = self.check()?;
-        write_file(&self.path, &self.document.to_string())?;
+        write_file(&self.path, &self.text)?;
         Ok(site)
     }
+}
+
+/// `camera = [{ … }]` means the same as sections, and becomes them.
+fn with_sections(text: String) -> anyhow::Result<String> {
+    let mut document: DocumentMut = text.parse().context("the file is no TOML")?;
+    let Some(Item::Value(value)) = document.remove(CAMERA) else { return Ok(text) };
+    let tables = value.as_array().into_iter().flat_map(|array| array.iter().cloned());
+    let tables = tables.filter_map(|value| value.as_inline_table().cloned().map(toml_edit::InlineTable::into_table));
+    document.insert(CAMERA, Item::ArrayOfTables(tables.collect()));
+    Ok(document.to_string())
+}
+
+/// The lines of the header and of the last value of the section with this id.
+fn place(text: &str, id: &str) -> anyhow::Result<Option<(usize, usize)>> {
+    let document = Document::parse(text).context("the file is no TOML")?;
+    let cameras = document.get(CAMERA).and_then(Item::as_array_of_tables);
+    let mut tables = cameras.into_iter().flat_map(|cameras| cameras.iter());
+    let Some(table) = tables.find(|table| table.get("id").and_then(Item::as_str) == Some(id)) else {
+        return Ok(None);
+    };
+    let span = table.span().context("the section has no place")?;
+    let line_of = |offset: usize| text[..offset].matches('\n').count();
+    Ok(Some((line_of(span.start), line_of(last_byte(table).max(span.start)))))
+}
+
+/// Where the last value of a table, or of those inside it, ends.
+fn last_byte(table: &Table) -> usize {
+    let end = |item: &Item| match item {
+        Item::Table(inner) => last_byte(inner),
+        Item::ArrayOfTables(inner) => inner.iter().map(last_byte).max().unwrap_or(0),
+        other => other.span().map_or(0, |span| span.end),
+    };
+    table.iter().map(|(_, item)| end(item)).max().unwrap_or(0)
+}
+
+/// The text without the lines of a section, the comments directly above its header, and those directly below its last
+/// value (unless they stand directly above another header).
+fn without(text: &str, header: usize, last: usize) -> String {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let is_comment = |line: &&&str| line.trim_start().starts_with('#');
+    let first = header - lines[..header].iter().rev().take_while(is_comment).count();
+    let below = lines[last + 1..].iter().take_while(is_comment).count();
+    let next = lines.get(last + 1 + below);
+    let is_of_next = next.is_some_and(|line| line.trim_start().starts_with('['));
+    let mut end = last + 1 + if is_of_next { 0 } else { below };
+    // One of the blank lines around it goes with it.
+    let is_blank = |line: Option<&&str>| line.is_none_or(|line| line.trim().is_empty());
+    if is_blank(first.checked_sub(1).and_then(|before| lines.get(before))) && is_blank(lines.get(end)) {
+        end += 1;
+    }
+    let rest = lines.get(end.min(lines.len())..).unwrap_or_default();
+    let text: String = lines[..first].iter().chain(rest).copied().collect();
+    if rest.is_empty() && !text.trim().is_empty() { format!("{}\n", text.trim_end()) } else { text }
 }
 
 /// Replaces a file as a whole, with the permissions it had; a link stays a link.
@@ -104,8 +136,8 @@ pub(crate) fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# mine\nbrokers = \"a:1\" # here\n\n# the gate\n[[camera]]\nid = \"gate\"\nsource = \"x.mp4\"\n\n\
-                        [log] # at the end\nlevel = \"info\"\n";
+    const TEXT: &str = "# mine\nbrokers = \"a:1\" # here\n\n# the gate\n[[camera]]\nid = \"gate\"\nsource = \"x.mp4\"\n\
+                        #fps = 25\n\n# kept\n\n[log] # at the end\nlevel = \"info\"\n";
 
     fn draft(text: &str) -> (tempfile::TempDir, Draft) {
         let folder = tempfile::tempdir().unwrap();
@@ -123,14 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn comments_stay_and_what_is_added_can_be_removed() {
+    fn what_is_added_stands_at_the_end_and_can_be_removed() {
         let (_folder, mut draft) = draft(TEXT);
-        draft.add(camera("yard")).unwrap();
+        draft.add(camera("yard"));
         assert_eq!(draft.save().unwrap().cameras.len(), 2);
-        let text = fs::read_to_string(&draft.path).unwrap();
-        for kept in ["# mine\n", "\"a:1\" # here", "# the gate\n[[camera]]\nid = \"gate\"", "[log] # at the end"] {
-            assert!(text.contains(kept), "{kept:?} is not in:\n{text}");
-        }
+        let expected = format!("{TEXT}\n[[camera]]\nid = \"yard\"\nsource = \"y.mp4\"\n");
+        assert_eq!(fs::read_to_string(&draft.path).unwrap(), expected);
         let mut draft = Draft::open(&draft.path).unwrap();
         assert!(draft.remove("yard").unwrap());
         assert!(!draft.remove("yard").unwrap());
@@ -139,9 +169,35 @@ mod tests {
     }
 
     #[test]
+    fn only_comments_directly_at_a_section_go_with_it() {
+        let (_folder, mut draft) = draft(TEXT);
+        assert!(draft.remove("gate").unwrap());
+        assert_eq!(draft.text, "# mine\nbrokers = \"a:1\" # here\n\n# kept\n\n[log] # at the end\nlevel = \"info\"\n");
+    }
+
+    #[test]
+    fn tables_inside_a_section_go_with_it_and_the_next_ones_comment_stays() {
+        let text = "[[camera]]\nid = \"a\"\nsource = \"x\"\n[camera.labels]\nfloor = \"2\"\n# b\n[[camera]]\nid = \"b\"\nsource = \"x\"\n";
+        let (_folder, mut draft) = draft(text);
+        assert!(draft.remove("a").unwrap());
+        assert_eq!(draft.text, "# b\n[[camera]]\nid = \"b\"\nsource = \"x\"\n");
+        assert!(draft.remove("b").unwrap());
+        assert_eq!((draft.text.as_str(), draft.check().unwrap().cameras.len()), ("", 0));
+    }
+
+    #[test]
+    fn the_template_loses_its_camera_whole() {
+        let (_folder, mut draft) = draft(&crate::site::template(None));
+        draft.add(camera("yard"));
+        assert!(draft.remove("pattern").unwrap());
+        assert_eq!(draft.check().unwrap().cameras.len(), 1);
+        assert!(!draft.text.contains("#enabled = true\n\n[[camera]]") && draft.text.contains("One section a camera"));
+    }
+
+    #[test]
     fn a_double_is_not_written() {
         let (_folder, mut draft) = draft(TEXT);
-        draft.add(camera("gate")).unwrap();
+        draft.add(camera("gate"));
         let error = draft.save().unwrap_err().to_string();
         assert!(error.contains("camera gate is already on line"), "{error}");
         assert_eq!(fs::read_to_string(&draft.path).unwrap(), TEXT);
@@ -149,10 +205,11 @@ mod tests {
 
     #[test]
     fn an_array_of_inline_tables_and_an_empty_file_take_cameras() {
-        for (text, count) in [("", 1), ("camera = [{ id = \"a\", source = \"x\" }]\n", 2)] {
+        for (text, count) in [("", 1), ("camera = [{ id = \"a\", source = \"x\" }]\n[log]\n", 2)] {
             let (_folder, mut draft) = draft(text);
-            draft.add(camera("b")).unwrap();
+            draft.add(camera("b"));
             assert_eq!(draft.save().unwrap().cameras.len(), count);
+            assert!(draft.remove("b").unwrap());
         }
     }
 

@@ -1,0 +1,186 @@
+//! `lumenbus init` and `up`: the whole box of one file, changed while it runs.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use lumenbus_tests::cli::{Background, BrokerProcess, Ran, lumenbus};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A box in a folder of its own.
+struct Site {
+    folder: TempDir,
+    file: PathBuf,
+}
+
+const OWN_BROKER: &str = "[broker]\nlisten = \"127.0.0.1:0\"\nkeep_free = \"0%\"\n[viewer]\nenabled = false\n";
+
+fn camera(id: &str, source: &str) -> String {
+    format!("[[camera]]\nid = \"{id}\"\nsource = \"{source}\"\n")
+}
+
+impl Site {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lumenbus.toml");
+        fs::write(&file, text).unwrap();
+        Self { folder, file }
+    }
+
+    /// As editors do it: the old or the new one, never half of it.
+    fn write(&self, text: &str) {
+        let new = self.folder.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, &self.file).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = lumenbus(arguments);
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    /// In another folder than the file's.
+    fn up(&self, more: &[&str]) -> Background {
+        let file = self.file.to_str().unwrap();
+        Background::start(lumenbus(["up", "--json", "--config", file].iter().chain(more)))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        Background::start(self.command(arguments)).finish()
+    }
+}
+
+/// The cameras of a summary that adds up.
+fn check_sum(ran: &Ran) -> Value {
+    let summary = ran.summary();
+    let count = |name: &str| summary[name].as_u64().unwrap();
+    let missing: u64 = summary["gaps"].as_object().unwrap().values().map(|frames| frames.as_u64().unwrap()).sum();
+    assert_eq!(count("published"), count("acknowledged") + count("repeated") + missing, "{summary}");
+    assert_eq!((&summary["clean"], &summary["unresolved"]), (&Value::from(true), &Value::from(0)), "{summary}");
+    summary
+}
+
+/// Waits until the camera is told to be live for the `times`th time.
+fn wait_live(up: &Background, camera: &str, times: usize) {
+    up.wait_for_objects(times, |object| {
+        object["type"] == "camera" && object["camera"] == camera && object["state"] == "live"
+    });
+}
+
+#[test]
+fn what_init_writes_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site { file: folder.path().join("lumenbus.toml"), folder };
+    assert!(site.run(&["init"]).code(0).stdout.contains("lumenbus up"));
+    site.run(&["init"]).code(1).says("exists; --overwrite replaces it");
+    site.run(&["init", "--overwrite"]).code(0);
+    let text = fs::read_to_string(&site.file).unwrap();
+    assert!(text.contains("#listen = \"127.0.0.1:9092\""));
+    // The usual ports may be taken on this machine.
+    let text = text.replace("#listen = \"127.0.0.1:9092\"", "listen = \"127.0.0.1:0\"");
+    let text = text.replace("#enabled = true\n#listen = \"127.0.0.1:8980\"", "listen = \"127.0.0.1:0\"");
+    site.write(&text);
+    let up = Background::start(site.command(&["up", "--json"]));
+    wait_live(&up, "pattern", 1);
+    let summary = check_sum(&up.interrupt().code(0));
+    assert_eq!(summary["cameras"][0]["camera"], "pattern");
+    assert!(site.folder.path().join("lumenbus-data").is_dir(), "data lies beside the file");
+}
+
+#[test]
+fn a_file_that_changes_is_followed_without_touching_what_stays() {
+    let stays = camera("stays", "test:160x128@25");
+    let site = Site::new(&format!("{OWN_BROKER}{stays}{}", camera("goes", "test:160x128@25")));
+    let up = site.up(&[]);
+    wait_live(&up, "stays", 1);
+    wait_live(&up, "goes", 1);
+
+    site.write(&format!("{OWN_BROKER}{stays}{}", camera("comes", "test:160x128@25")));
+    wait_live(&up, "comes", 1);
+    let reloads = |object: &Value| object["type"] == "reload";
+    let first = up.wait_for_objects(1, reloads);
+    assert_eq!(
+        (&first["added"][0], &first["removed"][0], &first["unchanged"][0]),
+        (&Value::from("comes"), &Value::from("goes"), &Value::from("stays"))
+    );
+
+    // A wrong file is refused with line, key and reason, and what runs goes on.
+    site.write(&format!("{OWN_BROKER}{stays}fsp = 25\n"));
+    let second = up.wait_for_objects(2, reloads);
+    assert_eq!(second["is_taken"], false);
+    let error = second["error"].as_str().unwrap();
+    assert!(error.contains("line 8: [[camera]] fsp: unknown field `fsp`"), "{error}");
+
+    // What cannot change while it runs says so. Asked for by a signal.
+    site.write(&format!("topic_prefix = \"x.\"\n{OWN_BROKER}{stays}"));
+    up.signal(Signal::HUP);
+    let third = up.wait_for_objects(3, reloads);
+    assert_eq!((&third["is_taken"], &third["next_start"][0]), (&Value::from(true), &Value::from("topic_prefix")));
+    assert_eq!(third["removed"][0], "comes");
+
+    let ran = up.interrupt().code(0);
+    check_sum(&ran);
+    let epochs: Vec<_> = ran.objects("camera").into_iter().filter(|object| object["camera"] == "stays").collect();
+    assert_eq!(epochs.iter().filter(|object| object["state"] == "live").count(), 1, "never restarted: {epochs:?}");
+}
+
+#[test]
+fn a_camera_that_fails_says_why_and_comes_when_it_can() {
+    let text = format!("{OWN_BROKER}{}{}", camera("late", "clip.mjpeg"), camera("good", "test:160x128@25"));
+    let site = Site::new(&text);
+    let up = site.up(&[]);
+    wait_live(&up, "good", 1);
+    let failed = up.wait_for_objects(1, |object| object["camera"] == "late" && object["state"] == "failed");
+    assert!(failed["reason"].as_str().unwrap().contains("clip.mjpeg"), "{failed}");
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/source/tests/data/two.mjpeg");
+    fs::copy(clip, site.folder.path().join("copy")).unwrap();
+    fs::rename(site.folder.path().join("copy"), site.folder.path().join("clip.mjpeg")).unwrap();
+    // Relative to the file, not to where the program was started.
+    up.wait_for_objects(1, |object| object["camera"] == "late" && object["reason"] == "its source has ended");
+    check_sum(&up.interrupt().code(0));
+}
+
+#[test]
+fn the_same_file_runs_on_brokers_elsewhere() {
+    let broker = BrokerProcess::start();
+    let viewer = "[viewer]\nenabled = false\n";
+    let text = format!("brokers = \"{}\"\n{viewer}{}", broker.address(), camera("far", "test:160x128@25,frames=9"));
+    let site = Site::new(&text);
+    let up = site.up(&[]);
+    let ready: Value = serde_json::from_str(&up.wait_for_line("\"ready\"")).unwrap();
+    assert_eq!((&ready["is_embedded"], &ready["brokers"]), (&Value::from(false), &Value::from(broker.address())));
+    up.wait_for_objects(1, |object| object["camera"] == "far" && object["state"] == "stopped");
+    let summary = check_sum(&up.interrupt().code(0));
+    assert_eq!(summary["published"], 9);
+    // A flag goes before the file, also before its broker.
+    let own = Site::new(&format!("{OWN_BROKER}{}", camera("near", "test:160x128@25")));
+    let up = own.up(&["--for", "1s", "--brokers", broker.address()]);
+    let ready: Value = serde_json::from_str(&up.wait_for_line("\"ready\"")).unwrap();
+    assert_eq!(ready["is_embedded"], false);
+    check_sum(&up.finish().code(0));
+}
+
+#[test]
+fn what_is_wrong_is_told_before_anything_starts() {
+    let empty = tempfile::tempdir().unwrap();
+    let nothing = Site { file: empty.path().join("none.toml"), folder: empty };
+    nothing.run(&["up"]).code(2).says("there is no lumenbus.toml here; write one with `lumenbus init`");
+    nothing.run(&["up", "--config", "none.toml"]).code(1).says("cannot read the settings file none.toml");
+
+    let twice = format!("{OWN_BROKER}{}{}", camera("a", "x"), camera("a", "y"));
+    Site::new(&twice).run(&["up"]).code(2).says("line 10: [[camera]] id: camera a is already on line 7");
+    let secret = camera("a", "rtsp://me:hunter2@10.0.0.7/1");
+    let ran = Site::new(&secret).run(&["up"]).code(2).says("line 3: [[camera]] source").says("10.0.0.7");
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    Site::new("[broker]\nlisten = 9092\n").run(&["up"]).code(2).says("line 2: [broker] listen: invalid type");
+    Site::new("[brokr]\n").run(&["up"]).code(2).says("lumenbus.toml, line 1: [brokr]: unknown field `brokr`");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let ran = Site::new(&format!("[broker]\nlisten = \"{address}\"\n")).run(&["up"]).code(1);
+    ran.says(&format!("the embedded broker cannot listen on {address}; stop what uses it"));
+}
