@@ -4,6 +4,8 @@ use crate::cli::{Background, binary, lumenbus, skip};
 use crate::document::{Document, words};
 use crate::network::OwnNetwork;
 use crate::python::{in_repository, observing, python};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
@@ -47,13 +49,16 @@ impl Session {
             place
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::os::unix::fs::symlink(in_repository("examples"), folder.path().join("examples")).expect("a link");
+        let link = |from: &Path, to: &str| symlink(from, folder.path().join(to)).expect("a link");
+        link(&in_repository("examples"), "examples");
+        std::fs::create_dir(folder.path().join(".bin")).expect("a folder");
+        link(&binary(), ".bin/lumenbus");
         Some(Self { folder, place, running: Vec::new() })
     }
 
     /// Where it works; `examples` is there as in the repository.
     #[must_use]
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -131,11 +136,10 @@ impl Session {
                 return skip(&format!("{program} is not installed, for `{typed}`"));
             }
         }
-        let program = binary();
-        let folder = program.parent().expect("a program is in a folder").display();
+        let folder = self.folder.path().join(".bin");
         let path = std::env::var("PATH").unwrap_or_default();
         let mut shell = Command::new("bash");
-        shell.args(["-o", "pipefail", "-c", typed]).env("PATH", format!("{folder}:{path}"));
+        shell.args(["-o", "pipefail", "-c", typed]).env("PATH", format!("{}:{path}", folder.display()));
         self.finish(typed, shell);
     }
 
