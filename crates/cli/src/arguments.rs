@@ -8,9 +8,10 @@ use crate::commands::init::InitArguments;
 use crate::commands::size::SizeArguments;
 use crate::commands::up::UpArguments;
 use crate::commands::view::ViewArguments;
+use crate::observe::ObserveOptions;
 use crate::units;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lumenbus_frame::{CameraId, FrameRate, StreamName, TopicName};
+use lumenbus_frame::{CameraId, Dimensions, FrameRate, PixelFormat, StreamName, TopicName};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,9 +65,9 @@ pub(crate) struct Global {
     /// Say only what went wrong
     #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub(crate) quiet: bool,
-    /// Form of the log on standard error
-    #[arg(long, global = true, help_heading = EVERYWHERE, env = "LUMENBUS_LOG_FORMAT", default_value = "text")]
-    pub(crate) log_format: LogFormat,
+    /// Form of the log on standard error [default: text]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "LUMENBUS_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -212,6 +213,8 @@ pub(crate) struct PublishArguments {
     /// Put up to so many small frames into one record; 1 is one record each [default: 64 with --profile throughput]
     #[arg(long, value_name = "FRAMES")]
     pub(crate) batch: Option<usize>,
+    #[command(flatten)]
+    pub(crate) observe: ObserveOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -269,6 +272,8 @@ pub(crate) struct SubscribeArguments {
     /// Bytes that may wait for the sink
     #[arg(long, value_parser = units::bytes, default_value = "64MiB", value_name = "SIZE")]
     pub(crate) buffer: usize,
+    #[command(flatten)]
+    pub(crate) observe: ObserveOptions,
 }
 
 #[derive(Debug, Args)]
@@ -336,7 +341,7 @@ pub(crate) enum TopicsAction {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --brokers an embedded broker is started for the time of the measurement.\n\nExamples:\n  lumenbus bench latency\n  lumenbus bench throughput --runs 9\n  lumenbus bench scaling\n  lumenbus bench memory --for 10m"
+    after_help = "Without --brokers an embedded broker is started for the time of the measurement.\n\nExamples:\n  lumenbus bench latency\n  lumenbus bench throughput --runs 9\n  lumenbus bench scaling\n  lumenbus bench memory --for 10m\n  lumenbus bench decoded --codec h264 --source street.264"
 )]
 pub(crate) struct BenchArguments {
     #[command(subcommand)]
@@ -353,6 +358,8 @@ pub(crate) enum BenchWhat {
     Scaling(ScalingArguments),
     /// Memory over time: steady, with the broker gone, with the reader stopped
     Memory(MemoryArguments),
+    /// Capture → decoded, stage by stage: encode, queue, append, receive, decode
+    Decoded(DecodedArguments),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -405,4 +412,44 @@ pub(crate) struct MemoryArguments {
     /// Length of each of the three parts
     #[arg(long = "for", value_parser = units::duration, default_value = "10m")]
     pub(crate) duration: Duration,
+}
+
+/// Codecs that this build encodes and decodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DecodedCodec {
+    /// One JPEG per frame
+    Jpeg,
+    /// H.264
+    H264,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DecodedArguments {
+    /// How the frames are coded
+    #[arg(long, default_value = "jpeg")]
+    pub(crate) codec: DecodedCodec,
+    /// Size of the test pattern
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = units::dimensions, default_value = "1920x1080", conflicts_with = "source")]
+    pub(crate) size: Dimensions,
+    /// Frames per second
+    #[arg(long, default_value = "30")]
+    pub(crate) fps: u32,
+    /// Length of a run
+    #[arg(long = "for", value_parser = units::duration, default_value = "10s")]
+    pub(crate) duration: Duration,
+    /// Runs; the stages are those of the one with the lowest median
+    #[arg(long, default_value = "3")]
+    pub(crate) runs: usize,
+    /// Footage instead of the test pattern with noise; its first 60 pictures are decoded into memory beforehand
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source: Option<String>,
+    /// Pixels that the decoder gives: i420, rgb8 or gray8
+    #[arg(long, value_name = "FORMAT", default_value = "i420")]
+    pub(crate) to: PixelFormat,
+    /// Quality of JPEG, 1 to 100
+    #[arg(long, default_value = "85", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) quality: u8,
+    /// Bit rate of H.264, such as 8M [default: by size and rate]
+    #[arg(long, value_name = "BITS", value_parser = units::bitrate)]
+    pub(crate) bitrate: Option<u32>,
 }

@@ -5,11 +5,14 @@ mod bench;
 mod commands;
 mod demo;
 mod exit;
+mod observe;
 mod output;
 mod settings;
 mod signals;
+mod site;
 mod terminal;
 mod units;
+mod viewer;
 
 use arguments::{Arguments, Command};
 use clap::Parser as _;
@@ -23,10 +26,12 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };
-    output::start_logging(&arguments.global);
+    let site = settings::site(&arguments);
+    let log = site.as_ref().ok().and_then(Option::as_ref).map(|site| site.log.clone());
+    output::start_logging(&arguments.global, &log.unwrap_or_default());
     let mut output = Output::of_arguments(&arguments.global);
     let command = arguments.command.name();
-    let settings = Settings::resolve(&arguments.global);
+    let settings = site.and_then(|site| Settings::resolve(&arguments.global, site));
     let outcome = settings.and_then(|settings| run(arguments.command, &settings, &mut output));
     exit::finish(outcome, &mut output, command)
 }

@@ -6,6 +6,7 @@
 
 mod event;
 mod filter;
+mod gauges;
 mod horizon;
 mod partition;
 mod places;
@@ -19,6 +20,7 @@ mod worker;
 
 pub use event::{DeliveredFrame, Event, FrameRole, Notice, SubscriberStats};
 pub use filter::CameraFilter;
+pub use gauges::{SubscriberGauges, SubscriberSample};
 pub use horizon::Horizon;
 pub use partition::Preroll;
 pub use start::Start;
@@ -248,6 +250,12 @@ impl Subscriber {
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.shared.queue.bytes()
+    }
+
+    /// The counters for another thread, such as one that serves metrics.
+    #[must_use]
+    pub fn gauges(&self) -> SubscriberGauges {
+        SubscriberGauges::new(&self.shared)
     }
 
     /// Commits, leaves the group and stops the threads.

@@ -2,6 +2,7 @@
 
 use crate::arguments::{CodecChoice, PublishArguments};
 use crate::exit::{Outcome, Usage};
+use crate::observe::Observation;
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::{signals, units};
@@ -33,7 +34,11 @@ pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mu
     let topic = topic(arguments, settings, codec);
     let stream = StreamId { camera: arguments.camera.clone(), topic, name: arguments.stream.clone() };
 
-    let publisher = Publisher::open(publisher_config(arguments, settings))?;
+    let mut observed = Observation::start(&arguments.observe, settings, output)?;
+    let mut config = publisher_config(arguments, settings);
+    config.tracer = observed.tracer();
+    let publisher = Arc::new(Publisher::open(config)?);
+    observed.publisher(&publisher, settings)?;
     let options = stream_options(arguments, source.as_ref(), codec, encoder.as_ref());
     let handle = publisher.stream(stream.clone(), options)?;
     output.note(&format!(
@@ -50,7 +55,10 @@ pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mu
     let summary = handle.finish(FINISH);
     // Unpaced, the time until Kafka has everything is what counts.
     let elapsed = if arguments.unpaced { began.elapsed() } else { paced };
-    drop(publisher.close(FINISH));
+    observed.finish();
+    if let Some(publisher) = Arc::into_inner(publisher) {
+        drop(publisher.close(FINISH));
+    }
     let (report, summary) = (fed?, summary?);
     tell(output, &stream, &report, &summary, elapsed);
     let is_whole = summary.stats.dropped_frames() == 0 && summary.is_end_written && report.lost == 0;
@@ -150,7 +158,7 @@ pub(crate) fn default_topic(codec: Codec) -> &'static str {
 }
 
 fn publisher_config(arguments: &PublishArguments, settings: &Settings) -> PublisherConfig {
-    let mut config = PublisherConfig::new(settings.bus.clone());
+    let mut config = PublisherConfig::new(arguments.observe.bus(settings));
     config.lane_bytes = arguments.buffer;
     config.envelope = arguments.envelope;
     config.lb_json = if arguments.json_header { LbJson::On } else { LbJson::Off };

@@ -2,6 +2,7 @@
 
 use crate::arguments::{FormChoice, SubscribeArguments};
 use crate::exit::{Outcome, Usage};
+use crate::observe::{Observation, traced};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::{signals, units};
@@ -70,18 +71,25 @@ pub(crate) fn run(arguments: &SubscribeArguments, settings: &Settings, output: &
         until_unix_millis: meaning.until_unix_millis,
         frames: arguments.frames,
     };
-    let mut subscriber = Subscriber::open(subscriber_config(arguments, settings, meaning)?)?;
+    let mut observed = Observation::start(&arguments.observe, settings, output)?;
+    let mut config = subscriber_config(arguments, settings, meaning)?;
+    config.tracer = observed.tracer();
+    let mut subscriber = Subscriber::open(config)?;
+    observed.subscriber(subscriber.gauges(), settings)?;
     let options = sink_options(arguments);
     let sink = arguments.out.as_deref().map(|target| sink::open(target, &options)).transpose()?;
+    let sink = sink.map(|sink| traced(sink, observed.tracing()));
 
     let began = Instant::now();
     let report = run_subscription(&mut subscriber, sink, &limits, &shutdown, |event, tally| {
+        observed.event(event);
         if stdout == Stdout::Report {
             tell_event(output, event);
         }
         output.progress(|| progress(tally, began.elapsed()));
     })?;
     let stats = subscriber.into_stats();
+    observed.finish();
     let records = json!({
         "repeats": stats.repeats, "fenced": stats.fenced, "foreign": stats.foreign, "damaged": stats.damaged,
     });
@@ -101,7 +109,7 @@ fn subscriber_config(
     settings: &Settings,
     meaning: Meaning,
 ) -> anyhow::Result<SubscriberConfig> {
-    let mut config = SubscriberConfig::new(settings.bus.clone(), topics(arguments, settings)?);
+    let mut config = SubscriberConfig::new(arguments.observe.bus(settings), topics(arguments, settings)?);
     config.cameras = meaning.filter;
     config.group = arguments.group.clone();
     config.start = meaning.start;

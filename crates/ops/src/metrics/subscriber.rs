@@ -1,8 +1,7 @@
 //! What a reader gets.
 
 use super::{Bounded, Families, MAX_CAMERAS, Metrics, Row};
-use lumenbus_bus::ClientStatistics;
-use lumenbus_bus::subscriber::{Event, Subscriber, SubscriberStats};
+use lumenbus_bus::subscriber::{Event, SubscriberGauges, SubscriberSample};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::collections::BTreeMap;
@@ -20,10 +19,7 @@ struct Counts {
     cameras: Bounded<Camera>,
     missing: BTreeMap<&'static str, u64>,
     open_gaps: u64,
-    stats: SubscriberStats,
-    buffered_bytes: usize,
-    partitions: usize,
-    clients: Vec<Arc<ClientStatistics>>,
+    gauges: Option<SubscriberGauges>,
 }
 
 #[derive(Debug, Default)]
@@ -70,21 +66,16 @@ impl SubscriberMetrics {
         }
     }
 
-    /// Takes the subscriber's own counters and queues over; about once a second.
-    pub fn update(&self, subscriber: &Subscriber) {
-        let (stats, clients) = (subscriber.stats(), subscriber.client_statistics());
-        let (buffered, partitions) = (subscriber.buffered_bytes(), subscriber.assigned_partitions());
-        let mut counts = self.lock();
-        counts.stats = stats;
-        counts.clients = clients;
-        counts.buffered_bytes = buffered;
-        counts.partitions = partitions;
+    /// Shows the subscriber's own counters and queues as well, as long as it lives.
+    pub fn watch(&self, gauges: SubscriberGauges) {
+        self.lock().gauges = Some(gauges);
     }
 
-    /// librdkafka's statistics as last taken over.
+    /// What the watched subscriber is doing; `None` without one.
     #[must_use]
-    pub fn clients(&self) -> Vec<Arc<ClientStatistics>> {
-        self.lock().clients.clone()
+    pub fn sample(&self) -> Option<SubscriberSample> {
+        let gauges = self.lock().gauges.clone();
+        gauges?.read()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
@@ -112,17 +103,19 @@ impl Collector for SubscriberMetrics {
         families.counters("lumenbus_missing_frames", "Frames that are missing, by reason.", reasons)?;
         let help = "Gaps of unknown length: their publishers died.";
         families.counters("lumenbus_open_gaps", help, [Row::count(counts.open_gaps)])?;
-        let ignored = [
-            ("repeated", counts.stats.repeats),
-            ("fenced", counts.stats.fenced),
-            ("foreign", counts.stats.foreign),
-            ("damaged", counts.stats.damaged),
-        ];
-        let ignored = ignored.map(|(why, records)| Row::count(records).label("reason", why));
-        families.counters("lumenbus_ignored_records", "Records read and not handed over, by reason.", ignored)?;
-        let help = "Bytes that wait for the caller.";
-        families.gauges("lumenbus_buffered_bytes", help, [Row::count(counts.buffered_bytes as u64)])?;
-        let help = "Partitions read now.";
-        families.gauges("lumenbus_assigned_partitions", help, [Row::count(counts.partitions as u64)])
+        drop(counts);
+        self.sample().map_or(Ok(()), |sample| own_counters(&mut families, &sample))
     }
+}
+
+fn own_counters(families: &mut Families<'_>, sample: &SubscriberSample) -> fmt::Result {
+    let stats = &sample.stats;
+    let ignored =
+        [("repeated", stats.repeats), ("fenced", stats.fenced), ("foreign", stats.foreign), ("damaged", stats.damaged)];
+    let ignored = ignored.map(|(why, records)| Row::count(records).label("reason", why));
+    families.counters("lumenbus_ignored_records", "Records read and not handed over, by reason.", ignored)?;
+    let help = "Bytes that wait for the caller.";
+    families.gauges("lumenbus_buffered_bytes", help, [Row::count(sample.buffered_bytes as u64)])?;
+    let help = "Partitions read now.";
+    families.gauges("lumenbus_assigned_partitions", help, [Row::count(sample.assigned_partitions as u64)])
 }

@@ -73,6 +73,20 @@ impl ClusterWatch {
         own_disk: Option<OwnDiskSource>,
         metrics: &Metrics,
     ) -> Result<Self, BusError> {
+        Self::start_with(bus, interval, own_disk, metrics, |_| {})
+    }
+
+    /// As [`start`](Self::start); `on_look` hears each overview on the watch's thread.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(
+        bus: BusConfig,
+        interval: Duration,
+        own_disk: Option<OwnDiskSource>,
+        metrics: &Metrics,
+        on_look: impl Fn(&Overview) + Send + 'static,
+    ) -> Result<Self, BusError> {
         let mut config = StatusConfig::new(bus.clone());
         config.patience = PATIENCE;
         let reader = StatusReader::open(config)?;
@@ -82,6 +96,7 @@ impl ClusterWatch {
         let mut look = Look { bus, reader, own_disk, rates: Rates::default() };
         let run = move || loop {
             let overview = look.once(&looking.overview());
+            on_look(&overview);
             looking.publish(overview);
             if !looking.pause(interval) {
                 return;
