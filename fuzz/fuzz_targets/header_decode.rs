@@ -1,7 +1,8 @@
-//! Frame headers and directory entries: whatever is accepted survives encoding and decoding.
+//! Frame headers, traces and directory entries: whatever is accepted survives encoding and decoding.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use lumenbus_frame::TraceContext;
 use lumenbus_wire::{CameraEntry, Header};
 
 fuzz_target!(|data: &[u8]| {
@@ -14,6 +15,9 @@ fuzz_target!(|data: &[u8]| {
     {
         let again = Header::from_json(&header.to_json()).expect("a written header is read");
         assert_eq!(again, header);
+    }
+    if let Ok(trace) = TraceContext::from_traceparent(data) {
+        assert_eq!(TraceContext::from_traceparent(&trace.to_traceparent()), Ok(trace));
     }
     if let Ok(entry) = CameraEntry::decode(data) {
         let bytes = entry.encode().expect("a decoded entry encodes");

@@ -7,8 +7,7 @@
 use crate::subscriber::DeliveredFrame;
 use lumenbus_frame::{EncodedFrame, FrameId, GapReason, StreamId, TraceContext};
 
-/// Record header with a frame's trace.
-pub const TRACEPARENT_HEADER: &str = "traceparent";
+pub use lumenbus_wire::TRACEPARENT_HEADER;
 
 /// Follows frames through a publisher or subscriber.
 ///

@@ -1,7 +1,5 @@
 //! What librdkafka counts of a publisher and a subscriber on the embedded broker.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
-
 use bytes::Bytes;
 use lumenbus_broker::{Broker, BrokerConfig};
 use lumenbus_bus::subscriber::{Event, Start};

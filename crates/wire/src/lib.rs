@@ -55,5 +55,6 @@ pub use header::{
     Batch, Chunk, Control, FrameRef, Header, KeyframeHint, MAX_GAPS, MAX_HEADER_BYTES, Moved, Seal, WIRE_VERSION,
 };
 pub use record::{
-    CONTENT_TYPE_HEADER, ControlRecord, FRAME_HEADER, FrameRecord, JSON_HEADER, Opened, RawRecord, open_record,
+    CONTENT_TYPE_HEADER, ControlRecord, FRAME_HEADER, FrameRecord, JSON_HEADER, Opened, RawRecord, TRACEPARENT_HEADER,
+    open_record,
 };

@@ -14,6 +14,10 @@ pub const FRAME_HEADER: &str = "lb";
 /// Record header with the [`Header`] as JSON, when asked for.
 pub const JSON_HEADER: &str = "lb-json";
 
+/// Record header with a frame's trace ([`TraceContext`](lumenbus_frame::TraceContext)), beside everything here: a reader
+/// that knows nothing of traces loses nothing.
+pub const TRACEPARENT_HEADER: &str = "traceparent";
+
 /// What a consumer hands over: the two headers and the value of one record.
 #[derive(Clone)]
 pub struct RawRecord<'a> {

@@ -4,6 +4,7 @@ use crate::diagnosis::{Attempt, explain};
 use crate::publisher::core::Delivery;
 use crate::publisher::hub::{Hub, lock};
 use crate::publisher::outgoing::{OutRecord, RecordSink, Refusal};
+use crate::trace::TRACEPARENT_HEADER;
 use crate::{BusConfig, BusError, ClientStatistics, Role};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -96,7 +97,11 @@ pub(crate) struct ClientSink<'a> {
 
 impl RecordSink for ClientSink<'_> {
     fn send(&self, record: &OutRecord<'_>) -> Result<(), Refusal> {
-        let headers = [record.header.map(|bytes| ("lb", bytes)), record.json.map(|json| ("lb-json", json.as_bytes()))];
+        let headers = [
+            record.header.map(|bytes| ("lb", bytes)),
+            record.json.map(|json| ("lb-json", json.as_bytes())),
+            record.traceparent.map(|text| (TRACEPARENT_HEADER, text)),
+        ];
         let content_type = Header { key: "content-type", value: Some(record.content_type) };
         let mut owned = OwnedHeaders::new_with_capacity(3).insert(content_type);
         for (key, value) in headers.into_iter().flatten() {

@@ -101,7 +101,8 @@ impl StreamCore {
         };
         let mut header = self.frame_header(&entry, now);
         let wrapped = self.limits.envelope.wrap(&mut header, entry.frame.codec, &entry.frame.payload);
-        let unit = self.frame_unit(&entry, &header, entry.seq, entry.frame.payload.len());
+        let mut unit = self.frame_unit(&entry, &header, entry.seq, entry.frame.payload.len());
+        unit.trace = entry.frame.trace;
         self.stage(unit, header, wrapped.content_type, wrapped.header_place, wrapped.value);
         true
     }
@@ -144,7 +145,9 @@ impl StreamCore {
     }
 
     fn pop(&mut self, now: Now) -> Option<QueuedFrame> {
-        self.runs.front_mut()?.lane.pop(now.monotonic_nanos)
+        let entry = self.runs.front_mut()?.lane.pop(now.monotonic_nanos)?;
+        self.trace_taken(entry.seq, now);
+        Some(entry)
     }
 
     fn frame_unit(&self, entry: &QueuedFrame, header: &Header, last: Seq, payload_bytes: usize) -> Unit {
@@ -178,6 +181,8 @@ impl StreamCore {
             is_sent: false,
             has_failed: false,
             first_offset: None,
+            trace: None,
+            traced: Vec::new(),
         }
     }
 
@@ -253,14 +258,16 @@ impl StreamCore {
         }
     }
 
-    fn stage(&mut self, unit: Unit, header: Header, content_type: &'static str, place: HeaderPlace, value: Bytes) {
+    fn stage(&mut self, mut unit: Unit, header: Header, content_type: &'static str, place: HeaderPlace, value: Bytes) {
         let Some(run) = self.runs.front_mut() else {
             return;
         };
         run.open_units += 1;
         let partition = run.partition;
+        unit.traced = self.traces.take_taken();
+        let trace = unit.trace;
         let slot = self.units.insert(unit);
-        let parts = OutgoingParts { slot, partition, content_type, header, place, value };
+        let parts = OutgoingParts { slot, partition, content_type, header, place, value, trace };
         let key = self.id.camera.as_str();
         self.outgoing = Some(Outgoing::new(parts, key, self.limits.form, &mut self.scratch));
     }

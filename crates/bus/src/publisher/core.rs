@@ -10,8 +10,9 @@ use crate::publisher::latency::LatencyBuckets;
 use crate::publisher::outgoing::{Outgoing, RecordForm, RecordSink, Refusal, Scratch};
 use crate::publisher::run::{Closing, Run, Stage};
 use crate::publisher::slots::Slots;
+use crate::publisher::traces::{Traced, Traces};
 use crate::publisher::window::{TotalWindow, cost};
-use lumenbus_frame::{EncodedFrame, Epoch, Gap, GapReason, Seq, SeqRange, StreamId};
+use lumenbus_frame::{EncodedFrame, Epoch, Gap, GapReason, Seq, SeqRange, StreamId, TraceContext};
 use lumenbus_lanes::{Admission, DropCounts, Lane, LedgerMark};
 use lumenbus_wire::{Control, Envelope, Moved};
 use std::collections::VecDeque;
@@ -80,6 +81,9 @@ pub(crate) struct Unit {
     pub(crate) is_sent: bool,
     pub(crate) has_failed: bool,
     pub(crate) first_offset: Option<u64>,
+    /// Goes into the first record's headers.
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) traced: Vec<Traced>,
 }
 
 /// What a delivery report says of one record.
@@ -132,6 +136,7 @@ pub(crate) struct StreamCore {
     is_held: bool,
     pub(crate) entry_mark: LedgerMark,
     pub(crate) camera_clock: CameraClock,
+    pub(crate) traces: Traces,
 }
 
 impl StreamCore {
@@ -162,6 +167,7 @@ impl StreamCore {
             is_held: false,
             entry_mark: LedgerMark::default(),
             camera_clock: CameraClock::default(),
+            traces: Traces::default(),
         }
     }
 
@@ -181,11 +187,13 @@ impl StreamCore {
         let is_jump = frame.is_discontinuity;
         self.camera_clock.observe(capture, now.unix_nanos, now.monotonic_nanos);
         let age_nanos = self.camera_clock.age_nanos(capture, now.unix_nanos);
-        let run = self.newest_mut();
         if is_jump {
-            run.jump(run.lane.next_seq());
+            self.jump();
         }
-        run.lane.push_aged(frame, now.monotonic_nanos, age_nanos)
+        self.begin_trace(&mut frame, now);
+        let admission = self.newest_mut().lane.push_aged(frame, now.monotonic_nanos, age_nanos);
+        self.trace_admission(admission, now);
+        admission
     }
 
     /// The source lost frames before they got here.
@@ -279,6 +287,7 @@ impl StreamCore {
             let number = self.take_run_number();
             if let Some(front) = self.runs.front_mut() {
                 let next = front.split_off(number, next_epoch());
+                self.traces.renumber(front.number, front.lane.next_seq(), &next);
                 self.runs.insert(1, next);
             }
         }
@@ -307,6 +316,7 @@ impl StreamCore {
 
     /// Sends what may be sent.
     pub(crate) fn pump(&mut self, now: Now, sink: &dyn RecordSink, total: &TotalWindow) -> Pumped {
+        self.sweep_traces(now);
         if self.superseded_by.is_some() || self.is_held {
             return Pumped::Idle;
         }
@@ -380,6 +390,7 @@ impl StreamCore {
 
     /// Once every 100 ms or so: expiry, silence, idle ranges.
     pub(crate) fn tick(&mut self, now: Now) {
+        self.sweep_traces(now);
         if self.superseded_by.is_some() {
             return;
         }

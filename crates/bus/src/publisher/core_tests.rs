@@ -11,6 +11,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+#[path = "trace_tests.rs"]
+mod traces;
+
 const UNIX: i64 = 1_700_000_000_000_000_000;
 
 /// A record as a broker would hold it.
@@ -20,6 +23,7 @@ struct Stored {
     content_type: String,
     header: Option<Bytes>,
     json: Option<String>,
+    traceparent: Option<String>,
     value: Bytes,
     slot: u32,
 }
@@ -63,6 +67,7 @@ impl RecordSink for Client {
             content_type: record.content_type.to_owned(),
             header: record.header.map(Bytes::copy_from_slice),
             json: record.json.map(str::to_owned),
+            traceparent: record.traceparent.map(|text| String::from_utf8(text.to_vec()).unwrap()),
             value: Bytes::copy_from_slice(record.value),
             slot: record.slot,
         });

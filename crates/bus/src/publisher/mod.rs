@@ -43,6 +43,7 @@ mod slots;
 mod stats;
 mod stream;
 mod topic;
+mod traces;
 mod window;
 
 pub use compose::BatchLimits;
@@ -60,6 +61,7 @@ use crate::publisher::hub::{Hub, lock};
 use crate::publisher::outgoing::RecordForm;
 use crate::publisher::stream::Stream;
 use crate::publisher::topic::TopicFacts;
+use crate::publisher::traces::Traces;
 use crate::{BusConfig, BusError, ClientStatistics, FrameTracer, Profile, SystemClock, probe};
 use lumenbus_frame::{CameraId, Clock, Epoch, StreamId};
 use lumenbus_wire::{Envelope, StreamState};
@@ -206,7 +208,8 @@ impl Publisher {
         let partition = self.partition(&id, &options, facts, known.as_ref().map(|known| known.partition))?;
         let now = self.hub.now();
         let epoch = next_epoch(known.map(|known| known.epoch), now);
-        let core = StreamCore::new(id, epoch, partition, self.config.limits(facts));
+        let mut core = StreamCore::new(id, epoch, partition, self.config.limits(facts));
+        core.traces = Traces::new(self.config.tracer.clone());
         let number = self.hub.next_stream_number();
         let steps = self.hub.clock_steps(now);
         let stream = Arc::new(Stream::new(number, core, options, facts.partitions, steps));

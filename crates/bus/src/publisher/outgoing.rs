@@ -1,6 +1,8 @@
 //! What a stream hands to the Kafka client, one record at a time.
 
+use crate::trace::TRACEPARENT_HEADER;
 use bytes::{Bytes, BytesMut};
+use lumenbus_frame::TraceContext;
 use lumenbus_wire::{ChunkPlan, Header, HeaderPlace, content_type};
 
 /// One record, borrowed for the call that sends it.
@@ -14,6 +16,8 @@ pub(crate) struct OutRecord<'a> {
     pub(crate) header: Option<&'a [u8]>,
     /// The header `lb-json`.
     pub(crate) json: Option<&'a str>,
+    /// The header `traceparent`.
+    pub(crate) traceparent: Option<&'a [u8]>,
     pub(crate) value: &'a [u8],
     /// Comes back with the delivery report: which unit of the stream it belongs to.
     pub(crate) slot: u32,
@@ -35,6 +39,8 @@ pub(crate) trait RecordSink {
 
 /// The headers' names, `content-type`, `lb` and `lb-json`, and what Kafka's record format adds per field.
 const RECORD_FRAME_BYTES: usize = 128;
+/// A `traceparent` of version 00.
+const TRACEPARENT_BYTES: usize = 55;
 /// Room for what a chunk adds to its frame's header.
 const CHUNK_HEADER_BYTES: usize = 192;
 /// Parts are not made smaller than this, whatever the limit.
@@ -60,6 +66,8 @@ pub(crate) struct Outgoing {
     place: HeaderPlace,
     value: Bytes,
     plan: Option<ChunkPlan>,
+    /// Until the first record is with the client.
+    traceparent: Option<[u8; TRACEPARENT_BYTES]>,
 }
 
 /// Buffers that are used again for every record.
@@ -80,20 +88,22 @@ pub(crate) struct RecordForm {
 impl Outgoing {
     /// Encodes the first record; cuts the value when it does not fit into one.
     pub(crate) fn new(parts: OutgoingParts, key: &str, form: RecordForm, scratch: &mut Scratch) -> Self {
-        let OutgoingParts { slot, partition, content_type, header, place, value } = parts;
-        let mut outgoing = Self { slot, partition, content_type, header, place, value, plan: None };
+        let OutgoingParts { slot, partition, content_type, header, place, value, trace } = parts;
+        let traceparent = trace.map(|trace| trace.to_traceparent());
+        let mut outgoing = Self { slot, partition, content_type, header, place, value, plan: None, traceparent };
+        let trace_bytes = traceparent.map_or(0, |text| TRACEPARENT_HEADER.len() + text.len() + 4);
         outgoing.encode(form, scratch);
-        let overhead = key.len() + scratch.bytes() + content_type.len() + RECORD_FRAME_BYTES;
+        let overhead = key.len() + scratch.bytes() + content_type.len() + trace_bytes + RECORD_FRAME_BYTES;
         if overhead + outgoing.value.len() > form.limit_bytes {
             // The header of chunk 0 as a record of its own, wherever the envelope puts it.
             let mut whole = BytesMut::new();
             outgoing.header.encode(&mut whole);
             let json = scratch.json.as_ref().map_or(0, |json| 2 * json.len());
-            let taken = key.len() + whole.len() + json + CHUNK_HEADER_BYTES + RECORD_FRAME_BYTES;
+            let taken = key.len() + whole.len() + json + trace_bytes + CHUNK_HEADER_BYTES + RECORD_FRAME_BYTES;
             let part_bytes = form.limit_bytes.saturating_sub(taken).max(MIN_PART_BYTES);
             let value = std::mem::take(&mut outgoing.value);
             outgoing.plan = Some(ChunkPlan::new(value, content_type, part_bytes));
-            outgoing.next_part(form, scratch);
+            outgoing.encode_part(form, scratch);
         }
         outgoing
     }
@@ -109,6 +119,7 @@ impl Outgoing {
             content_type: if is_chunk { content_type::CHUNK } else { self.content_type },
             header: is_header_beside.then_some(&scratch.header),
             json: scratch.json.as_deref(),
+            traceparent: self.traceparent.as_ref().map(<[u8; TRACEPARENT_BYTES]>::as_slice),
             value: &self.value,
             slot: self.slot,
         }
@@ -120,6 +131,11 @@ impl Outgoing {
 
     /// Goes on to the next record of the unit; `false` when there is none.
     pub(crate) fn next_part(&mut self, form: RecordForm, scratch: &mut Scratch) -> bool {
+        self.traceparent = None;
+        self.encode_part(form, scratch)
+    }
+
+    fn encode_part(&mut self, form: RecordForm, scratch: &mut Scratch) -> bool {
         let Some((chunk, part)) = self.plan.as_mut().and_then(Iterator::next) else {
             return false;
         };
@@ -152,6 +168,7 @@ pub(crate) struct OutgoingParts {
     pub(crate) header: Header,
     pub(crate) place: HeaderPlace,
     pub(crate) value: Bytes,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Scratch {

@@ -68,6 +68,7 @@ impl StreamCore {
         if let Some(run) = self.runs.iter_mut().find(|run| run.number == unit.run) {
             run.open_units -= 1;
         }
+        self.trace_settled(&unit, now);
         if !unit.has_failed {
             self.acknowledged(&unit, now);
         }

@@ -5,7 +5,7 @@ use super::filter::CameraFilter;
 use super::progress::{Marks, hash_parts};
 use super::stream::{Entrance, Phase, StreamState, Verdict};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use lumenbus_frame::{CameraId, FrameId, GapReason, StreamId, StreamName, TopicName};
+use lumenbus_frame::{CameraId, FrameId, GapReason, StreamId, StreamName, TopicName, TraceContext};
 use lumenbus_wire::{
     Assembled, Control, ControlRecord, FrameRecord, Header, KeyframeHint, Opened, RawRecord, StreamEntry,
     StreamState as EntryState, WireError, open_record,
@@ -50,7 +50,16 @@ pub(crate) struct LogRecord<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) content_type: Option<&'a [u8]>,
     pub(crate) header: Option<&'a [u8]>,
+    /// The record header of that name.
+    pub(crate) traceparent: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
+}
+
+impl LogRecord<'_> {
+    /// Somebody else's or damaged text is no trace.
+    fn trace(&self) -> Option<TraceContext> {
+        self.traceparent.and_then(|text| TraceContext::from_traceparent(text).ok())
+    }
 }
 
 /// What the caller must do after a record.
@@ -370,6 +379,9 @@ impl PartitionReader {
         let was_open = state.assembler.open();
         let id = header.id;
         state.last_chunk_nanos = record.received_unix_nanos;
+        if is_first {
+            state.open_trace = record.trace();
+        }
         let outcome = state.assembler.push(header, header_bytes, u64::try_from(record.offset).unwrap_or(0), part);
         let is_open = state.assembler.open().is_some_and(|open| open.id == id);
         if was_open.as_ref().map(|open| open.id) != Some(id) && is_open && record.offset >= self.config.start {
@@ -606,6 +618,7 @@ impl PartitionReader {
         if let Some(parameters) = &frame.header.parameters {
             state.parameters = Some(Arc::clone(parameters));
         }
+        let trace = if first_offset == record.offset { record.trace() } else { state.open_trace.take() };
         self.stats.frames += 1;
         self.stats.bytes += frame.payload.len() as u64;
         out.push(Event::Frame(DeliveredFrame {
@@ -615,7 +628,7 @@ impl PartitionReader {
             codec: frame.codec,
             payload: frame.payload,
             parameters: state.parameters.clone(),
-            trace: None,
+            trace,
             role,
             partition: self.config.partition,
             offset: first_offset,

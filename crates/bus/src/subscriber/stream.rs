@@ -1,7 +1,7 @@
 //! One stream's reading state: what was seen, what is missing, what may be decoded.
 
 use super::event::{Event, Notice};
-use lumenbus_frame::{Epoch, FrameId, Gap, GapReason, Seq, SeqRange, StreamId, StreamParameters};
+use lumenbus_frame::{Epoch, FrameId, Gap, GapReason, Seq, SeqRange, StreamId, StreamParameters, TraceContext};
 use lumenbus_lanes::{FrameGate, Passage};
 use lumenbus_wire::{ChunkAssembler, KeyframeHint};
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub(crate) struct StreamState {
     knows_beginning: bool,
     pub(crate) gate: FrameGate,
     pub(crate) assembler: ChunkAssembler,
+    /// The trace of the frame that the assembler puts together.
+    pub(crate) open_trace: Option<TraceContext>,
     /// When the assembler got its last chunk, Unix nanoseconds.
     pub(crate) last_chunk_nanos: i64,
     /// The directory's word that the camera is away, as told last.
@@ -83,6 +85,7 @@ impl StreamState {
             knows_beginning,
             gate: FrameGate::default(),
             assembler: ChunkAssembler::new(max_frame_bytes),
+            open_trace: None,
             last_chunk_nanos: 0,
             offline_told: None,
             parameters: None,

@@ -21,6 +21,7 @@ struct Stored {
     content_type: String,
     header: Bytes,
     value: Bytes,
+    traceparent: Option<&'static str>,
 }
 
 #[derive(Default)]
@@ -40,6 +41,7 @@ impl Log {
             content_type: wrapped.content_type.to_owned(),
             header: header.to_bytes(),
             value: wrapped.value,
+            traceparent: None,
         });
         at
     }
@@ -47,7 +49,7 @@ impl Log {
     fn control(&mut self, key: &'static str, mut header: Header, control: Control) {
         let content_type = control.content_type().to_owned();
         header.control = Some(control);
-        self.0.push(Stored { key, content_type, header: header.to_bytes(), value: Bytes::new() });
+        self.0.push(Stored { key, content_type, header: header.to_bytes(), value: Bytes::new(), traceparent: None });
     }
 
     fn chunks(&mut self, key: &'static str, header: &Header, parts: usize) {
@@ -58,7 +60,7 @@ impl Log {
             header.payload_crc32c = Some(crc32c::crc32c(&part));
             header.chunk = Some(chunk);
             let content_type = lumenbus_wire::content_type::CHUNK.to_owned();
-            self.0.push(Stored { key, content_type, header: header.to_bytes(), value: part });
+            self.0.push(Stored { key, content_type, header: header.to_bytes(), value: part, traceparent: None });
         }
     }
 }
@@ -112,6 +114,7 @@ fn read(reader: &mut PartitionReader, log: &Log, from: usize) -> Vec<Event> {
             key: Some(stored.key.as_bytes()),
             content_type: Some(stored.content_type.as_bytes()),
             header: Some(&stored.header),
+            traceparent: stored.traceparent.map(str::as_bytes),
             value: Some(&stored.value),
         };
         match reader.record(&record, &Anywhere, &mut out) {
@@ -309,6 +312,7 @@ fn retention_that_passes_the_reader_is_a_gap_with_that_reason() {
             key: Some(b"a"),
             content_type: Some(stored.content_type.as_bytes()),
             header: Some(&stored.header),
+            traceparent: stored.traceparent.map(str::as_bytes),
             value: Some(&stored.value),
         };
         assert_eq!(reader.record(&record, &Anywhere, &mut events), Step::Continue);
@@ -323,7 +327,13 @@ fn retention_that_passes_the_reader_is_a_gap_with_that_reason() {
 fn foreign_and_damaged_records_disturb_nobody() {
     let mut log = Log::default();
     log.frame("a", key(1, 0));
-    log.0.push(Stored { key: "a", content_type: "text/plain".into(), header: Bytes::new(), value: "hello".into() });
+    log.0.push(Stored {
+        key: "a",
+        content_type: "text/plain".into(),
+        header: Bytes::new(),
+        value: "hello".into(),
+        traceparent: None,
+    });
     log.frame("a", key(1, 1));
     let damaged = log.0.len() - 1;
     log.0[damaged].value = "not what was written".into();
@@ -431,4 +441,31 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_trace_comes_with_its_frame_and_a_foreign_one_is_nothing() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut log = Log::default();
+    log.frame("a", key(1, 0));
+    log.frame("a", header(1, 1));
+    log.frame("a", header(1, 2));
+    log.chunks("a", &header(1, 3), 3);
+    log.chunks("a", &header(1, 4), 2);
+    log.frame("a", header(1, 5));
+    let traces = [Some(TRACE), None, Some("b3: 80f198ee56343ba8"), Some(TRACE), None, Some("not on chunk 0")];
+    for (stored, trace) in log.0.iter_mut().zip(traces) {
+        stored.traceparent = trace;
+    }
+    let mut reader = reader(Beginning::OfTheLog, 0);
+    let traces: Vec<_> = read(&mut reader, &log, 0)
+        .iter()
+        .map(|event| match event {
+            Event::Frame(frame) => frame.trace.map(|trace| trace.to_string()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [Some(TRACE), None, None, Some(TRACE), None, None].map(|trace| trace.map(str::to_owned));
+    assert_eq!(traces, expected);
+    assert_eq!((reader.stats.damaged, reader.stats.foreign), (0, 0));
 }

@@ -8,6 +8,7 @@ use super::queue::{DeliveryQueue, Item, PartitionShared, Ticket, lock};
 use super::start::{PartitionStart, partitions_of, starts};
 use super::{Policy, SubscriberConfig};
 use crate::diagnosis::{Attempt, explain};
+use crate::trace::TRACEPARENT_HEADER;
 use crate::{BusError, ClientStatistics};
 use lumenbus_frame::{CameraId, FrameId, StreamId, TopicName};
 use lumenbus_wire::StreamEntry;
@@ -700,12 +701,13 @@ impl Hands<'_> {
     }
 
     fn log_record<'m>(&self, message: &'m BorrowedMessage<'_>) -> LogRecord<'m> {
-        let (mut content_type, mut header) = (None, None);
+        let (mut content_type, mut header, mut traceparent) = (None, None, None);
         if let Some(headers) = message.headers() {
             for found in headers.iter() {
                 match found.key {
                     "content-type" => content_type = found.value,
                     "lb" => header = found.value,
+                    TRACEPARENT_HEADER => traceparent = traceparent.or(found.value),
                     _ => {}
                 }
             }
@@ -720,6 +722,7 @@ impl Hands<'_> {
             key: message.key(),
             content_type,
             header,
+            traceparent,
             value: message.payload(),
         }
     }

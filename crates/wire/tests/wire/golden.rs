@@ -5,6 +5,7 @@
 
 use crate::samples::{self, Sample};
 use bytes::Bytes;
+use lumenbus_frame::TraceContext;
 use lumenbus_wire::{
     Assembled, CameraEntry, ChunkAssembler, FrameRecord, Header, MAX_FRAME_BYTES, Opened, RawRecord, WireError,
     open_record,
@@ -81,6 +82,9 @@ fn manifest_row(sample: &Sample) -> Value {
         "value_bytes": sample.value.len(),
         "value_crc32c": format!("{:08x}", crc32c::crc32c(&sample.value)),
     });
+    if let Some(trace) = sample.traceparent {
+        row["traceparent"] = json!(trace.to_string());
+    }
     let meaning = meaning(sample);
     row.as_object_mut().unwrap().extend(meaning.as_object().unwrap().clone());
     row
@@ -186,6 +190,19 @@ fn this_build_reads_the_golden_bytes() {
     }
     let entry = CameraEntry::decode(&read_folder()[DIRECTORY]).unwrap();
     assert_eq!(entry, samples::directory());
+}
+
+#[test]
+fn a_golden_trace_is_read_and_changes_nothing_else() {
+    let records = stored();
+    let named = |name: &str| records.iter().find(|(row, ..)| row["name"] == name).unwrap();
+    let (row, lb, value) = named("native-traced");
+    let (plain, plain_lb, plain_value) = named("native-delta");
+    assert_eq!((lb, value, &row["frames"]), (plain_lb, plain_value, &plain["frames"]));
+    let text = row["traceparent"].as_str().unwrap();
+    let trace: TraceContext = text.parse().unwrap();
+    assert_eq!((trace.to_string().as_str(), trace.is_sampled()), (text, true));
+    assert!(records.iter().filter(|(row, ..)| row.get("traceparent").is_some()).count() == 1);
 }
 
 #[test]

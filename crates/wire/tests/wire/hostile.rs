@@ -43,7 +43,7 @@ fn open_bounded(sample: &Sample) -> Result<Opened, WireError> {
 }
 
 fn sample(content_type: &'static str, lb: Option<Bytes>, value: impl Into<Bytes>) -> Sample {
-    Sample { name: "hostile", content_type, lb, value: value.into() }
+    Sample { name: "hostile", content_type, lb, value: value.into(), traceparent: None }
 }
 
 #[track_caller]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lumenbus_frame::{
     CaptureSource, CaptureTime, Codec, Deadline, Dimensions, Epoch, FrameId, FrameRate, Gap, GapReason, PixelFormat,
-    Priority, Seq, SeqRange, StreamName, StreamParameters, Timebase, TopicName,
+    Priority, Seq, SeqRange, StreamName, StreamParameters, Timebase, TopicName, TraceContext,
 };
 use lumenbus_wire::{
     BatchWriter, CameraEntry, ChunkPlan, Control, Envelope, FrameRef, Header, HeaderPlace, KeyframeHint, Moved, Opened,
@@ -18,6 +18,8 @@ pub(crate) struct Sample {
     pub(crate) content_type: &'static str,
     pub(crate) lb: Option<Bytes>,
     pub(crate) value: Bytes,
+    /// The record header of that name.
+    pub(crate) traceparent: Option<TraceContext>,
 }
 
 impl Sample {
@@ -92,7 +94,7 @@ fn payload() -> Bytes {
 fn wrapped(name: &'static str, envelope: Envelope, mut header: Header, codec: Codec) -> Sample {
     let wrapped = envelope.wrap(&mut header, codec, &payload());
     let lb = (wrapped.header_place == HeaderPlace::Record).then(|| header.to_bytes());
-    Sample { name, content_type: wrapped.content_type, lb, value: wrapped.value }
+    Sample { name, content_type: wrapped.content_type, lb, value: wrapped.value, traceparent: None }
 }
 
 fn still(codec: Codec) -> Header {
@@ -150,6 +152,7 @@ fn chunks(names: [&'static str; 3], envelope: Envelope) -> Vec<Sample> {
         content_type: content_type::CHUNK,
         lb: Some(header.for_chunk(chunk, &part).to_bytes()),
         value: part,
+        traceparent: None,
     };
     names.into_iter().zip(plan).map(sample).collect()
 }
@@ -166,14 +169,14 @@ fn batch() -> Sample {
     }
     let (batch, value) = writer.finish().unwrap();
     let header = Header { batch: Some(batch), ..first };
-    Sample { name: "batch", content_type: content_type::BATCH, lb: Some(header.to_bytes()), value }
+    Sample { name: "batch", content_type: content_type::BATCH, lb: Some(header.to_bytes()), value, traceparent: None }
 }
 
 fn control(name: &'static str, control: Control, gaps: Vec<Gap>) -> Sample {
     let content_type = control.content_type();
     let header = Header { control: Some(control), gaps, ..header(42) };
     let lb = Some(header.to_bytes());
-    Sample { name, content_type, lb, value: Bytes::new() }
+    Sample { name, content_type, lb, value: Bytes::new(), traceparent: None }
 }
 
 fn controls() -> Vec<Sample> {
@@ -199,7 +202,7 @@ fn sealed() -> Sample {
         content_type: "image/jpeg".to_owned(),
     };
     let header = Header { seal: Some(seal), payload_crc32c: Some(crc32c::crc32c(&value)), ..header(3) };
-    Sample { name: "sealed", content_type: content_type::SEALED, lb: Some(header.to_bytes()), value }
+    Sample { name: "sealed", content_type: content_type::SEALED, lb: Some(header.to_bytes()), value, traceparent: None }
 }
 
 fn future() -> Sample {
@@ -209,6 +212,16 @@ fn future() -> Sample {
     lb[1] = 2;
     sample.lb = Some(lb.into());
     sample
+}
+
+/// As `native-delta`, in a trace: only the record header `traceparent` is more.
+fn traced() -> Sample {
+    let trace = TraceContext {
+        trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes(),
+        span_id: 0xb7ad_6b71_6920_3331_u64.to_be_bytes(),
+        flags: 1,
+    };
+    Sample { traceparent: Some(trace), ..wrapped("native-traced", Envelope::Native, worst_delta(), Codec::H264) }
 }
 
 /// Every form.
@@ -222,6 +235,7 @@ pub(crate) fn all() -> Vec<Sample> {
     all.extend(controls());
     all.push(sealed());
     all.push(future());
+    all.push(traced());
     all
 }
 
