@@ -121,10 +121,8 @@ fn a_source_is_said_what_it_is() {
     assert!(h265["advice"].to_string().contains("H.264"), "{h265}");
 
     let jpeg = test(&data("two.mjpeg"), 0);
-    assert_eq!(
-        (&jpeg["codec"], &jpeg["frames"], &jpeg["decode"]["pictures"]),
-        (&Value::from("jpeg"), &Value::from(2), &Value::from(2))
-    );
+    assert_eq!((&jpeg["codec"], &jpeg["keyframes"]), (&Value::from("jpeg"), &jpeg["frames"]));
+    assert_eq!(jpeg["decode"]["pictures"], jpeg["frames"]);
     assert_eq!((&jpeg["browser"]["plays"], &jpeg["is_whole"]), (&Value::from("yes"), &Value::from(true)));
 
     let configured = test("first", 0);

@@ -113,7 +113,7 @@ fn a_file_that_changes_is_followed_without_touching_what_stays() {
     let second = up.wait_for_objects(2, reloads);
     assert_eq!(second["is_taken"], false);
     let error = second["error"].as_str().unwrap();
-    assert!(error.contains("line 8: [[camera]] fsp: unknown field `fsp`"), "{error}");
+    assert!(error.contains("line 9: [[camera]] fsp: unknown field `fsp`"), "{error}");
 
     // What cannot change while it runs says so. Asked for by a signal.
     site.write(&format!("topic_prefix = \"x.\"\n{OWN_BROKER}{stays}"));

@@ -7,6 +7,7 @@ use crate::site::signals::{self, Requests};
 use crate::site::{self, Board, Running, Site, Stopped, Watch};
 use crate::terminal::Screen;
 use crate::units;
+use crate::viewer::ViewerOptions;
 use clap::Args;
 use lumenbus_frame::CameraId;
 use lumenbus_pipeline::fleet::{CameraStatus, Changes, FleetError};
@@ -26,6 +27,8 @@ const MAX_TOLD_CAMERAS: usize = 50;
     after_help = "Runs what lumenbus.toml (or --config FILE) says: the embedded broker or a cluster, cameras, viewer.\nCameras that change in the file are added, restarted and removed within two seconds; SIGHUP does it at once.\nA file that is wrong is refused, and what runs goes on.\n\nExamples:\n  lumenbus init && lumenbus up\n  lumenbus up --config /etc/lumenbus/lumenbus.toml --log-format json"
 )]
 pub(crate) struct UpArguments {
+    #[command(flatten)]
+    pub(crate) viewer: ViewerOptions,
     /// Stop after this time
     #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
     pub(crate) duration: Option<Duration>,
@@ -39,7 +42,7 @@ pub(crate) fn run(arguments: &UpArguments, settings: &Settings, output: &mut Out
     let requests = signals::listen(settings.quiet)?;
     // Before anything starts, so that no change is missed.
     let watch = Watch::new(&site.path);
-    let running = Running::start(site, settings)?;
+    let running = Running::start(site, settings, &arguments.viewer, output)?;
     if settings.has_brokers && site.broker.is_some() {
         output.note("brokers are named, so the embedded broker of [broker] is not started");
     }
@@ -106,6 +109,7 @@ impl<'a> Session<'a> {
             // The library logs them; they are only taken so that none is forgotten.
             while self.running.publisher.next_event(Duration::ZERO).is_some() {}
             let cameras = self.running.fleet.status();
+            self.running.note_health(&cameras);
             for camera in self.board.update(&cameras) {
                 output.object("camera", state_json(camera));
             }
@@ -121,7 +125,8 @@ impl<'a> Session<'a> {
     }
 
     fn head(&self) -> Vec<String> {
-        vec![format!("lumenbus up · {} · broker {}", self.site.path.display(), self.running.bus.brokers)]
+        let viewer = self.running.viewer.as_ref().map_or_else(String::new, |viewer| format!(" · {}", viewer.url()));
+        vec![format!("lumenbus up · {}{viewer} · broker {}", self.site.path.display(), self.running.bus.brokers)]
     }
 
     /// The file is another: cameras follow, a wrong one changes nothing.

@@ -4,6 +4,7 @@ use crate::commands::broker::{host_and_port, keep_free};
 use crate::site::fault::{Fault, FileError};
 use crate::site::file::{BrokerTable, Camera, File, Log, Traces, Value, Viewer};
 use crate::units;
+use crate::viewer::{Https, https};
 use anyhow::Context as _;
 use clap::ValueEnum as _;
 use lumenbus_broker::log::KeepFree;
@@ -64,7 +65,8 @@ pub(crate) struct ViewerSettings {
     pub(crate) is_enabled: bool,
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) token_file: Option<PathBuf>,
-    pub(crate) https: Option<String>,
+    pub(crate) https: Option<Https>,
+    pub(crate) allow_hosts: Vec<String>,
 }
 
 /// Where traces go.
@@ -214,11 +216,19 @@ impl Check<'_> {
     }
 
     fn viewer(&mut self, table: &Viewer) -> ViewerSettings {
+        let https = table.https.as_ref().and_then(|value| self.note(value, https(value.get_ref())));
+        let https = https.map(|https| match https {
+            Https::SelfSigned => Https::SelfSigned,
+            Https::Files { certificate, key } => {
+                Https::Files { certificate: self.folder.join(certificate), key: self.folder.join(key) }
+            }
+        });
         ViewerSettings {
             is_enabled: table.enabled,
             listen: self.parse(table.listen.as_ref()),
             token_file: table.token_file.as_ref().map(|path| self.path(path.get_ref())),
-            https: table.https.as_ref().map(|https| https.get_ref().clone()),
+            https,
+            allow_hosts: table.allow_hosts.clone(),
         }
     }
 

@@ -52,11 +52,12 @@ pub(super) struct Viewer {
     pub(super) listen: Option<Spanned<String>>,
     pub(super) token_file: Option<Spanned<String>>,
     pub(super) https: Option<Spanned<String>>,
+    pub(super) allow_hosts: Vec<String>,
 }
 
 impl Default for Viewer {
     fn default() -> Self {
-        Self { enabled: true, listen: None, token_file: None, https: None }
+        Self { enabled: true, listen: None, token_file: None, https: None, allow_hosts: Vec::new() }
     }
 }
 

@@ -13,7 +13,7 @@ mod template;
 mod watch;
 
 pub(crate) use board::Board;
-use check::BrokerSettings;
+use check::{BrokerSettings, TracesSettings, ViewerSettings};
 pub(crate) use check::{LogSettings, Site, codec_name, is_no_path};
 pub(crate) use edit::{Draft, write_file};
 pub(crate) use fault::FileError;

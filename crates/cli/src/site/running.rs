@@ -1,25 +1,43 @@
 //! The parts of a box, started in order and stopped in the opposite one.
 
+use crate::exit::Usage;
+use crate::output::Output;
 use crate::settings::Settings;
-use crate::site::{BrokerSettings, Site};
+use crate::site::{BrokerSettings, Site, TracesSettings, ViewerSettings};
+use crate::viewer::{ViewerOptions, announce, viewer_config};
 use anyhow::Context as _;
 use lumenbus_broker::{Broker, BrokerConfig, BrokerError, RunningBroker};
-use lumenbus_bus::BusConfig;
 use lumenbus_bus::publisher::{Publisher, PublisherConfig, StreamSummary};
+use lumenbus_bus::{BusConfig, FrameTracer};
 use lumenbus_frame::CameraId;
-use lumenbus_pipeline::fleet::{Changes, Fleet, FleetConfig, FleetError, Totals};
-use std::sync::Arc;
+use lumenbus_ops::http::{self, Server};
+use lumenbus_ops::{
+    ClusterWatch, Health, Metrics, OwnDisk, State, TraceConfig, Tracing, client_metrics, publisher_metrics,
+};
+use lumenbus_pipeline::fleet::{CameraState, CameraStatus, Changes, Fleet, FleetConfig, FleetError, Totals};
+use lumenbus_web::{ConfiguredCamera, Viewer};
+use serde_json::json;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How long a clean end waits for Kafka.
 const FINISH: Duration = Duration::from_secs(20);
+/// How often librdkafka counts, and the cluster is looked at.
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What runs.
 pub(crate) struct Running {
     pub(crate) bus: BusConfig,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) publisher: Arc<Publisher>,
+    pub(crate) viewer: Option<Viewer>,
     pub(crate) broker: Option<RunningBroker>,
+    health: Health,
+    metrics: Metrics,
+    watch: Arc<ClusterWatch>,
+    metrics_server: Option<Server>,
+    tracing: Option<Tracing>,
 }
 
 /// How it ended.
@@ -29,18 +47,83 @@ pub(crate) struct Stopped {
 }
 
 impl Running {
-    /// Starts the broker, where it is the box's own, and the publisher; cameras come with [`Running::apply`].
-    pub(crate) fn start(site: &Site, settings: &Settings) -> anyhow::Result<Self> {
+    /// Starts everything but the cameras, which come with [`Running::apply`]: whatever cannot start is told before
+    /// any frame is published.
+    pub(crate) fn start(
+        site: &Site,
+        settings: &Settings,
+        viewer: &ViewerOptions,
+        output: &mut Output,
+    ) -> anyhow::Result<Self> {
         let mut bus = settings.bus.clone();
+        bus.statistics_interval = Some(STATISTICS_INTERVAL);
         let own = site.broker.as_ref().filter(|_| !settings.has_brokers);
         let broker = own.map(start_broker).transpose()?;
         if let Some(broker) = &broker {
             bus.brokers = broker.bootstrap_servers();
         }
-        let publisher = Arc::new(Publisher::open(PublisherConfig::new(bus.clone()))?);
-        let config = FleetConfig::new(bus.topic_prefix.clone());
-        let fleet = Arc::new(Fleet::start(Arc::clone(&publisher), config));
-        Ok(Self { bus, fleet, publisher, broker })
+        match Self::start_on(bus, broker.as_ref(), site, output) {
+            Ok(mut running) => {
+                running.broker = broker;
+                let started = running.start_viewer(&site.viewer, settings, viewer, output);
+                // What runs is stopped cleanly, so that the next start has nothing to recover.
+                match started {
+                    Ok(()) => Ok(running),
+                    Err(error) => running.stop().and(Err(error)),
+                }
+            }
+            Err(error) => broker.map_or(Ok(()), stop_broker).and(Err(error)),
+        }
+    }
+
+    fn start_on(
+        bus: BusConfig,
+        broker: Option<&RunningBroker>,
+        site: &Site,
+        output: &mut Output,
+    ) -> anyhow::Result<Self> {
+        let tracing = start_tracing(&site.traces)?;
+        let mut config = PublisherConfig::new(bus.clone());
+        config.tracer = tracing.clone().map(|tracing| Arc::new(tracing) as Arc<dyn FrameTracer>);
+        let publisher = Arc::new(Publisher::open(config)?);
+        let fleet = Arc::new(Fleet::start(Arc::clone(&publisher), FleetConfig::new(bus.topic_prefix.clone())));
+        let (metrics, health) = (Metrics::new(), Health::new());
+        health.set("kafka", State::Starting);
+        show_publisher(&metrics, &publisher);
+        let data = broker.map(|broker| broker.data_dir().to_owned());
+        let own_disk = data.map(|data| Arc::new(move || OwnDisk::of(&data)) as Arc<_>);
+        let watch = Arc::new(ClusterWatch::start(bus.clone(), LOOK_INTERVAL, own_disk, &metrics)?);
+        let serve = |listen| http::serve(listen, http::routes(metrics.clone(), health.clone()));
+        let metrics_server = site.metrics.map(serve).transpose()?;
+        if let Some(server) = &metrics_server {
+            output.object("metrics", json!({ "listen": server.addr().to_string() }));
+            output.result(&format!("metrics on http://{}/metrics", server.addr()));
+        }
+        let (viewer, broker) = (None, None);
+        Ok(Self { bus, fleet, publisher, viewer, broker, health, metrics, watch, metrics_server, tracing })
+    }
+
+    fn start_viewer(
+        &mut self,
+        site: &ViewerSettings,
+        settings: &Settings,
+        options: &ViewerOptions,
+        output: &mut Output,
+    ) -> anyhow::Result<()> {
+        if !site.is_enabled {
+            return Ok(());
+        }
+        let options = merged(site, options);
+        let mut config = viewer_config(&options, settings)?;
+        config.bus = self.bus.clone();
+        (config.metrics, config.health) = (self.metrics.clone(), self.health.clone());
+        config.health_facts = Arc::<ClusterWatch>::clone(&self.watch);
+        let fleet = Arc::downgrade(&self.fleet);
+        config.configured = Arc::new(move || configured(&fleet));
+        let viewer = Viewer::start(config).context("cannot start the viewer")?;
+        announce(&viewer, &options, output);
+        self.viewer = Some(viewer);
+        Ok(())
     }
 
     /// Makes the cameras as the file says.
@@ -48,23 +131,82 @@ impl Running {
         self.fleet.apply(site.cameras.clone())
     }
 
+    /// Keeps `/readyz` true to what is.
+    pub(crate) fn note_health(&self, cameras: &[CameraStatus]) {
+        let overview = self.watch.overview();
+        // Before the first look there is nothing to say.
+        if self.watch.looks() > 0 {
+            self.health.set("kafka", overview.reason.clone().map_or(State::Ok, State::Failed));
+        }
+        let is_away =
+            |camera: &&CameraStatus| matches!(camera.state, CameraState::Offline { .. } | CameraState::Failed { .. });
+        let away = cameras.iter().filter(is_away).count();
+        let state = match away {
+            0 => State::Ok,
+            _ => State::Degraded(format!("{away} of {} cameras give no pictures", cameras.len())),
+        };
+        self.health.set("cameras", state);
+    }
+
     /// Ends every stream, then what carried it.
     pub(crate) fn stop(self) -> anyhow::Result<Stopped> {
-        let Self { bus: _, fleet, publisher, broker } = self;
+        let Self { bus: _, fleet, publisher, viewer, broker, health: _, metrics: _, watch, metrics_server, tracing } =
+            self;
         let cameras = fleet.finish(FINISH);
         let totals = fleet.totals();
         drop(fleet);
+        // It has shown the end of every stream.
+        drop((viewer, metrics_server, watch));
         // Whoever still holds it (a camera that hangs) leaves it to the end of the process.
         if let Some(publisher) = Arc::into_inner(publisher) {
             drop(publisher.close(FINISH));
         }
-        if let Some(broker) = broker {
-            broker
-                .shutdown_blocking()
-                .context("the broker could not stop cleanly; it will recover at its next start")?;
+        if let Some(tracing) = tracing {
+            tracing.shutdown();
         }
+        broker.map_or(Ok(()), stop_broker)?;
         Ok(Stopped { totals, cameras })
     }
+}
+
+/// Flag over environment over file.
+fn merged(site: &ViewerSettings, options: &ViewerOptions) -> ViewerOptions {
+    let mut merged = options.clone();
+    merged.listen = merged.listen.or(site.listen);
+    merged.token_file = merged.token_file.or_else(|| site.token_file.clone());
+    merged.https = merged.https.or_else(|| site.https.clone());
+    merged.allow_host.extend(site.allow_hosts.iter().cloned());
+    merged
+}
+
+/// Cameras of the file for the viewer, also those that never gave a frame.
+fn configured(fleet: &Weak<Fleet>) -> Vec<ConfiguredCamera> {
+    let camera = |camera: CameraStatus| {
+        let is_failed = matches!(camera.state, CameraState::Failed { .. });
+        let trouble = camera.state.reason().filter(|_| is_failed).map(ToString::to_string);
+        ConfiguredCamera { id: camera.id, name: camera.name, group: camera.group, trouble }
+    };
+    let cameras = fleet.upgrade().map(|fleet| fleet.status()).unwrap_or_default();
+    cameras.into_iter().map(camera).collect()
+}
+
+/// Metrics must not keep a publisher from being closed.
+fn show_publisher(metrics: &Metrics, publisher: &Arc<Publisher>) {
+    let (stats, clients) = (Arc::downgrade(publisher), Arc::downgrade(publisher));
+    metrics.register(publisher_metrics(Arc::new(move || Some(stats.upgrade()?.stats()))));
+    let clients = move || clients.upgrade().and_then(|publisher| publisher.client_statistics()).into_iter().collect();
+    metrics.register(client_metrics(Arc::new(clients)));
+}
+
+fn start_tracing(settings: &TracesSettings) -> anyhow::Result<Option<Tracing>> {
+    let Some(endpoint) = &settings.endpoint else { return Ok(None) };
+    let mut config = TraceConfig::new(endpoint.clone());
+    config.sample_ratio = settings.sample_ratio;
+    Ok(Some(Tracing::start(&config).map_err(|error| Usage(format!("[traces]: {error}")))?))
+}
+
+fn stop_broker(broker: RunningBroker) -> anyhow::Result<()> {
+    broker.shutdown_blocking().context("the broker could not stop cleanly; it will recover at its next start")
 }
 
 fn start_broker(settings: &BrokerSettings) -> anyhow::Result<RunningBroker> {
