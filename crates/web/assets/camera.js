@@ -62,7 +62,7 @@ export class CameraScreen {
     this.plots = [
       new Plot({ title: t('plot.bitrate'), unit: 'Mbit/s', lines: [{ name: t('plot.bitrate'), class: 'line-a', of: (point) => point.mbit }] }),
       new Plot({ title: t('plot.age'), unit: 'ms', lines: [
-        { name: 'p50', class: 'line-a', of: (point) => point.age50 }, { name: 'p99', class: 'line-b', of: (point) => point.age99 }] }),
+        { name: t('plot.screen'), class: 'line-a', of: (point) => point.screen }, { name: 'p50', class: 'line-c', of: (point) => point.age50 }, { name: 'p99', class: 'line-b', of: (point) => point.age99 }] }),
     ];
     this.waterfall = new Waterfall();
     this.waiting = el('p', { class: 'empty', text: t('stages.none') });
@@ -188,8 +188,8 @@ export class CameraScreen {
     const figures = [
       ['figure.fps', number(stat.fps, 1), t('figure.fps.unit')],
       ['figure.rate', mbit(stat.mbit), 'Mbit/s'],
-      ['figure.age', ...this.#split(age(stat.age50)), `p99 ${age(stat.age99)}`],
-      ['figure.frames', number(stat.frames), '', t('figure.frames.sub', { missing: number(this.#stream.missing), repeated: number(stat.repeated) })],
+      ['figure.age', ...this.#split(age(this.#stream.age)), t('figure.age.sub', { p99: age(stat.age99) })],
+      ['figure.frames', number(stat.frames), '', this.#lossText()],
       ['figure.unexplained', number(stat.unexplained), ''],
     ];
     this.figures.replaceChildren(...figures.map(([name, value, unit, sub]) => el('div', { class: 'camera-figure', 'data-good': name === 'figure.unexplained' ? String(stat.unexplained === 0) : null },
@@ -201,6 +201,13 @@ export class CameraScreen {
     this.#gapTotals();
     this.#aboutFacts();
     drawStrip(this.strip, this.#stream);
+  }
+
+  #lossText() {
+    const { repeated } = this.#stream.stat;
+    const parts = [t('figure.frames.sub', { missing: number(this.#stream.missing) })];
+    if (repeated > 0) parts.push(t('figure.frames.repeated', { repeated: number(repeated) }));
+    return parts.join(' · ');
   }
 
   #split(text) {

@@ -22,6 +22,7 @@ export function number(value, digits = 0) {
 /** Three digits that matter: 0.42, 8.4, 42. */
 export function short(value) {
   if (!Number.isFinite(value)) return DASH;
+  if (value === 0) return '0';
   const size = Math.abs(value);
   return number(value, size < 0.995 ? 2 : size < 9.95 ? 1 : 0);
 }

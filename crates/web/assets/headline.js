@@ -10,7 +10,7 @@ function figure(name, ...more) {
   const sub = el('span', { class: 'figure-sub' });
   const label = el('span', { class: 'figure-label', text: t(`headline.${name}`) });
   const element = el('div', { class: `figure figure-${name}`, role: 'group', 'aria-label': t(`headline.${name}`) }, label, el('div', { class: 'figure-line' }, value, unit), ...more, sub);
-  return { element, value, unit, sub };
+  return { element, label, value, unit, sub };
 }
 
 export class Headline {
@@ -45,6 +45,7 @@ export class Headline {
   #bandwidth({ ratio, mbit: all }) {
     const isKnown = ratio && Number.isFinite(ratio.times) && ratio.jpeg > 0;
     setAttribute(this.bars, 'hidden', isKnown ? null : '');
+    setText(this.bandwidth.label, t(isKnown ? 'headline.bandwidth' : 'headline.bandwidth.all'));
     if (!isKnown) {
       setText(this.bandwidth.value, mbit(all));
       setText(this.bandwidth.unit, 'Mbit/s');

@@ -106,12 +106,13 @@ export class HealthScreen {
     const [used, free, days] = [finite(disk.used_bytes), finite(disk.free_bytes), finite(disk.days_left)];
     const share = used + free > 0 ? used / (used + free) : NaN;
     const mark = disk.is_estimate === true ? t('health.estimate') : '';
-    const left = days < 2 ? span(days * 86_400) : Number.isFinite(days) ? t('unit.days', { n: number(days, days < 9.95 ? 1 : 0) }) : '–';
+    const left = days < 2 ? span(days * 86_400) : t('unit.days', { n: number(days, days < 9.95 ? 1 : 0) });
     const sort = days < 1 ? 'bad' : days < 3 ? 'warn' : '';
+    const isKnown = Number.isFinite(days);
     return [
-      el('p', { class: `big ${sort}` }, el('b', { text: left }), ` ${t('health.left')}`),
+      el('p', { class: `big ${sort}` }, el('b', { text: isKnown ? left : bytes(used) }), ` ${t(isKnown ? 'health.left' : 'health.used')}`),
       Number.isFinite(share) ? this.#meter(share, `${bytes(used)} / ${bytes(used + free)}`) : null,
-      el('p', { class: 'faint', text: [t('health.disk.used', { used: bytes(used) }), Number.isFinite(free) ? t('health.disk.free', { free: bytes(free) }) : t('health.disk.unknown'),
+      el('p', { class: 'faint', text: [isKnown ? t('health.disk.used', { used: bytes(used) }) : '', Number.isFinite(free) ? t('health.disk.free', { free: bytes(free) }) : t('health.disk.unknown'),
         Number.isFinite(finite(disk.bytes_per_second)) ? `+${bytes(disk.bytes_per_second)}/s` : '', mark].filter(Boolean).join(' · ') }),
     ].filter(Boolean);
   }

@@ -14,7 +14,7 @@ const en = {
   'unit.days': '{n} days', 'fps': '{n} fps', 'since': 'since {time}',
 
   'headline': 'Headline', 'headline.bandwidth': 'Bandwidth against JPEG', 'headline.bandwidth.less': 'less',
-  'headline.bandwidth.sub': '{coded} vs {jpeg} Mbit/s', 'headline.bandwidth.none': 'all cameras; no pair to compare',
+  'headline.bandwidth.sub': '{coded} vs {jpeg} Mbit/s', 'headline.bandwidth.all': 'Bandwidth', 'headline.bandwidth.none': 'all cameras',
   'headline.age': 'Age, capture to screen', 'headline.age.here': 'median · p99 {p99}', 'headline.age.server': 'median at the viewer · p99 {p99}',
   'headline.loss': 'Unexplained losses', 'headline.loss.sub': '{missing} explained · {frames} frames',
   'headline.now': 'Cameras live', 'headline.now.sub': '{mbit} Mbit/s · watching: {viewers}',
@@ -43,9 +43,9 @@ const en = {
 
   'back': 'Back to all cameras', 'previous': 'Previous camera', 'next': 'Next camera', 'snapshot': 'Snapshot', 'full': 'Full screen',
   'snapshot.saved': 'Saved as {name}', 'snapshot.failed': 'No snapshot: {why}', 'camera.unknown': 'There is no camera “{id}” on this bus.',
-  'figure.fps': 'Rate', 'figure.fps.unit': 'fps', 'figure.rate': 'Bitrate', 'figure.age': 'Age, median', 'figure.frames': 'Frames', 'figure.frames.sub': '{missing} missing · {repeated} repeated',
+  'figure.fps': 'Rate', 'figure.fps.unit': 'fps', 'figure.rate': 'Bitrate', 'figure.age': 'Age, median', 'figure.age.sub': 'p99 at the viewer {p99}', 'figure.frames': 'Frames', 'figure.frames.sub': '{missing} missing', 'figure.frames.repeated': '{repeated} repeated',
   'figure.unexplained': 'Unexplained',
-  'plot.bitrate': 'Bitrate', 'plot.age': 'Age', 'plot.now': 'now',
+  'plot.bitrate': 'Bitrate', 'plot.age': 'Age', 'plot.screen': 'on screen', 'plot.now': 'now',
   'stages': 'Where the time goes', 'stages.stage': 'Stage', 'stages.none': 'No frame has been measured yet.',
   'stage.encode': 'Encode', 'stage.queue': 'Queue', 'stage.append': 'Append', 'stage.receive': 'Receive', 'stage.send': 'Send', 'stage.decode': 'Decode', 'stage.shown': 'Show', 'stage.total': 'Capture to screen',
   'stage.encode.what': 'From capture until the publisher has the coded frame', 'stage.queue.what': 'In the publisher, until the Kafka client has it', 'stage.append.what': 'Until the broker has appended it',
@@ -55,7 +55,7 @@ const en = {
   'about': 'About this stream', 'about.codec': 'Codec', 'about.size': 'Picture', 'about.topic': 'Topic', 'about.partition': 'partition {n}', 'about.bytes': 'Received', 'about.keyframe': 'Last keyframe', 'about.skipped': 'Skipped by slow pages',
 
   'health.good': 'Nothing needs you', 'health.at': 'as of {time}', 'health.problems': 'Needs you: {n}', 'health.unreachable': 'Kafka does not answer', 'health.unread': 'The viewer does not answer: {why}',
-  'health.disk': 'Disk', 'health.left': 'until the disk is full', 'health.disk.used': '{used} used', 'health.disk.free': '{free} free', 'health.disk.unknown': 'free space unknown', 'health.estimate': 'estimated',
+  'health.disk': 'Disk', 'health.left': 'until the disk is full', 'health.used': 'used', 'health.disk.used': '{used} used', 'health.disk.free': '{free} free', 'health.disk.unknown': 'free space unknown', 'health.estimate': 'estimated',
   'health.brokers': 'Brokers', 'health.embedded': 'Embedded broker', 'health.controller': 'controller', 'health.address': 'Address', 'health.none': 'Not known yet.',
   'health.groups': 'Consumer groups', 'health.groups.none': 'No consumer group has committed anything.', 'health.groups.group': 'Group', 'health.groups.state': 'State', 'health.groups.members': 'Members', 'health.groups.lag': 'Lag, records', 'health.groups.age': 'Age',
   'health.topics': 'Topics', 'health.topics.topic': 'Topic', 'health.topics.partitions': 'Partitions', 'health.topics.replication': 'Replicas', 'health.topics.under': 'Under-repl.', 'health.topics.offline': 'Offline', 'health.topics.records': 'Records', 'health.topics.bytes': 'Size',
@@ -77,7 +77,7 @@ const zh = {
   'unit.days': '{n} 天', 'fps': '{n} 帧/秒', 'since': '自 {time}',
 
   'headline': '概要', 'headline.bandwidth': '与 JPEG 相比的带宽', 'headline.bandwidth.less': '更省',
-  'headline.bandwidth.sub': '{coded} 对 {jpeg} Mbit/s', 'headline.bandwidth.none': '所有摄像机合计；没有可比的一对',
+  'headline.bandwidth.sub': '{coded} 对 {jpeg} Mbit/s', 'headline.bandwidth.all': '带宽', 'headline.bandwidth.none': '所有摄像机合计',
   'headline.age': '时延：采集到屏幕', 'headline.age.here': '中位数 · p99 {p99}', 'headline.age.server': '查看器处中位数 · p99 {p99}',
   'headline.loss': '无法解释的丢失', 'headline.loss.sub': '{missing} 帧有原因 · 共 {frames} 帧',
   'headline.now': '在线摄像机', 'headline.now.sub': '{mbit} Mbit/s · {viewers} 人在看',
@@ -106,9 +106,9 @@ const zh = {
 
   'back': '返回全部摄像机', 'previous': '上一路摄像机', 'next': '下一路摄像机', 'snapshot': '截图', 'full': '全屏',
   'snapshot.saved': '已保存为 {name}', 'snapshot.failed': '截图失败：{why}', 'camera.unknown': '总线上没有摄像机“{id}”。',
-  'figure.fps': '帧率', 'figure.fps.unit': '帧/秒', 'figure.rate': '码率', 'figure.age': '时延中位数', 'figure.frames': '帧数', 'figure.frames.sub': '缺失 {missing} · 重复 {repeated}',
+  'figure.fps': '帧率', 'figure.fps.unit': '帧/秒', 'figure.rate': '码率', 'figure.age': '时延中位数', 'figure.age.sub': '查看器处 p99 {p99}', 'figure.frames': '帧数', 'figure.frames.sub': '缺失 {missing}', 'figure.frames.repeated': '重复 {repeated}',
   'figure.unexplained': '无法解释',
-  'plot.bitrate': '码率', 'plot.age': '时延', 'plot.now': '现在',
+  'plot.bitrate': '码率', 'plot.age': '时延', 'plot.screen': '屏幕', 'plot.now': '现在',
   'stages': '时间花在哪里', 'stages.stage': '阶段', 'stages.none': '还没有测量到任何一帧。',
   'stage.encode': '编码', 'stage.queue': '排队', 'stage.append': '写入', 'stage.receive': '接收', 'stage.send': '发送', 'stage.decode': '解码', 'stage.shown': '显示', 'stage.total': '采集到屏幕',
   'stage.encode.what': '从采集到发布端得到编码帧', 'stage.queue.what': '在发布端等待，直到交给 Kafka 客户端', 'stage.append.what': '直到代理写入日志',
@@ -118,7 +118,7 @@ const zh = {
   'about': '关于此流', 'about.codec': '编码', 'about.size': '画面', 'about.topic': '主题', 'about.partition': '分区 {n}', 'about.bytes': '已接收', 'about.keyframe': '最近关键帧', 'about.skipped': '慢速页面跳过',
 
   'health.good': '一切正常', 'health.at': '截至 {time}', 'health.problems': '待处理：{n}', 'health.unreachable': 'Kafka 没有应答', 'health.unread': '查看器没有应答：{why}',
-  'health.disk': '磁盘', 'health.left': '后磁盘写满', 'health.disk.used': '已用 {used}', 'health.disk.free': '剩余 {free}', 'health.disk.unknown': '剩余空间未知', 'health.estimate': '估计值',
+  'health.disk': '磁盘', 'health.left': '后磁盘写满', 'health.used': '已用', 'health.disk.used': '已用 {used}', 'health.disk.free': '剩余 {free}', 'health.disk.unknown': '剩余空间未知', 'health.estimate': '估计值',
   'health.brokers': '代理', 'health.embedded': '内置代理', 'health.controller': '控制器', 'health.address': '地址', 'health.none': '尚不清楚。',
   'health.groups': '消费组', 'health.groups.none': '没有消费组提交过位置。', 'health.groups.group': '组', 'health.groups.state': '状态', 'health.groups.members': '成员', 'health.groups.lag': '滞后记录数', 'health.groups.age': '时延',
   'health.topics': '主题', 'health.topics.topic': '主题', 'health.topics.partitions': '分区', 'health.topics.replication': '副本', 'health.topics.under': '副本不足', 'health.topics.offline': '离线', 'health.topics.records': '记录', 'health.topics.bytes': '大小',

@@ -140,6 +140,8 @@ export class Link {
   /** A picture that was shown, all times in this page's clock. Of each stream one per report is sent. */
   shown(header, received, decoded, shown) {
     if (this.#reports.size >= MAX_REPORTS && !this.#reports.has(header.n)) return;
+    // A frame whose number or times are nonsense is not reported: the server would refuse the whole message.
+    if (header.seq > Number.MAX_SAFE_INTEGER || !Number.isFinite(received + decoded + shown)) return;
     const at = (local) => Math.round(this.clock.toServer(local) * 1000) / 1000;
     this.#reports.set(header.n, {
       n: header.n, epoch: String(header.epoch), seq: Number(header.seq), received_ms: at(received), decoded_ms: at(decoded), shown_ms: at(shown),

@@ -14,7 +14,7 @@ const MIN_TILE = 250;
 const PHONE = 560;
 const MAX_SCROLLING_COLUMNS = 5;
 /** Fewer tiles stand in one grid, with the group's name beside their own. */
-const MIN_FOR_HEADINGS = 13;
+const MIN_FOR_HEADINGS = 17;
 
 /** Columns and width of tiles: the largest of which all fit into the height, or else some of a readable width. */
 export function arrangement(groups, width, height) {

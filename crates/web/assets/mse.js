@@ -1,6 +1,5 @@
 // Coded video by Media Source, where there is no WebCodecs: fragments of one frame each, a short buffer, the live edge.
 
-import { presentationTime, timescale } from './boxes.js';
 import { localNow } from './clock.js';
 
 const Source = globalThis.ManagedMediaSource ?? globalThis.MediaSource;
@@ -22,7 +21,6 @@ export class MsePlayer {
   #buffer = null;
   #url = '';
   #init = null;
-  #ticks = null;
   #waiting = [];
   #waitingBytes = 0;
   #needsKeyframe = true;
@@ -47,7 +45,6 @@ export class MsePlayer {
   init(payload) {
     const isSame = this.#init && this.#init.length === payload.length && this.#init.every((byte, at) => byte === payload[at]);
     this.#init = payload;
-    this.#ticks = timescale(payload);
     this.#needsKeyframe = true;
     if (!isSame || !this.#source) this.#open();
     else this.#enqueue({ payload });
@@ -111,22 +108,21 @@ export class MsePlayer {
       return;
     }
     this.#callbackId = this.#video.requestVideoFrameCallback((_, info) => {
-      const header = this.#frames.get(this.#keyOf(info.mediaTime)) ?? null;
+      const header = this.#find(info.mediaTime);
       const at = (time) => performance.timeOrigin + time;
       this.#callbacks.onShown({ header, decodedMs: at(info.presentationTime) }, at(info.expectedDisplayTime));
       this.#watchFrames();
     });
   }
 
-  /** Media times are floats: tenths of milliseconds tell frames apart. */
-  #keyOf(seconds) {
-    return Math.round(seconds * 10_000);
+  /** Media times are floats, and ticks round: milliseconds tell frames apart, neighbours are looked at too. */
+  #find(seconds) {
+    const millis = Math.round(seconds * 1000);
+    return this.#frames.get(millis) ?? this.#frames.get(millis - 1) ?? this.#frames.get(millis + 1) ?? null;
   }
 
   #remember(header) {
-    const ticks = presentationTime(header.payload);
-    if (ticks === null || !this.#ticks) return;
-    this.#frames.set(this.#keyOf(ticks / this.#ticks), header);
+    this.#frames.set(Math.round(header.ptsMicros / 1000), header);
     if (this.#frames.size > MAX_REMEMBERED) this.#frames.delete(this.#frames.keys().next().value);
   }
 

@@ -138,7 +138,7 @@ export class Waterfall {
     const size = (value) => (value > 0 ? value : 0);
     const sum = STAGES.reduce((total, name) => total + size(of(name).p50), 0);
     const farthest = STAGES.reduce(([start, most], name) => [start + size(of(name).p50), Math.max(most, start + size(of(name).p99))], [0, sum])[1];
-    const scale = Math.max(farthest, size(of('total').p99), 1);
+    const scale = Math.max(farthest, size(of('total').p50), 1);
     let start = 0;
     for (const [name, { bar, tail, p50, p99, row }] of this.rows) {
       const stage = of(name);

@@ -44,13 +44,19 @@ class Stream {
     return this.stat.state;
   }
 
+  /** Median time from capture to a screen, as pages report it; else until the viewer. */
+  get age() {
+    const shown = this.stat.stages.get('total')?.p50;
+    return Number.isFinite(shown) ? shown : this.stat.age50;
+  }
+
   take(stat, at) {
     const [missing, unexplained, frames] = [this.missing, this.stat.unexplained, this.stat.frames];
     const isFirst = this.stat === NO_STAT || stat.frames < frames;
     this.stat = stat;
     const delta = (now, before) => (isFirst ? 0 : Math.max(0, now - before));
     this.history.push({
-      at, mbit: stat.mbit, fps: stat.fps, age50: stat.age50, age99: stat.age99, frames: isFirst ? 1 : stat.frames - frames,
+      at, mbit: stat.mbit, fps: stat.fps, age50: stat.age50, age99: stat.age99, screen: stat.stages.get('total')?.p50 ?? NaN, frames: isFirst ? 1 : stat.frames - frames,
       missing: delta(this.missing, missing), unexplained: delta(stat.unexplained, unexplained),
     });
     if (this.history.length > HISTORY) this.history.shift();

@@ -112,9 +112,10 @@ export class Theatre {
   #shown(n, entry, picture, at) {
     this.counts.shown += 1;
     const { header } = picture;
-    if (header && this.#link) {
+    // What was joined at is old by nature: it says nothing of how long pictures take.
+    if (header && !header.isCatchUp && this.#link) {
       this.#link.shown(header, header.receivedMs, picture.decodedMs, at);
-      if (!header.isCatchUp) this.ages.add(at, this.#link.clock.toServer(at) - header.captureMs);
+      this.ages.add(at, this.#link.clock.toServer(at) - header.captureMs);
     }
     entry.callbacks.onShown(picture, at);
   }

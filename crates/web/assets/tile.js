@@ -117,9 +117,9 @@ export class Tile {
     const isPlaying = PLAYING.has(this.stream.state);
     setText(this.figures.fps, isPlaying ? t('fps', { n: number(stat.fps, stat.fps < 9.95 ? 1 : 0) }) : '');
     setText(this.figures.rate, isPlaying ? `${mbit(stat.mbit)} Mbit/s` : '');
-    setText(this.figures.age, isPlaying ? age(stat.age50) : '');
+    setText(this.figures.age, isPlaying ? age(this.stream.age) : '');
     setAttribute(this.late, 'hidden', state === 'late' ? null : '');
-    if (state === 'late') setText(this.late, `${stateText('late')} ${age(stat.age50)}`);
+    if (state === 'late') setText(this.late, `${stateText('late')} ${age(this.stream.age)}`);
     drawStrip(this.strip, this.stream);
   }
 
