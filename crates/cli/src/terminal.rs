@@ -37,6 +37,8 @@ pub(crate) struct Row {
     pub(crate) mbit: f64,
     /// Median and 99th percentile of capture → received, in milliseconds; `None` before the first frame.
     pub(crate) age_ms: Option<(f64, f64)>,
+    /// The same of capture → shown on a screen; `None` while nobody looks.
+    pub(crate) shown_ms: Option<(f64, f64)>,
     /// Frames received since the beginning.
     pub(crate) frames: u64,
     /// Frames missing, by reason.
@@ -84,15 +86,15 @@ const CODEC: Column = words("CODEC", 5, |row| row.codec.clone());
 const SIZE: Column = words("SIZE", 9, |row| row.size.clone());
 const FPS: Column = number("FPS", 5, |row| format!("{:.1}", row.fps));
 const MBIT: Column = number("MBIT/S", 6, |row| format!("{:.2}", row.mbit));
-const AGE_P50: Column = number("AGE p50", 7, |row| millis(row.age_ms.map(|age| age.0)));
-const AGE_P99: Column = number("p99 ms", 6, |row| millis(row.age_ms.map(|age| age.1)));
+const AGE: Column = number("AGE 50/99", 9, |row| pair(row.age_ms));
+const SHOWN: Column = number("SHOWN ms", 9, |row| pair(row.shown_ms));
 const FRAMES: Column = number("FRAMES", 8, |row| row.frames.to_string());
 const STATE: Column = words("STATE", 10, |row| row.state.clone());
 /// Takes what is left of the line.
 const GAPS: &str = "GAPS";
 
-const NARROW_COLUMNS: &[Column] = &[CAMERA, CODEC, FPS, MBIT, AGE_P50, AGE_P99, STATE];
-const WIDE_COLUMNS: &[Column] = &[CAMERA, CODEC, SIZE, FPS, MBIT, AGE_P50, AGE_P99, FRAMES, STATE];
+const NARROW_COLUMNS: &[Column] = &[CAMERA, CODEC, FPS, MBIT, AGE, SHOWN, STATE];
+const WIDE_COLUMNS: &[Column] = &[CAMERA, CODEC, SIZE, FPS, MBIT, AGE, SHOWN, FRAMES, STATE];
 
 impl Table {
     /// The lines, none wider than `width` characters (colours not counted).
@@ -132,19 +134,23 @@ impl Row {
     /// `overflow 3, lagging 20`
     fn gaps(&self) -> String {
         let known = self.missing.iter().map(|(reason, frames)| format!("{reason} {frames}"));
-        let open = (self.open_gaps > 0).then(|| format!("of unknown length {}", self.open_gaps));
+        let open = (self.open_gaps > 0).then(|| format!("open-ended {}", self.open_gaps));
         let gaps: Vec<String> = known.chain(open).collect();
         if gaps.is_empty() { NO_GAPS.to_owned() } else { gaps.join(", ") }
     }
 }
 
-/// Whole milliseconds where tenths say nothing.
-fn millis(millis: Option<f64>) -> String {
+/// Median and 99th percentile, `2.1/5.0`.
+fn pair(millis: Option<(f64, f64)>) -> String {
+    millis.map_or_else(|| NO_GAPS.to_owned(), |(p50, p99)| format!("{}/{}", short(p50), short(p99)))
+}
+
+/// In at most four characters: whole milliseconds where tenths say nothing, then seconds.
+fn short(millis: f64) -> String {
     match millis {
-        None => NO_GAPS.to_owned(),
-        Some(millis) if millis < 100.0 => format!("{millis:.1}"),
-        Some(millis) if millis < 99_999.0 => format!("{millis:.0}"),
-        Some(millis) => format!("{:.0}s", millis / 1e3),
+        millis if millis < 9.95 => format!("{millis:.1}"),
+        millis if millis < 9_999.5 => format!("{millis:.0}"),
+        millis => format!("{:.0}s", (millis / 1e3).min(999.0)),
     }
 }
 
@@ -265,6 +271,7 @@ mod tests {
             fps: 29.97,
             mbit: 1.712,
             age_ms: Some((2.13, 5.04)),
+            shown_ms: Some((31.4, 58.0)),
             frames: 360,
             state: "live".to_owned(),
             ..Row::default()
@@ -275,7 +282,7 @@ mod tests {
             size: "768x576".to_owned(),
             fps: 10.0,
             mbit: 8.71,
-            age_ms: Some((14.2, 2_345.6)),
+            age_ms: Some((14.2, 23_456.0)),
             frames: 120,
             missing: vec![("overflow", 12), ("source-lost", 345)],
             state: "offline".to_owned(),
@@ -310,10 +317,10 @@ mod tests {
             80,
             &[
                 "lumenbus demo · http://127.0.0.1:8980/ · broker 127.0.0.1:19092",
-                "CAMERA       CODEC   FPS MBIT/S AGE p50 p99 ms STATE      GAPS",
-                "flower       h264   30.0   1.71     2.1    5.0 live       -",
-                "plaza-jpeg   jpeg   10.0   8.71    14.2   2346 offline    overflow 12, source-…",
-                "a-camera-wi…         0.0   0.00       -      - connecting of unknown length 1",
+                "CAMERA       CODEC   FPS MBIT/S AGE 50/99  SHOWN ms STATE      GAPS",
+                "flower       h264   30.0   1.71   2.1/5.0     31/58 live       -",
+                "plaza-jpeg   jpeg   10.0   8.71    14/23s         - offline    overflow 12, sou…",
+                "a-camera-wi…         0.0   0.00         -         - connecting open-ended 1",
                 "480 frames, 357 missing and explained, 0 unexplained",
             ],
         );
@@ -325,10 +332,10 @@ mod tests {
             110,
             &[
                 "lumenbus demo · http://127.0.0.1:8980/ · broker 127.0.0.1:19092",
-                "CAMERA       CODEC SIZE        FPS MBIT/S AGE p50 p99 ms   FRAMES STATE      GAPS",
-                "flower       h264  1280x720   30.0   1.71     2.1    5.0      360 live       -",
-                "plaza-jpeg   jpeg  768x576    10.0   8.71    14.2   2346      120 offline    overflow 12, source-lost 345",
-                "a-camera-wi…                   0.0   0.00       -      -        0 connecting of unknown length 1",
+                "CAMERA       CODEC SIZE        FPS MBIT/S AGE 50/99  SHOWN ms   FRAMES STATE      GAPS",
+                "flower       h264  1280x720   30.0   1.71   2.1/5.0     31/58      360 live       -",
+                "plaza-jpeg   jpeg  768x576    10.0   8.71    14/23s         -      120 offline    overflow 12, source-lost 345",
+                "a-camera-wi…                   0.0   0.00         -         -        0 connecting open-ended 1",
                 "480 frames, 357 missing and explained, 0 unexplained",
             ],
         );
@@ -339,8 +346,8 @@ mod tests {
         assert_eq!(
             table().sentence(),
             "flower live: 30.0 fps, 1.71 Mbit/s, age 2/5 ms; \
-             plaza-jpeg offline: 10.0 fps, 8.71 Mbit/s, age 14/2346 ms, missing overflow 12, source-lost 345; \
-             a-camera-with-a-long-name connecting: 0.0 fps, 0.00 Mbit/s, missing of unknown length 1"
+             plaza-jpeg offline: 10.0 fps, 8.71 Mbit/s, age 14/23456 ms, missing overflow 12, source-lost 345; \
+             a-camera-with-a-long-name connecting: 0.0 fps, 0.00 Mbit/s, missing open-ended 1"
         );
     }
 

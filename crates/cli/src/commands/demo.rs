@@ -1,16 +1,21 @@
 //! `lumenbus demo`: moving pictures at once.
 
+use crate::demo::books::shown_stretches;
 use crate::demo::{CREDITS, Demo};
 use crate::exit::Outcome;
 use crate::output::Output;
 use crate::settings::Settings;
-use crate::terminal::{Screen, Table};
+use crate::terminal::{Row, Screen, Table};
+use crate::viewer::{ViewerOptions, announce, viewer_config};
 use crate::{signals, units};
 use clap::Args;
 use lumenbus_pipeline::Shutdown;
+use lumenbus_web::ViewerSnapshot;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
+/// How often the viewer is asked.
+const LOOK: Duration = Duration::from_millis(500);
 /// How often the table, the journal and the time are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -22,6 +27,8 @@ pub(crate) struct DemoArguments {
     /// Stop after this time
     #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
     duration: Option<Duration>,
+    #[command(flatten)]
+    viewer: ViewerOptions,
 }
 
 pub(crate) fn run(arguments: &DemoArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
@@ -30,8 +37,11 @@ pub(crate) fn run(arguments: &DemoArguments, settings: &Settings, output: &mut O
     if settings.has_brokers {
         output.note("the demo brings a broker of its own; --brokers is for the other commands");
     }
-    let demo = Demo::start(began, settings)?;
-    output.object("ready", json!({ "brokers": demo.brokers() }));
+    let config = viewer_config(&arguments.viewer, settings)?;
+    let demo = Demo::start(began, settings, config, |viewer| announce(viewer, &arguments.viewer, output))?;
+    let data = demo.stage().folder();
+    let (url, brokers) = (demo.viewer().url(), demo.brokers());
+    output.object("ready", json!({ "url": url, "brokers": brokers, "data": data.display().to_string() }));
     output.note(CREDITS);
     let mut screen = Screen::new(settings.quiet || settings.json);
     watch(&demo, arguments.duration, &shutdown, &mut screen, output);
@@ -48,13 +58,15 @@ pub(crate) fn run(arguments: &DemoArguments, settings: &Settings, output: &mut O
 /// Shows how it goes until the time is up or somebody has seen enough.
 fn watch(demo: &Demo, duration: Option<Duration>, shutdown: &Shutdown, screen: &mut Screen, output: &mut Output) {
     let end = duration.map(|duration| Instant::now() + duration);
+    let mut board = Board::default();
     loop {
-        for what in demo.stage().take_journal() {
+        let news = board.look(demo);
+        for what in demo.stage().take_journal().into_iter().chain(news) {
             screen.clear();
             output.note(&what);
             output.object("event", json!({ "what": what }));
         }
-        screen.show(|| table(demo));
+        screen.show(|| board.table(demo));
         let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
         if left.is_zero() || shutdown.is_requested() {
             return;
@@ -63,18 +75,72 @@ fn watch(demo: &Demo, duration: Option<Duration>, shutdown: &Shutdown, screen: &
     }
 }
 
-fn table(demo: &Demo) -> Table {
-    let ledger = demo.reader().ledger();
-    let rows = ledger.rows(Instant::now());
-    let (frames, missing) = ledger
-        .tally
-        .streams()
-        .fold((0, 0), |(frames, missing), (_, tally)| (frames + tally.frames, missing + tally.missing_frames()));
-    drop(ledger);
-    let broker = if demo.stage().is_broker_up() { "up" } else { "killed, on its way back" };
-    Table {
-        head: vec![format!("broker {} {broker}", demo.brokers())],
-        rows,
-        foot: vec![format!("{frames} frames, {missing} missing")],
+/// What the viewer said last.
+#[derive(Default)]
+struct Board {
+    snapshot: Option<ViewerSnapshot>,
+    due: Option<Instant>,
+    has_shown: bool,
+}
+
+impl Board {
+    /// Asks the viewer, now and then; answers that a browser has shown its first picture, once.
+    fn look(&mut self, demo: &Demo) -> Option<String> {
+        if self.due.is_some_and(|due| Instant::now() < due) {
+            return None;
+        }
+        self.due = Some(Instant::now() + LOOK);
+        let snapshot = self.snapshot.insert(demo.viewer().snapshot());
+        let shown = demo.first_shown(snapshot).filter(|_| !self.has_shown)?;
+        self.has_shown = true;
+        Some(format!("first picture in a browser {:.2} s after the start", shown.as_secs_f64()))
     }
+
+    fn table(&self, demo: &Demo) -> Table {
+        let ledger = demo.reader().ledger();
+        let mut rows = ledger.rows(Instant::now());
+        let tallies = ledger.tally.streams().map(|(_, tally)| tally);
+        let (frames, missing, unexplained) = tallies.fold((0, 0, 0), |(frames, missing, unexplained), tally| {
+            let without = tally.unexplained_frames();
+            (frames + tally.frames, missing + tally.missing_frames() - without, unexplained + without)
+        });
+        let is_reading = !ledger.is_disconnected();
+        drop(ledger);
+        let broker = match (demo.stage().is_broker_up(), is_reading) {
+            (false, _) => "killed, on its way back",
+            (true, false) => "back, being found again",
+            (true, true) => "up",
+        };
+        let mut foot = vec![format!("{frames} frames, {missing} missing and explained, {unexplained} unexplained")];
+        if let Some(snapshot) = &self.snapshot {
+            add_shown(&mut rows, snapshot);
+            foot.extend(headline(snapshot));
+        }
+        if let Some(slow) = demo.stage().slow_book() {
+            foot.push(format!("slow reader of {}: {} frames; left out: {}", slow.camera, slow.frames, slow.reasons()));
+        }
+        let head = format!("lumenbus demo · {} · broker {} {broker}", demo.viewer().url(), demo.brokers());
+        Table { head: vec![head], rows, foot }
+    }
+}
+
+/// Capture → shown, as pages tell it.
+fn add_shown(rows: &mut [Row], snapshot: &ViewerSnapshot) {
+    for row in rows {
+        let stream = snapshot.streams.iter().find(|stream| stream.camera.as_str() == row.camera);
+        let total = stream.and_then(|stream| stream.stages.get("total"));
+        row.shown_ms = total.map(|total| (total.p50_ms, total.p99_ms));
+    }
+}
+
+/// Against JPEG, and the way to the screen.
+fn headline(snapshot: &ViewerSnapshot) -> Vec<String> {
+    let ratio = snapshot.totals.jpeg_ratio.map(|against| {
+        let (coded, jpeg, ratio) = (against.coded_mbit, against.jpeg_mbit, against.ratio);
+        format!("against JPEG: {coded:.2} instead of {jpeg:.2} Mbit/s, {ratio:.1} times less")
+    });
+    let stages = shown_stretches(snapshot);
+    let parts = stages.iter().map(|stretch| format!("{} {:.0}/{:.0}", stretch.name, stretch.p50_ms, stretch.p99_ms));
+    let way = (!stages.is_empty()).then(|| format!("p50/p99 ms: {}", parts.collect::<Vec<_>>().join(", ")));
+    ratio.into_iter().chain(way).collect()
 }

@@ -4,6 +4,7 @@ use crate::demo::slow::SlowBook;
 use lumenbus_bus::publisher::StreamSummary;
 use lumenbus_frame::{GapReason, StreamId};
 use lumenbus_pipeline::tally::{StreamTally, Tally};
+use lumenbus_web::{Percentiles, ViewerSnapshot};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -72,6 +73,25 @@ pub(crate) struct Stretch {
     pub(crate) p99_ms: f64,
 }
 
+/// What pages have told of the last seconds: the median camera's median, and the worst camera's 99th percentile.
+pub(crate) fn shown_stretches(snapshot: &ViewerSnapshot) -> Vec<Stretch> {
+    let parts = [
+        ("send", "send to a page"),
+        ("decode", "decode"),
+        ("shown", "wait for the screen"),
+        ("total", CAPTURE_TO_SHOWN),
+    ];
+    let stretch = |(stage, name): (&str, &'static str)| {
+        let streams = snapshot.streams.iter();
+        let mut told: Vec<Percentiles> = streams.filter_map(|stream| stream.stages.get(stage).copied()).collect();
+        told.sort_by(|a, b| a.p50_ms.total_cmp(&b.p50_ms));
+        let p50_ms = told.get(told.len() / 2)?.p50_ms;
+        let p99_ms = told.iter().map(|told| told.p99_ms).fold(0.0, f64::max);
+        Some(Stretch { name, p50_ms, p99_ms })
+    };
+    parts.into_iter().filter_map(stretch).collect()
+}
+
 /// Two cameras with the same footage, one coded as video and one as JPEG.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AgainstJpeg {
@@ -98,6 +118,9 @@ impl AgainstJpeg {
         Some(Self { coded: coded.to_owned(), coded_mbit, jpeg: jpeg.to_owned(), jpeg_mbit })
     }
 }
+
+/// The whole way to a screen.
+pub(crate) const CAPTURE_TO_SHOWN: &str = "capture → shown";
 
 /// Everything that is told at the end.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -258,11 +281,9 @@ fn account(book: &StreamBook, unexplained: u64) -> String {
 }
 
 fn slow_line(book: &SlowBook) -> String {
-    let reasons: Vec<String> = book.missing.iter().map(|(reason, frames)| format!("{reason} {frames}")).collect();
-    let reasons = if reasons.is_empty() { "nothing".to_owned() } else { reasons.join(", ") };
-    let SlowBook { camera, frames, unexplained, .. } = book;
+    let (reasons, SlowBook { camera, frames, unexplained, .. }) = (book.reasons(), book);
     format!(
-        "The slow reader of {camera} took {frames} frames and was told what it left out: {reasons}; {unexplained} unexplained."
+        "The slow reader of {camera} took {frames} frames and knows what it left out: {reasons}; {unexplained} unexplained."
     )
 }
 
@@ -331,7 +352,7 @@ plaza-jpeg          100          100            0            0
 total               400          388           12            0  source-lost 12
 
 The broker was killed once and came back.
-The slow reader of flower took 9 frames and was told what it left out: lagging 210; 0 unexplained.
+The slow reader of flower took 9 frames and knows what it left out: lagging 210; 0 unexplained.
 Against JPEG: flower 0.08 Mbit/s, plaza-jpeg 8.00 Mbit/s, 100.0 times less for the same pictures.
 capture → delivered    p50     2.3 ms, p99     7.0 ms
 After the start: first frame delivered 0.41 s, first picture no browser was there.

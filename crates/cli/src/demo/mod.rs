@@ -2,6 +2,7 @@
 
 pub(crate) mod books;
 mod broker;
+mod buttons;
 mod cameras;
 mod clips;
 mod play;

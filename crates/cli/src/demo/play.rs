@@ -1,7 +1,8 @@
 //! Starting the demo's parts, as many at a time as can be, and ending them so that the books can be closed.
 
-use crate::demo::books::{AgainstJpeg, Books};
+use crate::demo::books::{AgainstJpeg, Books, shown_stretches};
 use crate::demo::broker::BrokerChild;
+use crate::demo::buttons::Buttons;
 use crate::demo::cameras::{self, FLOWER, PLAZA_FPS, PLAZA_H264, PLAZA_JPEG};
 use crate::demo::reader::Reader;
 use crate::demo::stage::{Stage, Tender};
@@ -10,7 +11,9 @@ use anyhow::{Context as _, bail};
 use lumenbus_bus::publisher::StreamSummary;
 use lumenbus_bus::topics::{self, Cluster, Growth, PlanOptions};
 use lumenbus_bus::{BusConfig, Publisher, PublisherConfig};
-use lumenbus_pipeline::fleet::{Fleet, FleetConfig};
+use lumenbus_ops::{ClusterWatch, OwnDisk, publisher_metrics};
+use lumenbus_pipeline::fleet::{CameraConfig, CameraState, CameraStatus, Fleet, FleetConfig};
+use lumenbus_web::{Comparison, ConfiguredCamera, Viewer, ViewerConfig, ViewerSnapshot};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,21 +25,36 @@ const SEGMENT_MILLIS: i64 = 60 * 1_000;
 /// For what was published to arrive after the end.
 const FINISH: Duration = Duration::from_secs(20);
 
+/// How often the health screen's facts are looked up.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3);
+
 /// The demo while it runs.
 pub(crate) struct Demo {
     began: Instant,
     bus: BusConfig,
     stage: Arc<Stage>,
     reader: Reader,
+    viewer: Viewer,
+    /// From the start of the command until the page could be opened.
+    viewer_after: Duration,
     publisher: Arc<Publisher>,
     tender: Tender,
 }
 
 impl Demo {
-    /// Starts broker, topics, reader and cameras; `began` is when the command did.
-    pub(crate) fn start(began: Instant, settings: &Settings) -> anyhow::Result<Self> {
+    /// Starts broker, topics, viewer, cameras and reader; `began` is when the command did.
+    ///
+    /// `on_viewer` is told of the viewer as soon as it is there: a browser takes a while to start.
+    pub(crate) fn start(
+        began: Instant,
+        settings: &Settings,
+        mut viewer: ViewerConfig,
+        on_viewer: impl FnOnce(&Viewer),
+    ) -> anyhow::Result<Self> {
         let broker = BrokerChild::start()?;
         let bus = bus(settings, &broker);
+        let slow_camera = (cameras::id(FLOWER), bus.topic_prefix.topic(FRAME_TOPICS[0]));
+        let stage = Arc::new(Stage::new(bus.clone(), broker, slow_camera));
         tracing::debug!(after = ?began.elapsed(), "the broker is ready");
         let (publisher, topics) = std::thread::scope(|scope| {
             let publisher = scope.spawn(|| Publisher::open(PublisherConfig::new(bus.clone())));
@@ -47,17 +65,21 @@ impl Demo {
         let Ok(publisher) = publisher else { bail!("the publisher could not be opened: its thread panicked") };
         let publisher = Arc::new(publisher?);
         tracing::debug!(after = ?began.elapsed(), "topics and publisher are ready");
+        let cameras = cameras::cameras();
+        equip(&mut viewer, &bus, &stage, &publisher, &cameras)?;
+        let viewer = Viewer::start(viewer).context("cannot start the viewer")?;
+        let viewer_after = began.elapsed();
+        on_viewer(&viewer);
         let fleet = Fleet::start(Arc::clone(&publisher), FleetConfig::new(bus.topic_prefix.clone()));
-        if let Some((camera, error)) = fleet.apply(cameras::cameras()).refused.into_iter().next() {
+        if let Some((camera, error)) = fleet.apply(cameras).refused.into_iter().next() {
             return Err(anyhow::Error::new(error).context(format!("the demo's camera {camera} cannot be used")));
         }
+        stage.set_fleet(fleet);
         // The cameras need not wait for it: it begins with the first record.
         let reader = Reader::open(&bus, FRAME_TOPICS.map(|topic| bus.topic_prefix.topic(topic)).to_vec())?;
         tracing::debug!(after = ?began.elapsed(), "cameras and reader are ready");
-        let slow_camera = (cameras::id(FLOWER), bus.topic_prefix.topic(FRAME_TOPICS[0]));
-        let stage = Arc::new(Stage::new(bus.clone(), broker, fleet, slow_camera));
         let tender = Tender::start(&stage).context("cannot watch the broker")?;
-        Ok(Self { began, bus, stage, reader, publisher, tender })
+        Ok(Self { began, bus, stage, reader, viewer, viewer_after, publisher, tender })
     }
 
     /// Where its broker is.
@@ -75,9 +97,21 @@ impl Demo {
         &self.reader
     }
 
+    /// The page.
+    pub(crate) fn viewer(&self) -> &Viewer {
+        &self.viewer
+    }
+
+    /// From the start of the command until a browser had shown a picture.
+    pub(crate) fn first_shown(&self, snapshot: &ViewerSnapshot) -> Option<Duration> {
+        snapshot.first_shown.map(|after| self.viewer_after + after)
+    }
+
     /// Ends every stream, waits until everything was read, and takes the parts away.
     pub(crate) fn finish(self) -> Books {
-        let Self { began, stage, reader, publisher, tender, .. } = self;
+        let snapshot = self.viewer.snapshot();
+        let first_shown = self.first_shown(&snapshot);
+        let Self { began, stage, reader, viewer, publisher, tender, .. } = self;
         let lasted = began.elapsed();
         drop(tender);
         stage.detach_slow_reader();
@@ -86,6 +120,7 @@ impl Demo {
         if !reader.wait_for_ends(summaries.iter(), FINISH) {
             failures.push(("reader".to_owned(), "it did not see the end of every stream in time".to_owned()));
         }
+        viewer.close();
         // The last one who has it closes it; without a broker it would only worry.
         drop(publisher);
         let ledger = reader.ledger();
@@ -93,6 +128,7 @@ impl Demo {
             failures.push(("reader".to_owned(), error.to_string()));
         }
         let streams = Books::balance(&summaries, &ledger.tally);
+        let stretches = ledger.stretches().into_iter().chain(shown_stretches(&snapshot)).collect();
         let books = Books {
             lasted,
             against_jpeg: AgainstJpeg::of(&streams, PLAZA_H264, PLAZA_JPEG, PLAZA_FPS),
@@ -100,9 +136,9 @@ impl Demo {
             failures,
             slow: stage.slow_books(),
             broker_kills: stage.kills(),
-            stretches: ledger.stretches(),
+            stretches,
             first_frame: ledger.first_frame.map(|at| at.duration_since(began)),
-            first_shown: None,
+            first_shown,
             program: program(),
         };
         drop(ledger);
@@ -110,6 +146,43 @@ impl Demo {
         stage.stop_broker();
         books
     }
+}
+
+/// Gives the viewer what only the demo has: buttons, facts, figures.
+fn equip(
+    viewer: &mut ViewerConfig,
+    bus: &BusConfig,
+    stage: &Arc<Stage>,
+    publisher: &Arc<Publisher>,
+    cameras: &[CameraConfig],
+) -> anyhow::Result<()> {
+    viewer.bus = bus.clone();
+    viewer.title = "lumenbus demo".to_owned();
+    let ids = cameras.iter().map(|camera| camera.id.clone()).collect();
+    viewer.actions = Some(Arc::new(Buttons::new(Arc::clone(stage), ids)));
+    viewer.comparison = Some(Comparison { coded: cameras::id(PLAZA_H264), jpeg: cameras::id(PLAZA_JPEG) });
+    // Only while there is one: metrics must not keep it from being closed.
+    let publisher = Arc::downgrade(publisher);
+    let stats = move || publisher.upgrade().map(|publisher| publisher.stats());
+    viewer.metrics.register(publisher_metrics(Arc::new(stats)));
+    let folder = stage.folder();
+    let disk = Arc::new(move || OwnDisk::of(&folder));
+    let watch = ClusterWatch::start(bus.clone(), LOOK_INTERVAL, Some(disk), &viewer.metrics);
+    viewer.health_facts = Arc::new(watch.context("cannot watch the broker")?);
+    let stage = Arc::downgrade(stage);
+    let configured =
+        move || stage.upgrade().and_then(|stage| stage.fleet()).map_or_else(Vec::new, |fleet| configured(&fleet));
+    viewer.configured = Arc::new(configured);
+    Ok(())
+}
+
+fn configured(fleet: &Fleet) -> Vec<ConfiguredCamera> {
+    let camera = |camera: CameraStatus| {
+        let is_failed = matches!(camera.state, CameraState::Failed { .. });
+        let trouble = camera.state.reason().filter(|_| is_failed).map(ToString::to_string);
+        ConfiguredCamera { id: camera.id, name: camera.name, group: camera.group, trouble }
+    };
+    fleet.status().into_iter().map(camera).collect()
 }
 
 /// Ends every stream; how it went, and which did not end as it should.

@@ -23,6 +23,11 @@ const LATE: Duration = Duration::from_secs(2);
 /// How long to wait for an event before looking whether to stop.
 const WAIT: Duration = Duration::from_millis(50);
 
+/// The whole way to this reader.
+const CAPTURE_TO_DELIVERED: &str = "capture → delivered";
+/// Longest time that the histograms tell apart: an hour.
+const MAX_MICROS: u64 = 3_600_000_000;
+
 /// What was read so far.
 pub(crate) struct Ledger {
     /// When reading began, Unix nanoseconds.
@@ -31,9 +36,57 @@ pub(crate) struct Ledger {
     /// When the first frame of any camera was delivered.
     pub(crate) first_frame: Option<Instant>,
     recent: BTreeMap<Arc<StreamId>, Recent>,
+    way: Way,
     is_disconnected: bool,
     /// Reading ended with this.
     pub(crate) failure: Option<Arc<BusError>>,
+}
+
+/// Times of all frames on their way to this reader, in microseconds.
+struct Way {
+    encode: Histogram<u64>,
+    queue: Histogram<u64>,
+    append: Histogram<u64>,
+    receive: Histogram<u64>,
+    whole: Histogram<u64>,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        let histogram = || Histogram::new_with_bounds(1, MAX_MICROS, 3).expect("bounds are right");
+        let [encode, queue, append, receive, whole] = std::array::from_fn(|_| histogram());
+        Self { encode, queue, append, receive, whole }
+    }
+}
+
+impl Way {
+    /// In the order in which a frame goes through them.
+    fn parts(&self) -> [(&'static str, &Histogram<u64>); 5] {
+        let Self { encode, queue, append, receive, whole } = self;
+        [("encode", encode), ("queue", queue), ("append", append), ("receive", receive), (CAPTURE_TO_DELIVERED, whole)]
+    }
+
+    fn frame(&mut self, frame: &DeliveredFrame) {
+        let header = &frame.header;
+        let captured = header.capture.unix_nanos / 1_000;
+        let received = frame.received_unix_nanos / 1_000;
+        let (encode, queue) = (header.submit_micros.map(i64::from), header.queue_micros.map(i64::from));
+        let sent = captured + encode.unwrap_or(0) + queue.unwrap_or(0);
+        // The broker stamps whole milliseconds.
+        let appended = frame.append_unix_millis.map(|append| append.saturating_mul(1_000));
+        let parts = [
+            (&mut self.encode, encode),
+            (&mut self.queue, queue),
+            (&mut self.append, appended.map(|appended| appended - sent)),
+            (&mut self.receive, appended.map(|appended| received - appended)),
+            (&mut self.whole, Some(received - captured)),
+        ];
+        for (histogram, micros) in parts {
+            if let Some(micros) = micros {
+                histogram.saturating_record(u64::try_from(micros).unwrap_or(0).max(1));
+            }
+        }
+    }
 }
 
 /// The last seconds of one stream.
@@ -83,6 +136,7 @@ impl Reader {
             tally: Tally::since(since),
             first_frame: None,
             recent: BTreeMap::new(),
+            way: Way::default(),
             is_disconnected: false,
             failure: None,
         };
@@ -157,7 +211,11 @@ impl Ledger {
                 let now = Instant::now();
                 self.first_frame.get_or_insert(now);
                 self.is_disconnected = false;
-                self.recent.entry(Arc::clone(&frame.stream)).or_default().frame(frame, now, self.since);
+                let is_live = self.is_live(frame);
+                self.recent.entry(Arc::clone(&frame.stream)).or_default().frame(frame, now, is_live);
+                if is_live {
+                    self.way.frame(frame);
+                }
             }
             Event::Offline { stream, .. } => {
                 self.recent.entry(Arc::clone(stream)).or_default().is_offline = true;
@@ -167,31 +225,25 @@ impl Ledger {
         }
     }
 
+    /// Whether the frame's age says something of the way: it did not wait for this reader.
+    fn is_live(&self, frame: &DeliveredFrame) -> bool {
+        let appended = frame.append_unix_millis.map(|append| append.saturating_mul(1_000_000));
+        frame.role == FrameRole::Current && appended.is_none_or(|appended| appended >= self.since)
+    }
+
     /// Whether no broker answers.
     pub(crate) fn is_disconnected(&self) -> bool {
         self.is_disconnected
     }
 
-    /// How long frames took, over everything read while it was live.
+    /// How long frames took for each part of the way, over everything that was read live.
     pub(crate) fn stretches(&self) -> Vec<Stretch> {
-        type Part = fn(&StreamTally) -> &Histogram<u64>;
-        let parts: [(&'static str, Part); 2] = [
-            ("capture → delivered", |tally| &tally.age_micros),
-            ("appended → delivered", |tally| &tally.append_micros),
-        ];
-        let mut stretches = Vec::new();
-        for (name, part) in parts {
-            let mut tallies = self.tally.streams().map(|(_, tally)| part(tally));
-            let Some(mut sum) = tallies.next().cloned() else { continue };
-            for other in tallies {
-                // They have the same bounds.
-                drop(sum.add(other));
-            }
-            #[expect(clippy::cast_precision_loss, reason = "for people")]
-            let millis = |quantile| sum.value_at_quantile(quantile) as f64 / 1e3;
-            stretches.push(Stretch { name, p50_ms: millis(0.5), p99_ms: millis(0.99) });
-        }
-        stretches
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        let stretch = |(name, micros): (&'static str, &Histogram<u64>)| {
+            let millis = |quantile| micros.value_at_quantile(quantile) as f64 / 1e3;
+            (!micros.is_empty()).then(|| Stretch { name, p50_ms: millis(0.5), p99_ms: millis(0.99) })
+        };
+        self.way.parts().into_iter().filter_map(stretch).collect()
     }
 
     /// A line for each stream that has given something, in the order of their names.
@@ -210,14 +262,13 @@ impl Ledger {
 }
 
 impl Recent {
-    fn frame(&mut self, frame: &DeliveredFrame, now: Instant, since: i64) {
+    fn frame(&mut self, frame: &DeliveredFrame, now: Instant, is_live: bool) {
         self.is_offline = false;
         self.first.get_or_insert(now);
         if let Some(parameters) = &frame.parameters {
             self.size = Some(parameters.dimensions);
         }
-        let is_live = frame.append_unix_millis.is_none_or(|append| append.saturating_mul(1_000_000) >= since);
-        if frame.role == FrameRole::Preroll || !is_live {
+        if !is_live {
             return;
         }
         let age_nanos = frame.received_unix_nanos.saturating_sub(frame.header.capture.unix_nanos);

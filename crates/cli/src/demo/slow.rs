@@ -25,13 +25,15 @@ pub(crate) struct SlowBook {
     pub(crate) missing: BTreeMap<GapReason, u64>,
     /// Frames between its first and its last that are neither here nor there.
     pub(crate) unexplained: u64,
-    next: Option<FrameId>,
+    /// What should come next.
+    pub(crate) next: Option<FrameId>,
 }
 
 impl SlowBook {
-    /// Frames left out, for whatever reason.
-    pub(crate) fn skipped(&self) -> u64 {
-        self.missing.values().sum()
+    /// Frames left out, such as `lagging 210`.
+    pub(crate) fn reasons(&self) -> String {
+        let reasons: Vec<String> = self.missing.iter().map(|(reason, frames)| format!("{reason} {frames}")).collect();
+        if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") }
     }
 
     fn note(&mut self, event: &Event) {

@@ -7,6 +7,7 @@ use lumenbus_frame::{CameraId, TopicName};
 use lumenbus_pipeline::Shutdown;
 use lumenbus_pipeline::fleet::Fleet;
 use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -26,7 +27,7 @@ const MAX_SLOW_BOOKS: usize = 64;
 /// The demo's broker, cameras and slow reader.
 pub(crate) struct Stage {
     bus: BusConfig,
-    /// Until it is finished.
+    /// From the first camera on until the last one has ended.
     fleet: Mutex<Option<Arc<Fleet>>>,
     broker: Mutex<BrokerChild>,
     is_broker_up: AtomicBool,
@@ -49,10 +50,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Stage {
     /// `slow_camera` is the one that the slow reader reads.
-    pub(crate) fn new(bus: BusConfig, broker: BrokerChild, fleet: Fleet, slow_camera: (CameraId, TopicName)) -> Self {
+    pub(crate) fn new(bus: BusConfig, broker: BrokerChild, slow_camera: (CameraId, TopicName)) -> Self {
         Self {
             bus,
-            fleet: Mutex::new(Some(Arc::new(fleet))),
+            fleet: Mutex::default(),
             broker: Mutex::new(broker),
             is_broker_up: AtomicBool::new(true),
             restart_at: Mutex::default(),
@@ -63,7 +64,12 @@ impl Stage {
         }
     }
 
-    /// The cameras; `None` when they are being stopped.
+    /// The cameras begin.
+    pub(crate) fn set_fleet(&self, fleet: Fleet) {
+        *lock(&self.fleet) = Some(Arc::new(fleet));
+    }
+
+    /// The cameras; `None` before they begin and when they are being stopped.
     pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
         lock(&self.fleet).clone()
     }
@@ -89,6 +95,11 @@ impl Stage {
     /// Whether it serves.
     pub(crate) fn is_broker_up(&self) -> bool {
         self.is_broker_up.load(Ordering::Acquire)
+    }
+
+    /// Where its data is.
+    pub(crate) fn folder(&self) -> PathBuf {
+        lock(&self.broker).folder().to_owned()
     }
 
     /// How often it was killed.
@@ -153,7 +164,7 @@ impl Stage {
         }
         slow.books.push_back(book.clone());
         drop(slow);
-        self.note(&describe(&book));
+        self.note(&format!("detached: {}", describe(&book)));
         Some(book)
     }
 
@@ -174,7 +185,7 @@ impl Stage {
 
     /// Pulls a camera's cable, or plugs it in again.
     pub(crate) fn toggle_cable(&self, camera: &CameraId) -> Result<String, String> {
-        let fleet = self.fleet().ok_or("the demo is ending")?;
+        let fleet = self.fleet().ok_or("no camera runs at this moment")?;
         let mut unplugged = lock(&self.unplugged);
         let text = if unplugged.contains(camera) {
             fleet.plug(camera).map_err(|error| error.to_string())?;
@@ -219,11 +230,8 @@ impl Stage {
 }
 
 fn describe(book: &SlowBook) -> String {
-    let SlowBook { camera, frames, unexplained, .. } = book;
-    let skipped = book.skipped();
-    format!(
-        "the slow reader of {camera} is gone: it took {frames} frames and left out {skipped}, {unexplained} of them unexplained"
-    )
+    let (reasons, SlowBook { camera, frames, unexplained, .. }) = (book.reasons(), book);
+    format!("the slow reader of {camera} took {frames} frames; left out: {reasons}; unexplained: {unexplained}")
 }
 
 /// Looks after the broker until it is dropped.
