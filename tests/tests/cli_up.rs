@@ -6,9 +6,14 @@ use lumenbus_tests::cli::{Background, BrokerProcess, Ran, lumenbus};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// Ends only what hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A box in a folder of its own.
 struct Site {
@@ -183,4 +188,53 @@ fn what_is_wrong_is_told_before_anything_starts() {
     let address = taken.local_addr().unwrap();
     let ran = Site::new(&format!("[broker]\nlisten = \"{address}\"\n")).run(&["up"]).code(1);
     ran.says(&format!("the embedded broker cannot listen on {address}; stop what uses it"));
+}
+
+/// What a server answers to a plain GET.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn viewer_metrics_and_health_belong_to_the_box() {
+    let own = "[broker]\nlisten = \"127.0.0.1:0\"\nkeep_free = \"0%\"\n";
+    let web = "[viewer]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n";
+    let cameras = format!("{}{}", camera("gate", "test:160x128@25"), camera("away", "nowhere.mp4"));
+    let site = Site::new(&format!("{own}{web}{cameras}"));
+    let up = site.up(&[]);
+    let listen = |kind: &str| {
+        let object: Value = serde_json::from_str(&up.wait_for_line(&format!("\"type\":\"{kind}\""))).unwrap();
+        object["listen"].as_str().unwrap().to_owned()
+    };
+    let (metrics, viewer) = (listen("metrics"), listen("viewer"));
+    wait_live(&up, "gate", 1);
+    let page = get(&viewer, "/");
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("<html"), "{page}");
+    // Both show the same figures.
+    for address in [&metrics, &viewer] {
+        let figures = get(address, "/metrics");
+        assert!(
+            figures.contains("lumenbus_acknowledge_latency_p99_seconds") && figures.contains("\"gate\""),
+            "{figures}"
+        );
+    }
+    let mut health = get(&metrics, "/healthz");
+    let since = Instant::now();
+    while !health.contains("1 of 2 cameras give no pictures") {
+        assert!(since.elapsed() < PATIENCE, "{health}");
+        std::thread::yield_now();
+        health = get(&metrics, "/healthz");
+    }
+    check_sum(&up.interrupt().code(0));
+
+    // A port in use is told, and nothing is left behind.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let site = Site::new(&format!("{own}[viewer]\nlisten = \"{address}\"\n"));
+    let ran = site.run(&["up"]).code(1).says(&format!("port {} on 127.0.0.1 is in use", address.port()));
+    assert!(!ran.stdout.contains("cameras;"), "{}", ran.stdout);
 }

@@ -9,6 +9,7 @@ use crate::terminal::Screen;
 use crate::units;
 use crate::viewer::ViewerOptions;
 use clap::Args;
+use lumenbus_bus::publisher::{StreamStats, StreamSummary};
 use lumenbus_frame::CameraId;
 use lumenbus_pipeline::fleet::{CameraStatus, Changes, FleetError};
 use serde_json::{Value, json};
@@ -167,7 +168,7 @@ impl<'a> Session<'a> {
             "camera": camera.id.as_str(), "state": camera.state.as_str(), "fps": fps, "mbit": mbit,
             "published": stats.map(|stats| stats.submitted_frames),
             "acknowledged": stats.map(|stats| stats.acknowledged_frames),
-            "missing": stats.map(|stats| stats.dropped_frames()),
+            "missing": stats.map(StreamStats::dropped_frames),
             "restarts": camera.restarts,
         })
     }
@@ -230,7 +231,7 @@ fn tell_stopped(stopped: &Stopped, output: &mut Output) {
         output.note(&format!("{streams} streams have no end in the log; {open} frames were not acknowledged"));
     }
     let ended = |(camera, ended): &(CameraId, Result<_, FleetError>)| match ended {
-        Ok(lumenbus_bus::publisher::StreamSummary { stats, is_end_written, .. }) => json!({
+        Ok(StreamSummary { stats, is_end_written, .. }) => json!({
             "camera": camera.as_str(), "published": stats.submitted_frames, "acknowledged": stats.acknowledged_frames,
             "missing": stats.dropped_frames(), "clean": is_end_written,
         }),

@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use crate::site::{Inspection, Site, Verdict, inspect, profile_and_level};
 use crate::units;
 use clap::Args;
-use lumenbus_frame::{CameraId, CaptureSource, Codec};
+use lumenbus_frame::{CameraId, CaptureSource, Codec, FrameRate};
 use lumenbus_pipeline::fleet::{CameraConfig, CameraSource};
 use serde_json::json;
 use std::time::Duration;
@@ -197,7 +197,7 @@ fn tell_json(camera: &CameraConfig, found: &Inspection, advice: &[String], outpu
             "codec_string": parameters.codec_string,
             "profile": parameters.codec_string.as_deref().and_then(profile_and_level),
             "width": parameters.dimensions.width, "height": parameters.dimensions.height,
-            "fps_stated": found.stated_rate.map(|rate| rate.as_f64()), "fps_measured": found.measured_fps(),
+            "fps_stated": found.stated_rate.map(FrameRate::as_f64), "fps_measured": found.measured_fps(),
             "frames": found.frames, "bytes": found.bytes, "largest_frame_bytes": found.largest_bytes,
             "mbit": found.mbit(), "is_whole": found.is_whole,
             "keyframes": found.keyframes, "gop_min": found.gops.iter().min(), "gop_max": found.gops.iter().max(),
