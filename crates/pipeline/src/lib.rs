@@ -16,6 +16,7 @@
 
 pub mod decode;
 pub mod fleet;
+pub mod mux;
 pub mod publish;
 mod shutdown;
 pub mod sink;

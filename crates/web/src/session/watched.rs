@@ -4,8 +4,10 @@ use crate::hub::{Cursor, Due, HubFrame, Stage, Stream};
 use crate::packet::{self, Kind, PacketHeader};
 use crate::protocol::{Form, Shown};
 use bytes::Bytes;
-use lumenbus_frame::FrameId;
+use lumenbus_frame::bitstream::NalCodec;
+use lumenbus_frame::{Codec, FrameId};
 use lumenbus_ops::Stages;
+use lumenbus_pipeline::mux::{LiveFrame, LiveMuxer, Muxed};
 use std::collections::VecDeque;
 
 /// Frames sent whose reports are still expected; a page reports twice a second.
@@ -30,11 +32,22 @@ pub(super) struct Watched {
     cursor: Cursor,
     /// The newest frames sent, with their capture times.
     sent: VecDeque<(FrameId, i64)>,
+    muxer: Option<LiveMuxer>,
+    /// Frames that could not be put into MP4 since the last one that could.
+    unmuxed: u64,
+}
+
+fn nal_codec(codec: Codec) -> Option<NalCodec> {
+    match codec {
+        Codec::H264 => Some(NalCodec::H264),
+        Codec::H265 => Some(NalCodec::H265),
+        _ => None,
+    }
 }
 
 impl Watched {
     pub(super) fn join(n: u16, form: Form, stream: &Stream) -> Self {
-        Self { n, form, cursor: Cursor::join(&stream.ring), sent: VecDeque::new() }
+        Self { n, form, cursor: Cursor::join(&stream.ring), sent: VecDeque::new(), muxer: None, unmuxed: 0 }
     }
 
     pub(super) fn form(&self) -> Form {
@@ -65,7 +78,46 @@ impl Watched {
             self.sent.pop_front();
         }
         self.sent.push_back((due.frame.id, due.frame.capture_micros));
-        out.push_back(self.header(&due, is_catch_up, now).with_payload(&due.frame.payload));
+        let header = self.header(&due, is_catch_up, now);
+        match nal_codec(due.frame.codec).filter(|_| self.form == Form::Fmp4 && !due.frame.is_sealed) {
+            Some(codec) => self.segment(codec, &due, header, out),
+            None => out.push_back(header.with_payload(&due.frame.payload)),
+        }
+    }
+
+    /// The frame as a media segment, after its initialisation segment where it needs one.
+    fn segment(&mut self, codec: NalCodec, due: &Due, mut header: PacketHeader, out: &mut VecDeque<Bytes>) {
+        let begins_anew = due.is_first || due.skipped > 0 || due.frame.is_discontinuity;
+        let muxer = match self.muxer.take().filter(|muxer| muxer.codec() == codec) {
+            Some(muxer) => self.muxer.insert(muxer),
+            None => self.muxer.insert(LiveMuxer::new(codec)),
+        };
+        if due.is_first {
+            muxer.begin_again();
+        }
+        let frame = LiveFrame {
+            access_unit: &due.frame.payload,
+            pts_micros: due.frame.pts_micros,
+            is_keyframe: due.frame.is_keyframe,
+            begins_anew,
+        };
+        let Muxed { initialisation, segment, presentation_micros } = match muxer.push(&frame) {
+            Ok(Some(muxed)) => muxed,
+            outcome => {
+                tracing::debug!(n = self.n, id = ?due.frame.id, "a frame cannot be put into MP4: {outcome:?}");
+                self.unmuxed += 1 + due.skipped;
+                return;
+            }
+        };
+        let skipped = std::mem::take(&mut self.unmuxed).saturating_add(due.skipped);
+        header.skipped = u32::try_from(skipped).unwrap_or(u32::MAX);
+        header.pts_micros = presentation_micros;
+        if let Some(initialisation) = initialisation {
+            let flags = header.flags | packet::DISCONTINUITY;
+            let header = PacketHeader { kind: Kind::Initialisation, flags, skipped: 0, ..header };
+            out.push_back(header.with_payload(&initialisation));
+        }
+        out.push_back(PacketHeader { kind: Kind::Segment, ..header }.with_payload(&segment));
     }
 
     fn header(&self, due: &Due, is_catch_up: bool, now: i64) -> PacketHeader {
