@@ -15,9 +15,9 @@ pub struct Retry {
 }
 
 impl Default for Retry {
-    /// From half a second to half a minute.
+    /// From one second to half a minute.
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), longest: Duration::from_secs(30) }
+        Self { first: Duration::from_secs(1), longest: Duration::from_secs(30) }
     }
 }
 
@@ -62,7 +62,7 @@ mod tests {
     fn jitter_stays_within_a_quarter() {
         for random in [0, 1, 250, 251, u64::MAX] {
             let wait = Backoff::new(Retry::default()).wait(Duration::ZERO, random);
-            assert!((Duration::from_millis(375)..=Duration::from_millis(500)).contains(&wait), "{wait:?}");
+            assert!((Duration::from_millis(750)..=Duration::from_secs(1)).contains(&wait), "{wait:?}");
         }
     }
 }

@@ -69,7 +69,7 @@ pub struct FleetConfig {
 }
 
 impl FleetConfig {
-    /// The defaults: 0.5 to 30 s between attempts, 10 s to end a stream.
+    /// The defaults: 1 to 30 s between attempts, 10 s to end a stream.
     #[must_use]
     pub fn new(topic_prefix: TopicPrefix) -> Self {
         Self { topic_prefix, retry: Retry::default(), finish: Duration::from_secs(10) }
