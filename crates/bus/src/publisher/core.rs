@@ -183,7 +183,8 @@ impl StreamCore {
         }
         frame.capture = capture;
         self.settle_idle();
-        self.is_entry_due |= std::mem::take(&mut self.is_offline) && self.is_pictures_only();
+        // Whoever lists cameras shall not take it for being away.
+        self.is_entry_due |= std::mem::take(&mut self.is_offline);
         let is_jump = frame.is_discontinuity;
         self.camera_clock.observe(capture, now.unix_nanos, now.monotonic_nanos);
         let age_nanos = self.camera_clock.age_nanos(capture, now.unix_nanos);

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How long one question may take unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Questions for offsets before each topic is asked for by itself.
+const OFFSET_ATTEMPTS: usize = 3;
+const OFFSET_RETRY: Duration = Duration::from_millis(100);
 /// Errors taken out of a client's queue at a time.
 const MAX_DRAINED: usize = 1_000;
 /// A call of librdkafka with no time at all would not even look.
@@ -168,18 +171,32 @@ impl StatusReader {
         }
     }
 
+    /// librdkafka fails for all partitions when one is in trouble: then each topic is asked for by itself.
     fn offsets(&self, wanted: &[(String, i32)], at: Offset, until: &Until) -> HashMap<(String, i32), i64> {
+        if let Some(found) = self.ask_offsets(wanted, at, until) {
+            return found;
+        }
+        let topics = wanted.chunk_by(|one, other| one.0 == other.0);
+        topics.filter_map(|topic| self.ask_offsets(topic, at, until)).flatten().collect()
+    }
+
+    fn ask_offsets(&self, wanted: &[(String, i32)], at: Offset, until: &Until) -> Option<HashMap<(String, i32), i64>> {
         if wanted.is_empty() {
-            return HashMap::new();
+            return Some(HashMap::new());
         }
-        // ListOffsets takes these two in place of a time.
-        match list_of(wanted, at).and_then(|list| self.consumer.offsets_for_times(list, until.left())) {
-            Ok(found) => known_offsets(&found),
-            Err(error) => {
-                tracing::debug!(%error, "offsets of partitions");
-                HashMap::new()
+        for _ in 0..OFFSET_ATTEMPTS {
+            if until.is_over() {
+                break;
             }
+            // ListOffsets takes these two in place of a time.
+            match list_of(wanted, at).and_then(|list| self.consumer.offsets_for_times(list, until.left())) {
+                Ok(found) => return Some(known_offsets(&found)),
+                Err(error) => tracing::debug!(%error, "offsets of partitions"),
+            }
+            // A leader that has just changed is known a moment later.
+            let _ = self.consumer.poll(OFFSET_RETRY);
         }
+        None
     }
 }
 
@@ -235,6 +252,8 @@ pub(crate) fn client_config(bus: &BusConfig, group: &str) -> ClientConfig {
         .set("isolation.level", "read_uncommitted")
         .set("fetch.wait.max.ms", "100")
         .set("queued.min.messages", "1")
+        .set("fetch.queue.backoff.ms", "2")
+        .set("fetch.error.backoff.ms", "50")
         .set("queued.max.messages.kbytes", "4096")
         .set("fetch.message.max.bytes", "65536");
     client

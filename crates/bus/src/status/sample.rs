@@ -8,7 +8,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Assignments for one call: as many records of one partition can be looked at.
-const MAX_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 16;
 /// What Kafka's format adds to a record that is alone in its batch.
 const RECORD_BYTES: usize = 72;
 

@@ -4,15 +4,19 @@ use super::partition::Beginning;
 use super::progress::Marks;
 use super::worker::Context;
 use crate::BusError;
-use crate::diagnosis::{Attempt, explain};
+use crate::diagnosis::{Attempt, code_of, explain};
 use lumenbus_frame::TopicName;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
 
 /// Longest wait for each answer about offsets.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Kafka has no event for a leader that is ready: it is asked again.
+const RETRY: Duration = Duration::from_millis(50);
+const MAX_RETRIES: usize = 100;
 
 /// Where a subscription begins in a partition that its group (if any) has not committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,7 +73,7 @@ fn fresh_start(
     partition: i32,
     start: Start,
 ) -> Result<(i64, Beginning), KafkaError> {
-    let (low, high) = consumer.fetch_watermarks(topic, partition, QUERY_TIMEOUT)?;
+    let (low, high) = patiently(|| consumer.fetch_watermarks(topic, partition, QUERY_TIMEOUT))?;
     let within = |offset: i64| if offset == 0 { Beginning::OfTheLog } else { Beginning::Within };
     match start {
         // An empty partition shows every stream from its first frame on.
@@ -77,9 +81,11 @@ fn fresh_start(
         Start::Live => Ok((high, Beginning::Live)),
         Start::Earliest => Ok((low, within(low))),
         Start::At { unix_millis } => {
-            let mut times = TopicPartitionList::new();
-            times.add_partition_offset(topic, partition, Offset::Offset(unix_millis))?;
-            let found = consumer.offsets_for_times(times, QUERY_TIMEOUT)?;
+            let found = patiently(|| {
+                let mut times = TopicPartitionList::new();
+                times.add_partition_offset(topic, partition, Offset::Offset(unix_millis))?;
+                consumer.offsets_for_times(times, QUERY_TIMEOUT)
+            })?;
             let offset = found.find_partition(topic, partition).map(|element| element.offset());
             match offset {
                 Some(Offset::Offset(offset)) => Ok((offset, within(offset))),
@@ -87,6 +93,21 @@ fn fresh_start(
             }
         }
     }
+}
+
+/// Asks again while a partition has no leader that knows of itself: just created, or just moved.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let is_passing = |error: &KafkaError| {
+        let code = code_of(error);
+        matches!(code, Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::ReplicaNotAvailable))
+    };
+    for _ in 0..MAX_RETRIES {
+        match ask() {
+            Err(error) if is_passing(&error) => std::thread::sleep(RETRY),
+            answer => return answer,
+        }
+    }
+    ask()
 }
 
 /// Every partition of these topics; a missing topic is an error.
@@ -108,4 +129,22 @@ pub(crate) fn partitions_of<C: ConsumerContext>(
         found.extend(partitions.iter().map(|partition| (topic.as_str().to_owned(), partition.id())));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_is_not_ready_is_asked_again_and_other_errors_are_told() {
+        let mut answers = vec![Ok(7), Err(Code::LeaderNotAvailable), Err(Code::NotLeaderForPartition)];
+        let found = patiently(|| answers.pop().unwrap().map_err(KafkaError::MetadataFetch));
+        assert_eq!(found.ok(), Some(7));
+        let mut asked = 0;
+        let refused = patiently(|| {
+            asked += 1;
+            Err::<(), _>(KafkaError::MetadataFetch(Code::TopicAuthorizationFailed))
+        });
+        assert_eq!((refused.is_err(), asked), (true, 1));
+    }
 }
