@@ -4,13 +4,14 @@
 
 use bytes::Bytes;
 use lumenbus::bus::subscriber::{DeliveredFrame, Event, FrameRole, Start, Subscriber, SubscriberConfig};
-use lumenbus::bus::{BusConfig, Publisher, PublisherConfig};
+use lumenbus::bus::{BusConfig, Directory, Publisher, PublisherConfig};
 use lumenbus::frame::{CameraId, Codec, Epoch, GapReason, StreamId};
 use lumenbus::pipeline::fleet::{
     CameraCodec, CameraConfig, CameraSource, CameraState, CameraStatus, Fleet, FleetConfig, FleetError, Retry,
 };
 use lumenbus::pipeline::tally::Tally;
 use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
+use lumenbus_wire::StreamState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -192,6 +193,12 @@ fn a_pulled_cable_is_a_gap_that_adds_up() {
     site.fleet.plug(&id("cable")).unwrap();
     assert_eq!(site.wait_for_frames("cable", 10), epoch, "the stream stays the same");
     assert!(site.fleet.unplug(&id("nobody")).is_err());
+    let directory = Directory::open_reading(&site.bus).unwrap();
+    let since = Instant::now();
+    while directory.entry(&id("cable")).unwrap().streams[0].state != StreamState::Live {
+        assert!(since.elapsed() < PATIENCE, "the directory has the camera for away");
+        directory.sync().unwrap();
+    }
 
     let (_, tally, frames) = site.finish_and_check();
     let of_cable = |stream: &StreamId| stream.camera == id("cable");

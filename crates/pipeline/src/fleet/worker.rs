@@ -241,7 +241,8 @@ impl Worker {
         }
         let since = *self.away_since.insert(SystemTime::now());
         if let Some(stream) = &self.stream {
-            let told = stream.offline(reason).and_then(|()| stream.lose(1, GapReason::SourceLost));
+            // In this order, so that one record tells both.
+            let told = stream.lose(1, GapReason::SourceLost).and_then(|()| stream.offline(reason));
             if let Err(error) = told {
                 tracing::debug!(camera = %self.config.id, %error, "readers could not be told that it is away");
             }
