@@ -14,8 +14,15 @@ pub(super) const FILE: u32 = 0o644;
 pub(super) const PROGRAM: u32 = 0o755;
 
 /// Documents that go along; what they link to is among them.
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "README.zh-CN.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "fixtures/clips/NOTICE",
+];
 const FOLDERS: [&str; 4] = ["docs", "examples", "deploy/docker", "deploy/systemd"];
 /// Of the machine, not of the project.
 const SKIPPED: [&str; 2] = ["__pycache__", "node_modules"];
