@@ -2,6 +2,7 @@
 
 use jiff::civil::Time;
 use jiff::{SignedDuration, Timestamp, Zoned};
+use lumenbus_frame::Dimensions;
 use std::time::Duration;
 
 /// `10s`, `1m30s`, `250ms`.
@@ -26,6 +27,15 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
         _ => return Err(explain()),
     };
     number.checked_mul(factor).ok_or_else(explain)
+}
+
+/// `1920x1080`.
+pub(crate) fn dimensions(text: &str) -> Result<Dimensions, String> {
+    let parse = || {
+        let (width, height) = text.split_once('x')?;
+        Some(Dimensions::new(width.parse().ok()?, height.parse().ok()?))
+    };
+    parse().ok_or_else(|| format!("{text:?} is not a size; write for example 1920x1080"))
 }
 
 /// Bits per second: `2.3M`, `500k`, `800000`.

@@ -132,6 +132,12 @@ pub enum CodecError {
         #[source]
         source: zune_jpeg::errors::DecodeErrors,
     },
+    /// An encoder gave nothing for a picture.
+    #[error("the {codec} encoder gave nothing for a picture; raise its bit rate")]
+    NoOutput {
+        /// The codec.
+        codec: Codec,
+    },
     /// The H.264 library failed.
     #[error("H.264 could not {direction} a frame")]
     H264 {

@@ -220,6 +220,42 @@ fn h264_keyframes_come_in_time_on_request_and_with_parameter_sets() {
     assert!(codec_string.starts_with("avc1.42"), "{codec_string}");
 }
 
+/// What no encoder can code at a low rate.
+fn noise(size: Dimensions, index: u32) -> RawFrame {
+    let mut state = index.wrapping_mul(0x9E37_79B9) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        96 + state.to_le_bytes()[0] / 4
+    };
+    let pixels: Vec<u8> = (0..PixelFormat::I420.frame_bytes(size).unwrap()).map(|_| next()).collect();
+    RawFrame::new(PixelFormat::I420, size, pixels.into(), CaptureTime::sensor(i64::from(index))).unwrap()
+}
+
+#[test]
+fn h264_beyond_its_rate_leaves_no_picture_out_and_keeps_its_keyframes() {
+    let mut config = EncoderConfig::new(Codec::H264);
+    config.frame_rate = FrameRate::per_second(10);
+    // At the second rate the library is soon opened anew, which begins with a keyframe of its own.
+    for (bits, width, height) in [(1_000_000, 320, 180), (10_000, 640, 360)] {
+        config.bits_per_second = Some(bits);
+        let (mut encoder, mut frames) = (encoder(&config).unwrap(), Vec::new());
+        for index in 0..50 {
+            if index == 27 {
+                encoder.force_keyframe();
+            }
+            encoder.encode(&noise(Dimensions::new(width, height), index), &mut frames).unwrap();
+            assert_eq!(frames.len(), index as usize + 1, "at {bits} bit/s");
+        }
+        let keyframes: Vec<usize> = (0..50).filter(|&at| frames[at].is_keyframe).collect();
+        let is_kept = keyframes.starts_with(&[0, 20, 27]) || bits == 10_000 && keyframes.contains(&27);
+        assert!(is_kept, "at {bits} bit/s: {keyframes:?}");
+        let back = decode_all(open_decoder(Codec::H264, None).as_mut(), &frames);
+        assert!(back.iter().zip(0..).all(|(picture, index)| picture.frame.capture == CaptureTime::sensor(index)));
+    }
+}
+
 #[test]
 fn a_new_size_begins_with_a_keyframe() {
     let mut encoder = open_encoder(Codec::H264);

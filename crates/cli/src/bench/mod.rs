@@ -1,9 +1,11 @@
-//! `lumenbus bench`: ratios to a bare Kafka client, measured side by side in one run.
+//! `lumenbus bench`: ratios to a bare Kafka client, measured side by side in one run, and the way of a picture from
+//! capture to decoded.
 //!
 //! Machines are shared and noisy, so every figure is the median of interleaved runs (bare, ours, bare, ours, …) with
 //! the same Kafka properties, partitions, sizes and schedule, in the same process.
 
 mod bare;
+mod decoded;
 mod environment;
 mod latency;
 mod load;
@@ -25,6 +27,7 @@ pub(crate) fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Re
         BenchWhat::Throughput(arguments) => throughput::run(arguments, settings, &mut output),
         BenchWhat::Scaling(arguments) => scaling::run(arguments, settings, &mut output),
         BenchWhat::Memory(arguments) => memory::run(arguments, settings, &mut output),
+        BenchWhat::Decoded(arguments) => decoded::run(arguments, settings, &mut output),
     }
 }
 

@@ -21,9 +21,50 @@ pub(super) fn resident_bytes(pid: u32) -> u64 {
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE_BYTES
 }
 
+/// Processor time of the whole machine since it was started.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Machine {
+    busy: Duration,
+    total: Duration,
+}
+
+impl Machine {
+    /// `None` where the system does not tell.
+    pub(super) fn now() -> Option<Self> {
+        Self::parse(&std::fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        // user nice system idle iowait irq softirq steal; what follows is part of the first two.
+        let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+        let ticks = fields.map(str::parse).collect::<Result<Vec<u64>, _>>().ok()?;
+        let total: u64 = ticks.iter().sum();
+        let idle = ticks.get(3)? + ticks.get(4)?;
+        let time = |ticks: u64| Duration::from_millis(ticks * TICK_MILLIS);
+        Some(Self { busy: time(total - idle), total: time(total) })
+    }
+
+    /// Share of the machine, 0 to 1, that others than our own processes used since then.
+    pub(super) fn others_since(&self, then: &Self, own: Duration) -> f64 {
+        let busy = self.busy.saturating_sub(then.busy).saturating_sub(own);
+        let total = self.total.saturating_sub(then.total).max(Duration::from_millis(TICK_MILLIS));
+        (busy.as_secs_f64() / total.as_secs_f64()).min(1.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn others_are_what_is_busy_and_not_ours() {
+        let then = Machine::parse("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 …").unwrap();
+        let now = Machine::parse("cpu  160 0 120 880 40 0 0 0 0 0\n").unwrap();
+        // 80 ticks busy of 200, 30 of them ours.
+        let others = now.others_since(&then, Duration::from_millis(300));
+        assert!((others - 0.25).abs() < 1e-9, "{others}");
+        assert!(Machine::parse("cpu  x").is_none() && Machine::parse("").is_none());
+    }
 
     #[test]
     fn this_process_has_memory() {

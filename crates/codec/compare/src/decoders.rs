@@ -18,6 +18,7 @@ pub fn all() -> Result<Vec<Candidate>, Failure> {
         ours("ours, to RGB", PixelFormat::Rgb8)?,
         zune("zune-jpeg, to RGB", ColorSpace::RGB),
         zune("zune-jpeg, to YCbCr 4:4:4", ColorSpace::YCbCr),
+        #[cfg(feature = "mozjpeg")]
         Candidate { name: "mozjpeg, to RGB", run: Box::new(moz) },
     ];
     all.extend(turbo()?);
@@ -44,6 +45,7 @@ fn zune(name: &'static str, color: ColorSpace) -> Candidate {
     Candidate { name, run: Box::new(run) }
 }
 
+#[cfg(feature = "mozjpeg")]
 fn moz(file: &Vec<u8>) -> Result<Pixels, Failure> {
     let mut rows = mozjpeg::Decompress::new_mem(file)?.rgb()?;
     let pixels: Vec<[u8; 3]> = rows.read_scanlines()?;

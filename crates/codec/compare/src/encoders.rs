@@ -3,7 +3,6 @@
 use crate::Failure;
 use lumenbus_codec::{Color, Encoder, EncoderConfig, convert, encoder};
 use lumenbus_frame::{Codec, PixelFormat, RawFrame};
-use mozjpeg::{ColorSpace, Compress};
 use std::num::NonZeroUsize;
 
 pub struct Candidate {
@@ -19,6 +18,7 @@ pub fn all(quality: u8, color: Color) -> Result<Vec<Candidate>, Failure> {
         ours("ours, 1 thread", quality, 1, Color::JPEG)?,
         ours("ours, 1 thread, from video", quality, 1, color)?,
         Candidate { name: "jpeg-encoder (simd), over RGB", takes_original: false, run: Box::new(move |picture| rgb(picture, quality)) },
+        #[cfg(feature = "mozjpeg")]
         Candidate { name: "mozjpeg fastest, from I420", takes_original: false, run: Box::new(move |picture| moz(picture, quality)) },
     ];
     all.extend(turbo(quality)?);
@@ -51,6 +51,7 @@ fn rgb(picture: &RawFrame, quality: u8) -> Result<Vec<u8>, Failure> {
     Ok(file)
 }
 
+#[cfg(feature = "mozjpeg")]
 /// The planes with whole minimum coded units, as raw input wants them.
 fn padded(picture: &RawFrame) -> [Vec<u8>; 3] {
     let size = picture.dimensions();
@@ -71,7 +72,9 @@ fn padded(picture: &RawFrame) -> [Vec<u8>; 3] {
     [plane(0, width, height, 16), plane(luma, half_width, half_height, 8), plane(luma + chroma, half_width, half_height, 8)]
 }
 
+#[cfg(feature = "mozjpeg")]
 fn moz(picture: &RawFrame, quality: u8) -> Result<Vec<u8>, Failure> {
+    use mozjpeg::{ColorSpace, Compress};
     let size = picture.dimensions();
     let mut compress = Compress::new(ColorSpace::JCS_YCbCr);
     compress.set_size(size.width as usize, size.height as usize);

@@ -4,7 +4,8 @@
 //! cargo run --release --manifest-path crates/codec/compare/Cargo.toml -- CLIP.264 [QUALITY] [ROUNDS]
 //! ```
 //!
-//! `mozjpeg` uses its vector code when nasm is installed at build time; `--features turbojpeg` needs cmake besides.
+//! mozjpeg has its vector code only when nasm is installed at build time. libjpeg-turbo, which needs cmake and nasm, is
+//! compared with `--no-default-features --features turbojpeg`: it and mozjpeg share their symbols.
 //! All candidates get the same pictures (I420 that means what JFIF means) and take turns, round by round; a figure is
 //! the median over the rounds, so that a busy machine disturbs all alike.
 

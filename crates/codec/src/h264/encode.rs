@@ -1,9 +1,9 @@
 //! H.264 encoding: constrained baseline, one Annex B access unit per picture, closed GOPs.
 //!
 //! openh264's own defaults are made for video calls (120 kbit/s, frames skipped at will, no periodic
-//! keyframe); every one that matters is set here. Without frame skipping the library's rate control overshoots
-//! targets that are low for the scene, and it says so in one line on standard error when it is opened, before it
-//! can be told to be quiet.
+//! keyframe); every one that matters is set here. It skips a picture when its rate is ahead of the target, and is then
+//! given the same picture again, until it takes it: no frame is missing. Without leave to skip it would say on standard
+//! error, before it can be told to be quiet, that it cannot keep the rate; and it would keep it no better.
 
 use super::syntax::{Sps, nal_units};
 use crate::coder::default_bitrate;
@@ -31,11 +31,23 @@ pub(super) struct H264Encoder {
     parameters: Option<Arc<StreamParameters>>,
 }
 
+/// How often one picture is offered. Real footage takes one or two; a rate that is absurd for the size takes more,
+/// each of them about a millisecond, and is then no longer asked for ([`Skipping::Off`]).
+const MAX_OFFERS: usize = 64;
+
+/// Whether the library may leave a picture out when its rate is ahead of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skipping {
+    On,
+    Off,
+}
+
 /// The library, set up for one size and colour.
 struct Session {
     library: openh264::encoder::Encoder,
     size: Dimensions,
     color: Color,
+    skipping: Skipping,
     pictures: u32,
 }
 
@@ -56,13 +68,22 @@ impl H264Encoder {
     fn session(&mut self, size: Dimensions, color: Color) -> Result<&mut Session, CodecError> {
         let fits = |session: &Session| session.size == size && session.color == color;
         if !self.session.as_ref().is_some_and(fits) {
-            let settings = library_config(&self.config, size, color);
-            let library = openh264::encoder::Encoder::with_api_config(OpenH264API::from_source(), settings)
-                .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
-            self.session = Some(Session { library, size, color, pictures: 0 });
+            self.session = Some(Session::open(&self.config, size, color, Skipping::On)?);
             self.parameters = None;
         }
         Ok(self.session.as_mut().expect("opened above"))
+    }
+
+    /// The access unit of an I420 picture.
+    fn unit(&mut self, i420: &RawFrame, color: Color) -> Result<Bytes, CodecError> {
+        let interval = self.config.frame_rate.interval();
+        if let Some(unit) = self.session(i420.dimensions(), color)?.encode(i420, interval)? {
+            return Ok(unit);
+        }
+        let mut session = Session::open(&self.config, i420.dimensions(), color, Skipping::Off)?;
+        let unit = session.encode(i420, interval)?;
+        self.session = Some(session);
+        unit.ok_or(CodecError::NoOutput { codec: Codec::H264 })
     }
 
     fn parameters_from(&mut self, unit: &[u8], size: Dimensions) -> Arc<StreamParameters> {
@@ -78,15 +99,30 @@ impl H264Encoder {
 }
 
 impl Session {
-    fn encode(&mut self, picture: &RawFrame, interval: Duration) -> Result<Bytes, CodecError> {
+    fn open(config: &EncoderConfig, size: Dimensions, color: Color, skipping: Skipping) -> Result<Self, CodecError> {
+        let settings = library_config(config, size, color).skip_frames(skipping == Skipping::On);
+        let library = openh264::encoder::Encoder::with_api_config(OpenH264API::from_source(), settings)
+            .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
+        Ok(Self { library, size, color, skipping, pictures: 0 })
+    }
+
+    /// `None` when the library leaves the picture out again and again.
+    fn encode(&mut self, picture: &RawFrame, interval: Duration) -> Result<Option<Bytes>, CodecError> {
         let elapsed = interval.saturating_mul(self.pictures);
         let at = Timestamp::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(0));
         self.pictures = self.pictures.saturating_add(1);
-        let coded = self
-            .library
-            .encode_at(&I420Source(picture), at)
-            .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
-        Ok(coded.to_vec().into())
+        let offers = if self.skipping == Skipping::On { MAX_OFFERS } else { 1 };
+        for _ in 0..offers {
+            let coded = self
+                .library
+                .encode_at(&I420Source(picture), at)
+                .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
+            let unit = coded.to_vec();
+            if !unit.is_empty() {
+                return Ok(Some(unit.into()));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -100,9 +136,7 @@ impl Encoder for H264Encoder {
         check_size(size)?;
         let color = self.color.unwrap_or(Color::assumed(size));
         let i420 = convert(picture, PixelFormat::I420, color)?;
-        let interval = self.config.frame_rate.interval();
-        let payload = self.session(size, color)?.encode(&i420, interval);
-        let payload = payload.inspect_err(|_| self.session = None)?;
+        let payload = self.unit(&i420, color).inspect_err(|_| self.session = None)?;
         let mut frame = EncodedFrame::new(Codec::H264, picture.capture, payload);
         frame.pts = picture.pts;
         if nal_units(&frame.payload).any(|nal| nal[0] & 0x1F == 5) {
@@ -160,7 +194,6 @@ fn library_config(config: &EncoderConfig, size: Dimensions, color: Color) -> Lib
         .bitrate(BitRate::from_bps(bits))
         .rate_control_mode(RateControlMode::Bitrate)
         .max_frame_rate(LibraryRate::from_hz(rate))
-        .skip_frames(false)
         .intra_frame_period(IntraFramePeriod::from_num_frames(keyframe_every))
         .usage_type(UsageType::CameraVideoRealTime)
         .complexity(Complexity::Low)

@@ -1,0 +1,190 @@
+//! One run: paced pictures → encoder → publisher → broker → subscriber → decoder.
+//!
+//! The broker is a process of its own; publisher and subscriber are in this one, on threads of their own, so that one
+//! clock measures both ends.
+
+use super::pictures::Pictures;
+use super::timeline::Timeline;
+use crate::bench::environment::Environment;
+use crate::bench::usage::{self, Machine};
+use anyhow::Context as _;
+use lumenbus_bus::publisher::{Publisher, PublisherConfig, StreamHandle, StreamOptions};
+use lumenbus_bus::subscriber::{Event, Start, Subscriber, SubscriberConfig};
+use lumenbus_bus::{BusConfig, SystemClock};
+use lumenbus_codec::{DecoderConfig, EncoderConfig, encoder};
+use lumenbus_frame::{CaptureTime, Clock as _, FrameRate, PixelFormat, RawFrame, StreamId, TopicName};
+use lumenbus_pipeline::decode::Decoding;
+use lumenbus_pipeline::subscribe::encoded;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Frames at the beginning that do not count: buffers, caches and the partition's leader come into place.
+pub(super) const WARM_UP: u64 = 30;
+/// The last frame has to be decoded by then.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is measured.
+pub(super) struct Plan {
+    pub(super) encoder: EncoderConfig,
+    pub(super) rate: FrameRate,
+    /// What the decoder hands out.
+    pub(super) to: PixelFormat,
+    /// Frames of a run, without the warm-up.
+    pub(super) frames: u64,
+}
+
+/// What came of a run.
+pub(super) struct Round {
+    pub(super) timeline: Timeline,
+    /// Processor time per frame of this process, and of the broker.
+    pub(super) client_cpu_millis: f64,
+    pub(super) broker_cpu_millis: Option<f64>,
+    /// Share of the machine that other processes used meanwhile, 0 to 1.
+    pub(super) others: Option<f64>,
+}
+
+pub(super) fn run(environment: &mut Environment, plan: &Plan, pictures: &Pictures) -> anyhow::Result<Round> {
+    let topic = TopicName::new(&environment.topic(1)?)?;
+    let total = WARM_UP + plan.frames;
+    let timeline = Timeline::new(total);
+    let mut config = PublisherConfig::new(environment.bus.clone());
+    config.tracer = Some(Arc::new(timeline.clone()));
+    let publisher = Publisher::open(config)?;
+    let id = StreamId::main("bench".parse()?, topic.clone());
+    let stream = publisher.stream(id, StreamOptions::new(plan.encoder.codec))?;
+    let done = Arc::new(AtomicU64::new(0));
+    let reader = reader(environment.bus.clone(), topic, plan.to, total, &timeline, &done)?;
+
+    let mut sender = Sender::open(plan, pictures, &stream, &timeline)?;
+    let mut clocks = None;
+    sender.send(total, || clocks = Some(Clocks::begin(environment)))?;
+    let waits = Instant::now();
+    while done.load(Ordering::Acquire) < total && !reader.is_finished() && waits.elapsed() < PATIENCE {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    let clocks = clocks.context("the run has no frames")?;
+    let (client_cpu_millis, broker_cpu_millis, others) = clocks.end(plan.frames);
+    let summary = stream.finish(PATIENCE)?;
+    done.store(total, Ordering::Release);
+    reader.join().map_err(|_| anyhow::anyhow!("the reading thread panicked"))??;
+    drop(publisher.close(Duration::from_secs(10)));
+    let complete = timeline.complete(0).len() as u64;
+    let dropped = summary.stats.dropped_frames();
+    anyhow::ensure!(
+        complete == total,
+        "{complete} of {total} frames were decoded ({dropped} dropped by the publisher)"
+    );
+    Ok(Round { timeline, client_cpu_millis, broker_cpu_millis, others })
+}
+
+/// The camera's side.
+struct Sender<'a> {
+    pictures: &'a Pictures,
+    stream: &'a StreamHandle,
+    timeline: &'a Timeline,
+    encoder: Box<dyn lumenbus_codec::Encoder>,
+    interval: Duration,
+}
+
+impl<'a> Sender<'a> {
+    fn open(
+        plan: &Plan,
+        pictures: &'a Pictures,
+        stream: &'a StreamHandle,
+        timeline: &'a Timeline,
+    ) -> anyhow::Result<Self> {
+        let mut encoder = encoder(&plan.encoder)?;
+        encoder.set_color(pictures.color);
+        Ok(Self { pictures, stream, timeline, encoder, interval: plan.rate.interval() })
+    }
+
+    /// `on_warm` is called before the first frame that counts.
+    fn send(&mut self, total: u64, mut on_warm: impl FnMut()) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut coded = Vec::new();
+        for seq in 0..total {
+            let due = self.interval.saturating_mul(u32::try_from(seq)?);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+            if seq == WARM_UP {
+                on_warm();
+            }
+            let captured = SystemClock.unix_nanos();
+            self.timeline.note(seq, |times| times.captured = captured);
+            let picture = stamped(self.pictures.at(seq), captured)?;
+            self.encoder.encode(&picture, &mut coded)?;
+            anyhow::ensure!(coded.len() == 1, "the encoder held frame {seq} back");
+            for frame in coded.drain(..) {
+                self.timeline.note(seq, |times| times.payload_bytes = frame.payload.len());
+                self.stream.submit(frame)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same pixels, captured now.
+fn stamped(picture: &RawFrame, captured: i64) -> anyhow::Result<RawFrame> {
+    let capture = CaptureTime::arrival(captured);
+    Ok(RawFrame::new(picture.format(), picture.dimensions(), picture.pixels().clone(), capture)?)
+}
+
+fn reader(
+    bus: BusConfig,
+    topic: TopicName,
+    to: PixelFormat,
+    total: u64,
+    timeline: &Timeline,
+    done: &Arc<AtomicU64>,
+) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let mut config = SubscriberConfig::new(bus, vec![topic]);
+    config.start = Start::Earliest;
+    let mut subscriber = Subscriber::open(config)?;
+    let mut decoding = Decoding::new(DecoderConfig { pixel_format: Some(to) });
+    let (timeline, done) = (timeline.clone(), Arc::clone(done));
+    Ok(std::thread::spawn(move || {
+        let mut pictures = Vec::new();
+        while done.load(Ordering::Acquire) < total {
+            let Some(Event::Frame(frame)) = subscriber.recv(Duration::from_millis(20))? else { continue };
+            decoding.push(frame.id(), &encoded(&frame), &mut pictures)?;
+            let decoded = SystemClock.unix_nanos();
+            for picture in pictures.drain(..) {
+                anyhow::ensure!(picture.id == frame.id(), "the decoder held picture {} back", picture.id.seq);
+                timeline.note(picture.id.seq.0, |times| {
+                    times.received = frame.received_unix_nanos;
+                    times.appended = frame.append_unix_millis.unwrap_or(0) * 1_000_000;
+                    times.decoded = decoded;
+                });
+                done.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+        subscriber.close();
+        Ok(())
+    }))
+}
+
+/// Processor time since the first frame that counts.
+struct Clocks {
+    client: Duration,
+    broker: Option<(u32, Duration)>,
+    machine: Option<Machine>,
+}
+
+impl Clocks {
+    fn begin(environment: &Environment) -> Self {
+        let broker = environment.broker_pid().map(|pid| (pid, usage::cpu(pid)));
+        Self { client: usage::cpu(std::process::id()), broker, machine: Machine::now() }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "frames of a run")]
+    fn end(self, frames: u64) -> (f64, Option<f64>, Option<f64>) {
+        let since = |pid, then| usage::cpu(pid).saturating_sub(then);
+        let client = since(std::process::id(), self.client);
+        let broker = self.broker.map(|(pid, then)| since(pid, then));
+        let own = client + broker.unwrap_or_default();
+        let others = self.machine.and_then(|then| Some(Machine::now()?.others_since(&then, own)));
+        let per_frame = |spent: Duration| spent.as_secs_f64() * 1e3 / frames.max(1) as f64;
+        (per_frame(client), broker.map(per_frame), others)
+    }
+}
