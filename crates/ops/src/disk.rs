@@ -100,14 +100,15 @@ impl DiskUsage {
         Self { source: DiskSource::Own, topics, free_bytes: disk.free_bytes }
     }
 
-    /// An estimate for a cluster.
+    /// An estimate for a cluster; a topic of which no record was looked at yet is left out.
     #[must_use]
     pub fn estimate(usages: &[TopicUsage]) -> Self {
         let topic = |usage: &TopicUsage| {
             let used_bytes = usage.estimated_bytes.saturating_mul(usage.replication.max(1) as u64);
             (usage.topic.clone(), TopicDisk { used_bytes, ..TopicDisk::default() })
         };
-        Self { source: DiskSource::Estimate, topics: usages.iter().map(topic).collect(), free_bytes: None }
+        let known = usages.iter().filter(|usage| usage.sampled_records > 0 || usage.records == 0);
+        Self { source: DiskSource::Estimate, topics: known.map(topic).collect(), free_bytes: None }
     }
 
     /// Bytes of all topics.

@@ -223,7 +223,8 @@ impl Sum {
         self.step("brokers", how, needed.to_string());
         let brokers = load.brokers.unwrap_or(needed);
         if brokers < needed {
-            self.problems.push(format!("{brokers} brokers are too few: {needed} are needed; see the line `brokers`"));
+            self.problems
+                .push(format!("--broker-count {brokers} is too few: {needed} are needed; see the line `brokers`"));
         }
         if f64::from(partitions) * copies / f64::from(brokers.max(1)) > 4_000.0 {
             self.problems

@@ -21,8 +21,8 @@ const MAX_GROUPS: usize = 1_000;
 const MAX_CLIENTS: usize = 16;
 /// Groups looked at in one read of which it is not known that they read our topics.
 const MAX_STRANGERS: usize = 8;
-/// After this it is asked again whether a group reads our topics.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// After this it is asked again whether a group reads our topics: a new one shows up within this time.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// Records looked at in one read for their age.
 const MAX_AGES: usize = 32;
 

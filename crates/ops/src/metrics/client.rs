@@ -167,7 +167,7 @@ fn common(
     families.gauges(&name("throttle_time_avg_seconds"), help, worst(clients, |client| client.throttle_avg_seconds))?;
     let connected =
         |client: &ClientStatistics| client.brokers.iter().filter(|broker| broker.state == "UP").count() as u64;
-    families.gauges(&name("connection_count"), "Connections to brokers (connection-count).", sum(clients, connected))
+    families.gauges(&name("connections"), "Connections to brokers (connection-count).", sum(clients, connected))
 }
 
 fn producer(families: &mut Families<'_>, clients: &[&Arc<ClientStatistics>], rates: Rates) -> fmt::Result {

@@ -17,6 +17,7 @@ pub use publisher::publisher_metrics;
 pub use stages::{Stage, Stages};
 pub use subscriber::SubscriberMetrics;
 
+use lumenbus_frame::GapReason;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
@@ -27,6 +28,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub const MAX_CAMERAS: usize = 500;
 /// Stands for everything beyond a limit.
 pub const OTHER: &str = "other";
+
+/// Why a publisher drops frames. Each has its series from the beginning: `increase()` does not see a first value.
+const PUBLISHER_REASONS: [GapReason; 8] = [
+    GapReason::Overflow,
+    GapReason::Expired,
+    GapReason::DeliveryFailed,
+    GapReason::Oversize,
+    GapReason::Undecodable,
+    GapReason::SourceDamaged,
+    GapReason::SourceLost,
+    GapReason::Stopped,
+];
+/// Why a reader misses frames, beside those.
+const READER_REASONS: [GapReason; 7] = [
+    GapReason::Aborted,
+    GapReason::Retention,
+    GapReason::RecordDamaged,
+    GapReason::Lagging,
+    GapReason::Superseded,
+    GapReason::Joining,
+    GapReason::Unexplained,
+];
 
 /// The metrics of this process; clones are the same ones.
 #[derive(Clone)]

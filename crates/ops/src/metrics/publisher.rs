@@ -1,6 +1,6 @@
 //! What a publisher does.
 
-use super::{Bounded, Families, MAX_CAMERAS, Row};
+use super::{Bounded, Families, MAX_CAMERAS, PUBLISHER_REASONS, Row};
 use lumenbus_bus::publisher::{PublisherStats, StreamStats};
 use lumenbus_frame::{GapReason, StreamId};
 use prometheus_client::collector::Collector;
@@ -16,7 +16,8 @@ type Source = Arc<dyn Fn() -> Option<PublisherStats> + Send + Sync>;
 /// `stats` is asked at each scrape; `None` once the publisher is closed, which keeps the counts that were reached.
 #[must_use]
 pub fn publisher_metrics(stats: Source) -> Box<dyn Collector> {
-    Box::new(PublisherMetrics { stats, totals: Mutex::default() })
+    let dropped = PUBLISHER_REASONS.iter().map(|reason| (reason.as_str(), 0)).collect();
+    Box::new(PublisherMetrics { stats, totals: Mutex::new(Totals { dropped, ..Totals::default() }) })
 }
 
 struct PublisherMetrics {

@@ -1,6 +1,6 @@
 //! What a reader gets.
 
-use super::{Bounded, Families, MAX_CAMERAS, Metrics, Row};
+use super::{Bounded, Families, MAX_CAMERAS, Metrics, PUBLISHER_REASONS, READER_REASONS, Row};
 use lumenbus_bus::subscriber::{Event, SubscriberGauges, SubscriberSample};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -40,6 +40,8 @@ impl SubscriberMetrics {
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
         let subscriber = Self::default();
+        let reasons = PUBLISHER_REASONS.iter().chain(&READER_REASONS);
+        subscriber.lock().missing = reasons.map(|reason| (reason.as_str(), 0)).collect();
         metrics.register(Box::new(subscriber.clone()));
         subscriber
     }

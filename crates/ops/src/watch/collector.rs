@@ -60,6 +60,8 @@ fn disk(families: &mut Families<'_>, overview: &super::Overview) -> fmt::Result 
     let used = overview
         .topics
         .iter()
+        // Of a topic of which nothing is known yet nothing is said.
+        .filter(|topic| topic.bytes > 0 || topic.records == 0)
         .map(|topic| Row::count(topic.bytes).label("topic", topic.name.as_str()).label("estimate", estimate));
     let help =
         "Bytes of a topic on all disks: the embedded broker's own files, else an estimate from offsets and sizes.";
