@@ -358,6 +358,8 @@ pub(crate) enum BenchWhat {
     Scaling(ScalingArguments),
     /// Memory over time: steady, with the broker gone, with the reader stopped
     Memory(MemoryArguments),
+    /// With metrics, statistics and traces, against without
+    Overhead(OverheadArguments),
     /// Capture → decoded, stage by stage: encode, queue, append, receive, decode
     Decoded(DecodedArguments),
 }
@@ -405,6 +407,22 @@ pub(crate) struct ScalingArguments {
     /// Bytes of payload per run
     #[arg(long, value_parser = units::bytes, default_value = "100MB")]
     pub(crate) volume: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OverheadArguments {
+    /// Frame sizes to measure
+    #[arg(long, value_delimiter = ',', value_parser = units::bytes, default_values = ["50000"])]
+    pub(crate) bytes: Vec<usize>,
+    /// Bytes of payload per run
+    #[arg(long, value_parser = units::bytes, default_value = "1GB")]
+    pub(crate) volume: usize,
+    /// Runs of each side, interleaved
+    #[arg(long, default_value = "9")]
+    pub(crate) runs: usize,
+    /// Share of the frames that are traced
+    #[arg(long, default_value = "0.01")]
+    pub(crate) trace_ratio: f64,
 }
 
 #[derive(Debug, Clone, Args)]

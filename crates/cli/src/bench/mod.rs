@@ -11,6 +11,7 @@ mod latency;
 mod load;
 mod memory;
 mod ours;
+mod overhead;
 mod scaling;
 mod throughput;
 mod usage;
@@ -27,6 +28,7 @@ pub(crate) fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Re
         BenchWhat::Throughput(arguments) => throughput::run(arguments, settings, &mut output),
         BenchWhat::Scaling(arguments) => scaling::run(arguments, settings, &mut output),
         BenchWhat::Memory(arguments) => memory::run(arguments, settings, &mut output),
+        BenchWhat::Overhead(arguments) => overhead::run(arguments, settings, &mut output),
         BenchWhat::Decoded(arguments) => decoded::run(arguments, settings, &mut output),
     }
 }

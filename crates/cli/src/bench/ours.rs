@@ -2,6 +2,7 @@
 
 use super::environment::Environment;
 use super::load::{Load, Measured, Received};
+use super::overhead::Observer;
 use super::usage;
 use bytes::Bytes;
 use lumenbus_bus::publisher::{BatchLimits, Publisher, PublisherConfig, StreamHandle, StreamOptions};
@@ -15,11 +16,26 @@ use std::time::{Duration, Instant};
 const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 pub(super) fn run(environment: &mut Environment, load: &Load) -> anyhow::Result<Measured> {
+    measure(environment, load, None)
+}
+
+/// The same, looked at by somebody.
+pub(super) fn run_observed(environment: &mut Environment, load: &Load, observer: Observer) -> anyhow::Result<Measured> {
+    measure(environment, load, Some(observer))
+}
+
+fn measure(environment: &mut Environment, load: &Load, observer: Option<Observer>) -> anyhow::Result<Measured> {
     let topic = TopicName::new(&environment.topic(load.partitions)?)?;
-    let (publisher, streams) = open_streams(&environment.bus, load, &topic)?;
+    let bus = environment.bus.clone();
+    let bus = observer.as_ref().map_or_else(|| bus.clone(), |observer| observer.bus(bus.clone()));
+    let mut config = PublisherConfig::new(bus.clone());
+    config.tracer = observer.as_ref().map(Observer::tracer);
+    let (publisher, streams) = open(config, load, &topic)?;
+    let publisher = Arc::new(publisher);
     let clock = Instant::now();
     let received = Arc::new(Received::new(load, clock));
-    let reader = reader(environment.bus.clone(), load, topic, &received)?;
+    let reader = reader(bus, load, topic, &received, observer.clone())?;
+    let scraper = observer.map(|observer| observer.scrape(&publisher));
     warm_up(&streams)?;
     received.wait_warm(u64::try_from(load.cameras)?)?;
     let run = Run::begin(environment);
@@ -31,7 +47,8 @@ pub(super) fn run(environment: &mut Environment, load: &Load) -> anyhow::Result<
         let dropped = summary.stats.dropped_frames();
         anyhow::ensure!(dropped == 0, "{dropped} frames were dropped: the measurement is void");
     }
-    drop(publisher.close(Duration::from_secs(10)));
+    drop(scraper);
+    drop(Arc::into_inner(publisher).map(|publisher| publisher.close(Duration::from_secs(10))));
     drop(reader.join());
     Ok(measured)
 }
@@ -41,7 +58,10 @@ pub(super) fn open_streams(
     load: &Load,
     topic: &TopicName,
 ) -> anyhow::Result<(Publisher, Vec<StreamHandle>)> {
-    let mut config = PublisherConfig::new(bus.clone());
+    open(PublisherConfig::new(bus.clone()), load, topic)
+}
+
+fn open(mut config: PublisherConfig, load: &Load, topic: &TopicName) -> anyhow::Result<(Publisher, Vec<StreamHandle>)> {
     config.batching = (load.batch > 1).then_some(BatchLimits { frames: load.batch, ..BatchLimits::THROUGHPUT });
     let publisher = Publisher::open(config)?;
     let mut streams = Vec::new();
@@ -69,15 +89,24 @@ fn reader(
     load: &Load,
     topic: TopicName,
     received: &Arc<Received>,
+    observer: Option<Observer>,
 ) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let mut config = SubscriberConfig::new(bus, vec![topic]);
+    config.tracer = observer.as_ref().map(Observer::tracer);
     config.start = Start::Earliest;
     config.consumers = load.consumers;
     let mut subscriber = Subscriber::open(config)?;
+    if let Some(observer) = &observer {
+        observer.watch(&subscriber);
+    }
     let received = Arc::clone(received);
     Ok(std::thread::spawn(move || {
         while !received.is_complete() {
-            if let Ok(Some(Event::Frame(frame))) = subscriber.recv(Duration::from_millis(20)) {
+            let Ok(Some(event)) = subscriber.recv(Duration::from_millis(20)) else { continue };
+            if let Some(observer) = &observer {
+                observer.event(&event);
+            }
+            if let Event::Frame(frame) = event {
                 if frame.payload.is_empty() {
                     received.warm();
                 } else {
