@@ -26,6 +26,7 @@ export class Link {
   #reports = new Map();
   #skipped = new Map();
   #queues = () => [];
+  #hasShown = false;
   #media;
   #handlers;
 
@@ -146,6 +147,10 @@ export class Link {
     this.#reports.set(header.n, {
       n: header.n, epoch: String(header.epoch), seq: Number(header.seq), received_ms: at(received), decoded_ms: at(decoded), shown_ms: at(shown),
     });
+    if (this.#hasShown) return;
+    // The first picture of all is told at once: how long somebody waited for it is measured.
+    this.#hasShown = true;
+    this.#flush();
   }
 
   skipped(n, frames) {

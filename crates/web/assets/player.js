@@ -53,6 +53,7 @@ export class Player {
   #failures = 0;
   #backoff = FIRST_BACKOFF_MS;
   #rejoinTimer = 0;
+  #isResting = false;
   #callbacks;
 
   /** `holder` gets a canvas or a video. `callbacks`: onShown(picture, at), onSkipped(frames), onRejoin(), onForm(), onTrouble(why). */
@@ -103,6 +104,11 @@ export class Player {
   }
 
   feed(header) {
+    // Between a failure and the new beginning there is nothing to decode: a broken stream must not keep the page busy.
+    if (this.#isResting) {
+      if (header.kind !== INIT_SEGMENT) this.#callbacks.onSkipped(1);
+      return;
+    }
     if (header.kind === INIT_SEGMENT) this.#player?.init?.(header.payload);
     else this.#player?.feed(header);
   }
@@ -116,10 +122,12 @@ export class Player {
   #trouble(why) {
     this.#failures += 1;
     if (this.#failures < MAX_FAILURES) {
+      this.#isResting = true;
       this.#rejoin();
       return;
     }
     this.#failures = 0;
+    this.#backoff = FIRST_BACKOFF_MS;
     this.#ways.shift();
     if (this.form) {
       this.#start();
@@ -133,6 +141,7 @@ export class Player {
     if (this.#rejoinTimer) return;
     this.#rejoinTimer = setTimeout(() => {
       this.#rejoinTimer = 0;
+      this.#isResting = false;
       this.#callbacks.onRejoin();
     }, this.#backoff);
     this.#backoff = Math.min(this.#backoff * 2, MAX_BACKOFF_MS);
@@ -142,6 +151,7 @@ export class Player {
   pause() {
     clearTimeout(this.#rejoinTimer);
     this.#rejoinTimer = 0;
+    this.#isResting = false;
     if (this.form === 'annexb' || this.form === 'fmp4') this.#player?.close();
   }
 

@@ -100,7 +100,7 @@ export class Store {
   take(message) {
     const take = {
       hello: () => this.#hello(message),
-      streams: () => this.#setStreams(readStreams(message)),
+      streams: () => Array.isArray(message.streams) && this.#setStreams(readStreams(message)),
       stats: () => this.#stats(message),
       gap: () => this.#gap(readGap(message)),
       event: () => this.#event(message),

@@ -5,6 +5,8 @@ import { Player, waysToPlay } from './player.js';
 
 const WINDOW_MS = 10_000;
 const MAX_SAMPLES = 6000;
+/** A stream that no way could play is tried again: it may have been mended. */
+const TRY_AGAIN_MS = 30_000;
 
 /** Ages of the pictures that reached the screen lately. */
 class Ages {
@@ -99,6 +101,7 @@ export class Theatre {
         const stream = this.#store.streams.get(n);
         if (stream) this.#setTrouble(stream, why || 'codec');
         this.#watch();
+        setTimeout(() => this.#entries.get(n) === entry && this.#prepare(n, entry), TRY_AGAIN_MS);
       },
     };
   }
