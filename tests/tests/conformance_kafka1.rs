@@ -7,6 +7,7 @@ lumenbus_tests::conformance_suite!(Kind::Kafka1);
 /// TLS, SCRAM-SHA-256 and ACLs: rights come from properties alone.
 mod secured {
     use lumenbus_bus::publisher::PublisherConfig;
+    use lumenbus_bus::rights::{Needs, Verdict, rights};
     use lumenbus_bus::subscriber::{Start, Subscriber, SubscriberConfig};
     use lumenbus_bus::{BusConfig, BusError, Publisher};
     use lumenbus_tests::backend::start_kafka;
@@ -30,6 +31,17 @@ mod secured {
         Subscriber::open(config)
     }
 
+    /// What each resource's rights are found to be.
+    fn verdicts(bus: &BusConfig, group: &str) -> Vec<(String, Verdict)> {
+        let mut needs = Needs::default();
+        needs.writes = vec![bus.topic_prefix.topic("raw_video")];
+        needs.reads.clone_from(&needs.writes);
+        needs.group = Some(group.to_owned());
+        let found = rights(bus, &needs).unwrap();
+        assert!(found.iter().any(|right| right.operation == "Write" && right.resource == "topic raw_video"));
+        found.into_iter().map(|right| (right.resource, right.verdict)).collect()
+    }
+
     #[test]
     fn alice_publishes_and_subscribes_and_mallory_is_refused() {
         let options = KafkaOptions { secure: true, ..KafkaOptions::default() };
@@ -49,7 +61,15 @@ mod secured {
         tally.assert_contents(&stream, &frames);
         subscriber_of_alice.commit().unwrap();
 
+        let of_alice = verdicts(&alice, "lumenbus-secured");
+        assert!(of_alice.iter().all(|(_, verdict)| *verdict == Verdict::Allowed), "{of_alice:#?}");
+        let elsewhere = verdicts(&alice, "not-hers");
+        let is_hers = |resource: &str| !resource.starts_with("group");
+        assert!(elsewhere.iter().all(|(resource, verdict)| is_hers(resource) == (*verdict == Verdict::Allowed)));
+
         let mallory = config(&cluster, &users.mallory);
+        let of_mallory = verdicts(&mallory, "lumenbus-secured");
+        assert!(of_mallory.iter().all(|(_, verdict)| matches!(verdict, Verdict::Denied { .. })), "{of_mallory:#?}");
         let refused = Publisher::open(PublisherConfig::new(mallory.clone())).map(drop);
         assert!(matches!(refused, Err(BusError::NotAuthorised { .. })), "{refused:?}");
         let refused = subscriber(mallory, "lumenbus-secured").map(drop);

@@ -22,6 +22,9 @@ const MAX_REFUSED_BYTES: usize = 4 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// librdkafka gives a coordinator that is not found so long.
 const SESSION_TIMEOUT_MILLIS: &str = "6000";
+/// How long an answer about a group is waited for before it is looked what librdkafka says aside.
+const ASIDE_STEP: Duration = Duration::from_millis(500);
+const MAX_ASIDES: usize = 100;
 /// No topic has so many partitions.
 const NO_PARTITION: i32 = i32::MAX - 1;
 
@@ -29,6 +32,8 @@ const NO_PARTITION: i32 = i32::MAX - 1;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TopicFacts {
     pub(super) exists: bool,
+    /// It may not even be seen, so it may be neither read nor written: each of these rights would imply that.
+    pub(super) is_hidden: bool,
 }
 
 /// Settings of a topic that decide which record it refuses.
@@ -67,7 +72,9 @@ impl Attempts {
         let found = metadata.topics().iter().find(|found| found.name() == topic.as_str());
         let exists = found.is_some_and(|found| !found.partitions().is_empty());
         let code = found.and_then(MetadataTopic::error).map(Code::from);
-        Ok((Verdict::of(code, &[Code::UnknownTopicOrPartition, Code::LeaderNotAvailable]), TopicFacts { exists }))
+        let verdict = Verdict::of(code, &[Code::UnknownTopicOrPartition, Code::LeaderNotAvailable]);
+        let is_hidden = matches!(verdict, Verdict::Denied { .. });
+        Ok((verdict, TopicFacts { exists, is_hidden }))
     }
 
     pub(super) fn describe_configs(&self, topic: &TopicName) -> (Verdict, Option<Settings>) {
@@ -173,13 +180,28 @@ impl Attempts {
         Ok(None)
     }
 
+    /// Whoever may not describe a group never learns its coordinator: librdkafka says so aside, and goes on asking.
     pub(super) fn describe_group(&self, group: &str, topic: &TopicName) -> Verdict {
-        let asked = self.group_client(group).and_then(|client| {
+        let client = match self.group_client(group) {
+            Ok(client) => client,
+            Err(error) => return verdict_of(&error, &[]),
+        };
+        let until = Until::after(self.left());
+        loop {
             let mut list = TopicPartitionList::new();
             list.add_partition(topic.as_str(), 0);
-            client.committed_offsets(list, self.left())
-        });
-        asked.map_or_else(|error| verdict_of(&error, &[Code::TopicAuthorizationFailed]), |_| Verdict::Allowed)
+            let error = match client.committed_offsets(list, until.left().min(ASIDE_STEP)) {
+                Ok(_) => return Verdict::Allowed,
+                Err(error) => error,
+            };
+            let asides = std::iter::from_fn(|| client.poll(Duration::ZERO)).take(MAX_ASIDES);
+            let is_denied = |error: &KafkaError| code_of(error) == Some(Code::GroupAuthorizationFailed);
+            let denied = asides.filter_map(Result::err).find(is_denied);
+            let is_waiting = matches!(code_of(&error), Some(Code::OperationTimedOut | Code::WaitingForCoordinator));
+            if denied.is_some() || until.is_over() || !is_waiting {
+                return verdict_of(&denied.unwrap_or(error), &[Code::TopicAuthorizationFailed]);
+            }
+        }
     }
 
     /// Offsets of a partition that cannot exist; a group in use answers that we are no member.

@@ -143,7 +143,7 @@ pub fn rights(bus: &BusConfig, needs: &Needs) -> Result<Vec<Right>, BusError> {
         writes.push(cameras.clone());
     }
     // A publisher reads the directory too.
-    reads.push(cameras);
+    reads.push(cameras.clone());
     let attempts = Attempts::open(bus, needs.patience)?;
     let mut found = Vec::new();
     let mut facts: BTreeMap<&TopicName, TopicFacts> = BTreeMap::new();
@@ -158,35 +158,40 @@ pub fn rights(bus: &BusConfig, needs: &Needs) -> Result<Vec<Right>, BusError> {
         found.extend(write_rights(&attempts, topic, facts[topic]));
     }
     for topic in &reads {
-        let verdict =
-            if facts[topic].exists { attempts.read(topic) } else { Verdict::unknown("the topic does not exist") };
+        let verdict = facts[topic].obstacle().unwrap_or_else(|| attempts.read(topic));
         found.push(Right::new("Read", Resource::Topic(topic.as_str()), "reading frames and the directory", verdict));
     }
     if let Some(group) = &needs.group {
-        let topic = reads.iter().find(|topic| facts[topic].exists);
+        let topic = reads.iter().find(|topic| facts[topic].exists).unwrap_or(&cameras);
         found.extend(group_rights(&attempts, group, topic));
     }
     Ok(found)
 }
 
+impl TopicFacts {
+    /// Why nothing can be tried on it, as the answer to every question about it.
+    fn obstacle(self) -> Option<Verdict> {
+        if self.is_hidden {
+            return Some(Verdict::Denied { code: format!("{:?}", RDKafkaErrorCode::TopicAuthorizationFailed) });
+        }
+        (!self.exists).then(|| Verdict::unknown("the topic does not exist"))
+    }
+}
+
 fn write_rights(attempts: &Attempts, topic: &TopicName, facts: TopicFacts) -> Vec<Right> {
     let resource = Resource::Topic(topic.as_str());
-    if !facts.exists {
+    if let Some(obstacle) = facts.obstacle() {
         let create = Right::new("Create", resource, "creating the missing topic", attempts.create(topic));
-        let write = Verdict::unknown("the topic does not exist");
-        return vec![create, Right::new("Write", resource, "publishing", write)];
+        return vec![create, Right::new("Write", resource, "publishing", obstacle)];
     }
     let (verdict, settings) = attempts.describe_configs(topic);
     let describe = Right::new("DescribeConfigs", resource, "knowing the largest record", verdict);
     vec![describe, Right::new("Write", resource, "publishing", attempts.write(topic, settings))]
 }
 
-fn group_rights(attempts: &Attempts, group: &str, topic: Option<&TopicName>) -> Vec<Right> {
+fn group_rights(attempts: &Attempts, group: &str, topic: &TopicName) -> Vec<Right> {
     let right =
         |operation, verdict| Right::new(operation, Resource::Group(group), "reading as a consumer group", verdict);
-    let Some(topic) = topic else {
-        return vec![right("Read", Verdict::unknown("no topic exists to ask about"))];
-    };
     match attempts.describe_group(group, topic) {
         // Whoever may read a group may describe it.
         denied @ Verdict::Denied { .. } => vec![right("Describe", denied.clone()), right("Read", denied)],
