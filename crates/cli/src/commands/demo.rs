@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &DemoArguments, settings: &Settings, output: &mut O
     screen.clear();
     output.note("closing the books");
     let books = demo.finish();
+    output.result("");
     for line in books.lines() {
         output.result(&line);
     }
@@ -66,7 +67,9 @@ fn watch(demo: &Demo, duration: Option<Duration>, shutdown: &Shutdown, screen: &
             output.note(&what);
             output.object("event", json!({ "what": what }));
         }
-        screen.show(|| board.table(demo));
+        if demo.is_settled() {
+            screen.show(|| board.table(demo));
+        }
         let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
         if left.is_zero() || shutdown.is_requested() {
             return;

@@ -14,7 +14,7 @@ use lumenbus_bus::{BusConfig, Publisher, PublisherConfig};
 use lumenbus_ops::{ClusterWatch, OwnDisk, publisher_metrics};
 use lumenbus_pipeline::fleet::{CameraConfig, CameraState, CameraStatus, Fleet, FleetConfig};
 use lumenbus_web::{Comparison, ConfiguredCamera, Viewer, ViewerConfig, ViewerSnapshot};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 /// What the demo writes to.
@@ -25,6 +25,8 @@ const SEGMENT_MILLIS: i64 = 60 * 1_000;
 /// For what was published to arrive after the end.
 const FINISH: Duration = Duration::from_secs(20);
 
+/// The first table does not wait longer than this.
+const SETTLE: Duration = Duration::from_secs(3);
 /// How often the health screen's facts are looked up.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -39,6 +41,7 @@ pub(crate) struct Demo {
     viewer_after: Duration,
     publisher: Arc<Publisher>,
     tender: Tender,
+    cameras: usize,
 }
 
 impl Demo {
@@ -56,20 +59,16 @@ impl Demo {
         let slow_camera = (cameras::id(FLOWER), bus.topic_prefix.topic(FRAME_TOPICS[0]));
         let stage = Arc::new(Stage::new(bus.clone(), broker, slow_camera));
         tracing::debug!(after = ?began.elapsed(), "the broker is ready");
-        let (publisher, topics) = std::thread::scope(|scope| {
-            let publisher = scope.spawn(|| Publisher::open(PublisherConfig::new(bus.clone())));
-            let topics = create_topics(&bus);
-            (publisher.join(), topics)
-        });
-        topics?;
-        let Ok(publisher) = publisher else { bail!("the publisher could not be opened: its thread panicked") };
-        let publisher = Arc::new(publisher?);
-        tracing::debug!(after = ?began.elapsed(), "topics and publisher are ready");
         let cameras = cameras::cameras();
+        let count = cameras.len();
+        let publisher = Arc::new(OnceLock::new());
         equip(&mut viewer, &bus, &stage, &publisher, &cameras)?;
         let viewer = Viewer::start(viewer).context("cannot start the viewer")?;
         let viewer_after = began.elapsed();
+        // Now already: a browser takes longer to come than all that follows.
         on_viewer(&viewer);
+        let publisher = open_publisher(&bus, &publisher)?;
+        tracing::debug!(after = ?began.elapsed(), "topics and publisher are ready");
         let fleet = Fleet::start(Arc::clone(&publisher), FleetConfig::new(bus.topic_prefix.clone()));
         if let Some((camera, error)) = fleet.apply(cameras).refused.into_iter().next() {
             return Err(anyhow::Error::new(error).context(format!("the demo's camera {camera} cannot be used")));
@@ -79,7 +78,12 @@ impl Demo {
         let reader = Reader::open(&bus, FRAME_TOPICS.map(|topic| bus.topic_prefix.topic(topic)).to_vec())?;
         tracing::debug!(after = ?began.elapsed(), "cameras and reader are ready");
         let tender = Tender::start(&stage).context("cannot watch the broker")?;
-        Ok(Self { began, bus, stage, reader, viewer, viewer_after, publisher, tender })
+        Ok(Self { began, bus, stage, reader, viewer, viewer_after, publisher, tender, cameras: count })
+    }
+
+    /// Whether every camera has given something, or should have: encoders write to the terminal when they begin.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.began.elapsed() > SETTLE || self.reader.ledger().tally.streams().count() >= self.cameras
     }
 
     /// Where its broker is.
@@ -148,12 +152,26 @@ impl Demo {
     }
 }
 
+/// The publisher, and what it writes to; `known` is told of it.
+fn open_publisher(bus: &BusConfig, known: &OnceLock<Weak<Publisher>>) -> anyhow::Result<Arc<Publisher>> {
+    let (publisher, topics) = std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| Publisher::open(PublisherConfig::new(bus.clone())));
+        let topics = create_topics(bus);
+        (publisher.join(), topics)
+    });
+    topics?;
+    let Ok(publisher) = publisher else { bail!("the publisher could not be opened: its thread panicked") };
+    let publisher = Arc::new(publisher?);
+    known.get_or_init(|| Arc::downgrade(&publisher));
+    Ok(publisher)
+}
+
 /// Gives the viewer what only the demo has: buttons, facts, figures.
 fn equip(
     viewer: &mut ViewerConfig,
     bus: &BusConfig,
     stage: &Arc<Stage>,
-    publisher: &Arc<Publisher>,
+    publisher: &Arc<OnceLock<Weak<Publisher>>>,
     cameras: &[CameraConfig],
 ) -> anyhow::Result<()> {
     viewer.bus = bus.clone();
@@ -162,8 +180,8 @@ fn equip(
     viewer.actions = Some(Arc::new(Buttons::new(Arc::clone(stage), ids)));
     viewer.comparison = Some(Comparison { coded: cameras::id(PLAZA_H264), jpeg: cameras::id(PLAZA_JPEG) });
     // Only while there is one: metrics must not keep it from being closed.
-    let publisher = Arc::downgrade(publisher);
-    let stats = move || publisher.upgrade().map(|publisher| publisher.stats());
+    let publisher = Arc::clone(publisher);
+    let stats = move || publisher.get()?.upgrade().map(|publisher| publisher.stats());
     viewer.metrics.register(publisher_metrics(Arc::new(stats)));
     let folder = stage.folder();
     let disk = Arc::new(move || OwnDisk::of(&folder));
