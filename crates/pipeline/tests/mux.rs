@@ -1,5 +1,7 @@
 //! Segments against FFmpeg: every frame of real footage comes out bit for bit as from the byte stream.
 
+#![expect(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
+
 use lumenbus_frame::bitstream::NalCodec;
 use lumenbus_frame::{Codec, Timebase};
 use lumenbus_pipeline::mux::{LiveFrame, LiveMuxer, MuxError};

@@ -184,6 +184,7 @@ impl Feeder {
         config.max_frame_bytes = self.config.max_frame_bytes;
         let mut pause = Pause(FIRST_PAUSE);
         while let Some(mut subscriber) = self.open(|| Subscriber::open(config.clone())) {
+            self.hub.reads(topic);
             match self.pump(&mut subscriber) {
                 Ok(()) => return,
                 Err(error) => {

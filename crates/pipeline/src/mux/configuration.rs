@@ -12,7 +12,7 @@ const H265_ARRAYS: [(NalKind, u8); 3] =
     [(NalKind::VideoParameters, 32), (NalKind::SequenceParameters, 33), (NalKind::PictureParameters, 34)];
 
 /// The parameter sets of one kind, in their order.
-fn of_kind<'a>(codec: NalCodec, sets: &'a [Vec<u8>], kind: NalKind) -> impl Iterator<Item = &'a [u8]> + Clone {
+fn of_kind(codec: NalCodec, sets: &[Vec<u8>], kind: NalKind) -> impl Iterator<Item = &[u8]> + Clone {
     sets.iter().map(Vec::as_slice).filter(move |set| codec.kind(set) == Some(kind))
 }
 

@@ -18,11 +18,11 @@ pub use window::Percentiles;
 use crate::config::{Comparison, ConfiguredCamera, Limits, ViewerConfig};
 use axum::extract::ws::Utf8Bytes;
 use lumenbus_bus::subscriber::{CameraFilter, Event, FrameRole, Notice};
-use lumenbus_frame::{CameraId, StreamId};
+use lumenbus_frame::{CameraId, StreamId, TopicName};
 use lumenbus_ops::Stages;
 use lumenbus_wire::CameraEntry;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -65,6 +65,7 @@ pub(crate) struct Hub {
     registry: RwLock<Registry>,
     disconnected: Mutex<Option<String>>,
     trouble: Mutex<HashMap<CameraId, String>>,
+    topics: Mutex<BTreeSet<TopicName>>,
     next_order: AtomicU64,
     viewers: AtomicUsize,
     first_shown: OnceLock<Duration>,
@@ -114,6 +115,7 @@ impl Hub {
             registry: RwLock::default(),
             disconnected: Mutex::default(),
             trouble: Mutex::default(),
+            topics: Mutex::default(),
             next_order: AtomicU64::new(0),
             viewers: AtomicUsize::new(0),
             first_shown: OnceLock::new(),
@@ -280,12 +282,17 @@ impl Hub {
         }
     }
 
+    /// Frames of this topic are read from now on.
+    pub(crate) fn reads(&self, topic: &TopicName) {
+        lock(&self.topics).insert(topic.clone());
+    }
+
     pub(crate) fn disconnected(&self) -> Option<String> {
         lock(&self.disconnected).clone()
     }
 
     /// Takes what the directory says of a camera; answers the topics it names.
-    pub(crate) fn directory(&self, camera: &CameraId, entry: &CameraEntry) -> Vec<lumenbus_frame::TopicName> {
+    pub(crate) fn directory(&self, camera: &CameraId, entry: &CameraEntry) -> Vec<TopicName> {
         if !self.cameras.matches(camera.as_str()) {
             return Vec::new();
         }

@@ -5,7 +5,7 @@ use super::window::percentiles;
 use super::{Hub, HubStream, Percentiles, StreamPhase, lock, millis, now_micros, text};
 use crate::config::Action;
 use axum::extract::ws::Utf8Bytes;
-use lumenbus_frame::{Codec, Dimensions, GapReason, StreamId};
+use lumenbus_frame::{Codec, Dimensions, GapReason, StreamId, TopicName};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -102,6 +102,8 @@ pub struct ViewerSnapshot {
     pub first_shown: Option<Duration>,
     /// Why Kafka cannot be read.
     pub disconnected: Option<String>,
+    /// Topics that frames are read from.
+    pub topics: Vec<TopicName>,
 }
 
 #[derive(Serialize)]
@@ -150,7 +152,9 @@ fn stream_json(n: u16, stream: &Stream) -> Value {
         codec: info.codec.map(Codec::as_str),
         codec_string: parameters.and_then(|parameters| parameters.codec_string.as_deref()),
         mime: mime(info),
-        pixel_format: parameters.and_then(|parameters| parameters.pixel_format).map(|format| format.as_str()),
+        pixel_format: parameters
+            .and_then(|parameters| parameters.pixel_format)
+            .map(lumenbus_frame::PixelFormat::as_str),
         width: info.dimensions().map(|size| size.width),
         height: info.dimensions().map(|size| size.height),
         fps: info.frame_rate().map(lumenbus_frame::FrameRate::as_f64),
@@ -276,7 +280,8 @@ impl Hub {
         };
         let viewers = totals.viewers;
         let (first_shown, disconnected) = (self.first_shown.get().copied(), self.disconnected());
-        ViewerSnapshot { streams, totals, viewers, first_shown, disconnected }
+        let topics = lock(&self.topics).iter().cloned().collect();
+        ViewerSnapshot { streams, totals, viewers, first_shown, disconnected, topics }
     }
 
     fn jpeg_ratio(&self, streams: &[StreamSnapshot]) -> Option<JpegRatio> {
