@@ -19,6 +19,9 @@ use tempfile::TempDir;
 /// Ends only what hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A camera and the frames it published.
+type Ended = (CameraId, Result<u64, FleetError>);
+
 struct Site {
     fleet: Fleet,
     publisher: Arc<Publisher>,
@@ -73,7 +76,7 @@ impl Site {
     }
 
     /// Ends everything and reads the whole log: what was published is there or explained.
-    fn finish_and_check(self) -> (Vec<(CameraId, Result<u64, FleetError>)>, Tally, Vec<DeliveredFrame>) {
+    fn finish_and_check(self) -> (Vec<Ended>, Tally, Vec<DeliveredFrame>) {
         let Self { fleet, publisher, bus, folder: _folder, _broker } = self;
         let ended = fleet.finish(PATIENCE);
         let totals = fleet.totals();

@@ -4,9 +4,10 @@
 
 mod support;
 
+use bytes::Bytes;
 use lumenbus_frame::bitstream::{NalCodec, Normaliser, content_nal_units};
 use lumenbus_frame::{Codec, Dimensions, EncodedFrame, FrameRate, Timebase};
-use lumenbus_source::{Looped, Paced, Source, SourceItem, SourceOptions, open};
+use lumenbus_source::{Looped, Paced, Source, SourceItem, SourceOptions, open, open_bytes};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -165,4 +166,28 @@ fn pacing_waits_for_media_time_and_stamps_the_frame_then() {
         assert_eq!(captures, (0..10).map(|n| n * 40_000_000).collect::<Vec<_>>(), "{spec}");
         assert_eq!(*waits.lock().unwrap(), [Duration::from_millis(40); 9]);
     }
+}
+
+#[test]
+fn a_clip_in_memory_is_read_once_and_begins_again_when_told_to() {
+    let clip = Bytes::from_static(include_bytes!("data/h265_open_gop.mp4"));
+    let mut source = Looped::once(move || open_bytes(Arc::from("clip"), clip.clone(), &options())).unwrap();
+    let frame = |item: SourceItem| match item {
+        SourceItem::Encoded { frame, media_time } => (frame, media_time),
+        other => panic!("{other:?}"),
+    };
+    let first: Vec<_> = std::iter::from_fn(|| source.next_frame().unwrap()).map(frame).collect();
+    assert_eq!(first.len(), 50);
+    assert!(source.next_frame().unwrap().is_none(), "once is once");
+    source.restart().unwrap();
+    let second: Vec<_> = std::iter::from_fn(|| source.next_frame().unwrap()).map(frame).collect();
+    assert_eq!(second.len(), first.len());
+    assert!(second[0].0.is_discontinuity && second[0].0.is_keyframe);
+    let last = |frames: &[(EncodedFrame, Duration)]| frames.iter().filter_map(|(frame, _)| frame.pts).max();
+    let least = second.iter().filter_map(|(frame, _)| frame.pts).min();
+    assert!(least > last(&first), "pts go on: {least:?}");
+    assert!(second[0].1 > first[49].1, "and so does media time");
+
+    let single = open_bytes(Arc::from("still"), Bytes::from_static(include_bytes!("data/still.png")), &options());
+    assert!(single.err().unwrap().to_string().contains("a single picture as a clip"));
 }

@@ -119,7 +119,10 @@ impl<'a> Session<'a> {
                 let cameras: Vec<_> = cameras.iter().map(|camera| self.status_json(camera)).collect();
                 output.object("status", json!({ "cameras": cameras }));
             }
-            screen.show(|| self.board.table(self.head(), &cameras));
+            screen.show(|| {
+                let seen = self.running.viewer.as_ref().map(|viewer| viewer.snapshot().streams).unwrap_or_default();
+                self.board.table(self.head(), &cameras, &seen)
+            });
             requests.shutdown.sleep(end.map_or(TICK, |end| TICK.min(end.saturating_duration_since(Instant::now()))));
         }
         screen.clear();

@@ -3,6 +3,7 @@
 use crate::terminal::{Mood, Row, Table};
 use lumenbus_frame::CameraId;
 use lumenbus_pipeline::fleet::{CameraState, CameraStatus};
+use lumenbus_web::{Percentiles, StreamSnapshot};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Most cameras drawn; those in trouble first.
 const MAX_ROWS: usize = 40;
+/// The stage from capture to the screen, as the viewer calls it.
+const SHOWN: &str = "total";
 /// Most troubles told in words.
 const MAX_REASONS: usize = 5;
 
@@ -54,11 +57,11 @@ impl Board {
         self.paces.get(camera).map_or((0.0, 0.0), |pace| (pace.fps, pace.mbit))
     }
 
-    /// The table of this moment.
-    pub(crate) fn table(&self, head: Vec<String>, cameras: &[CameraStatus]) -> Table {
+    /// The table of this moment; `seen` is what the viewer knows of the streams, where there is one.
+    pub(crate) fn table(&self, head: Vec<String>, cameras: &[CameraStatus], seen: &[StreamSnapshot]) -> Table {
         let mut sorted: Vec<_> = cameras.iter().collect();
         sorted.sort_by_key(|camera| mood(&camera.state) != Mood::Bad);
-        let rows = sorted.iter().take(MAX_ROWS).map(|camera| self.row(camera)).collect();
+        let rows = sorted.iter().take(MAX_ROWS).map(|camera| self.row(camera, seen)).collect();
         let live = cameras.iter().filter(|camera| camera.state == CameraState::Live).count();
         let mut foot = vec![format!("{live} of {} cameras live; Ctrl-C stops", cameras.len())];
         if cameras.len() > MAX_ROWS {
@@ -70,14 +73,19 @@ impl Board {
         Table { head, rows, foot }
     }
 
-    fn row(&self, camera: &CameraStatus) -> Row {
+    fn row(&self, camera: &CameraStatus, seen: &[StreamSnapshot]) -> Row {
+        let seen = seen.iter().find(|seen| seen.stream.is_some() && seen.stream == camera.stream);
+        let pair = |percentiles: &Percentiles| (percentiles.p50_ms, percentiles.p99_ms);
         let (fps, mbit) = self.rates(&camera.id);
         let stats = camera.stats.as_ref();
         Row {
             camera: camera.id.to_string(),
             codec: camera.codec.map_or_else(String::new, |codec| codec.to_string()),
+            size: seen.and_then(|seen| seen.size).map_or_else(String::new, |size| size.to_string()),
             fps,
             mbit,
+            age_ms: seen.and_then(|seen| seen.age.as_ref()).map(pair),
+            shown_ms: seen.and_then(|seen| seen.stages.get(SHOWN)).map(pair),
             frames: stats.map_or(0, |stats| stats.acknowledged_frames),
             missing: stats.map_or_else(Vec::new, |stats| {
                 stats.drops.iter().map(|(reason, frames)| (reason.as_str(), *frames)).collect()
@@ -139,7 +147,7 @@ mod tests {
         let cameras = [camera("a", CameraState::Starting), camera("b", failed)];
         assert_eq!(board.update(&cameras).len(), 2);
         assert!(board.update(&cameras).is_empty());
-        let table = board.table(Vec::new(), &cameras);
+        let table = board.table(Vec::new(), &cameras, &[]);
         assert_eq!(table.rows[0].camera, "b");
         assert!(table.foot.iter().any(|line| line == "b: no such file"), "{:?}", table.foot);
         let cameras = [camera("a", CameraState::Live)];

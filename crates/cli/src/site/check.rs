@@ -403,6 +403,8 @@ mod tests {
             "[[camera]]\nid = \"a\"\nsource = \"rtsp://me:hunter2@cam/1\"\n",
             "[topics]\ncreate = \"hunter2\"\n",
             "[[camera]]\nid = \"a\"\nsource = \"rtsp://me:hunter2@cam/1\n",
+            "[kafka]\n\"sasl.password\" = hunter2\n",
+            "[kafka]\n\"sasl.password\" = \"hunter2\n",
         ] {
             assert!(!faults(text).contains("hunter2"), "{}", faults(text));
         }

@@ -1,4 +1,4 @@
-//! What is wrong with a settings file: line, key, reason. Values are never repeated, because they may be secret.
+//! What is wrong with a settings file: line, key, reason. Values that may be secret are not repeated.
 
 use std::fmt;
 use std::path::PathBuf;

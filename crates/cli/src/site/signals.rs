@@ -1,9 +1,10 @@
 //! Signals of a box: Ctrl-C and SIGTERM stop it, SIGHUP reads the settings again.
 
 use crate::exit;
+use crate::output::say;
 use anyhow::Context as _;
 use lumenbus_pipeline::Shutdown;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,7 +29,7 @@ impl Requests {
         if !is_quiet {
             // On a terminal ^C stands at the end of the line.
             let line = if std::io::stderr().is_terminal() { "\n" } else { "" };
-            drop(writeln!(std::io::stderr(), "{line}finishing; once more aborts"));
+            say("INFO", &format!("{line}finishing; once more aborts"));
         }
     }
 }

@@ -217,6 +217,7 @@ impl Fleet {
             source: None,
             stream: None,
             away_since: None,
+            told: None,
         };
         let builder = thread::Builder::new().name(format!("camera-{}", config.id));
         let thread = builder.spawn(move || worker.run());

@@ -56,6 +56,8 @@ pub(super) struct Worker {
     pub(super) stream: Option<StreamHandle>,
     /// Since when it gives nothing, though it has given something before.
     pub(super) away_since: Option<SystemTime>,
+    /// The failure that the log has already.
+    pub(super) told: Option<Arc<str>>,
 }
 
 impl Worker {
@@ -106,7 +108,7 @@ impl Worker {
         // A defect in one camera's codec or source is that camera's failure.
         let fed = catch_unwind(AssertUnwindSafe(|| self.feed(&shutdown)));
         if self.shared.end_attempt() > 0 {
-            self.away_since = None;
+            (self.away_since, self.told) = (None, None);
         }
         let trouble = match fed {
             Ok(Ok(ending)) => return Some(ending),
@@ -207,8 +209,10 @@ impl Worker {
             self.wait_for_stop();
             return;
         }
-        if self.away_since.is_none() {
+        // Once, not at each attempt.
+        if self.told.as_ref() != Some(&reason) {
             tracing::warn!(%camera, "the camera fails and is tried again: {reason}");
+            self.told = Some(Arc::clone(&reason));
         }
         let state = if self.stream.is_some() {
             let since = self.go_away(&reason);
