@@ -190,9 +190,8 @@ impl Attempts {
         loop {
             let mut list = TopicPartitionList::new();
             list.add_partition(topic.as_str(), 0);
-            let error = match client.committed_offsets(list, until.left().min(ASIDE_STEP)) {
-                Ok(_) => return Verdict::Allowed,
-                Err(error) => error,
+            let Err(error) = client.committed_offsets(list, until.left().min(ASIDE_STEP)) else {
+                return Verdict::Allowed;
             };
             let asides = std::iter::from_fn(|| client.poll(Duration::ZERO)).take(MAX_ASIDES);
             let is_denied = |error: &KafkaError| code_of(error) == Some(Code::GroupAuthorizationFailed);

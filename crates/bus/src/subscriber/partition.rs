@@ -1,15 +1,21 @@
 //! One partition's reading, in log order: records in, events out. No I/O.
 
+mod chunks;
+mod entrance;
+mod record;
+
+pub(crate) use record::LogRecord;
+
 use super::event::{DeliveredFrame, Event, FrameRole, Notice, SubscriberStats};
 use super::filter::CameraFilter;
 use super::progress::{Marks, hash_parts};
-use super::stream::{Entrance, Phase, StreamState, Verdict};
-use bytes::{BufMut as _, Bytes, BytesMut};
-use lumenbus_frame::{CameraId, FrameId, GapReason, StreamId, StreamName, TopicName, TraceContext};
+use super::stream::{StreamState, Verdict};
+use entrance::Admission;
+use lumenbus_frame::{CameraId, GapReason, StreamId, StreamName, TopicName};
 use lumenbus_wire::{
-    Assembled, Control, ControlRecord, FrameRecord, Header, KeyframeHint, Opened, RawRecord, StreamEntry,
-    StreamState as EntryState, WireError, open_record,
+    Control, ControlRecord, FrameRecord, Opened, StreamEntry, StreamState as EntryState, WireError, open_record,
 };
+use record::raw_record;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -40,28 +46,6 @@ pub enum Preroll {
     /// Hands the GOP's beginning over once more, marked [`FrameRole::Preroll`]: for those who decode.
     Deliver,
 }
-
-/// A record as it comes from Kafka.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LogRecord<'a> {
-    pub(crate) offset: i64,
-    pub(crate) append_unix_millis: Option<i64>,
-    pub(crate) received_unix_nanos: i64,
-    pub(crate) key: Option<&'a [u8]>,
-    pub(crate) content_type: Option<&'a [u8]>,
-    pub(crate) header: Option<&'a [u8]>,
-    /// The record header of that name.
-    pub(crate) traceparent: Option<&'a [u8]>,
-    pub(crate) value: Option<&'a [u8]>,
-}
-
-impl LogRecord<'_> {
-    /// Somebody else's or damaged text is no trace.
-    fn trace(&self) -> Option<TraceContext> {
-        self.traceparent.and_then(|text| TraceContext::from_traceparent(text).ok())
-    }
-}
-
 /// What the caller must do after a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -116,14 +100,6 @@ pub(crate) struct PartitionReader {
     pub(crate) began: Vec<i64>,
     pub(crate) gave_up: Vec<i64>,
 }
-
-/// A frame's way through the stream's state.
-enum Admission {
-    Passed(Verdict, FrameRole),
-    Ignored,
-    Stop(Step),
-}
-
 impl PartitionReader {
     pub(crate) fn new(config: PartitionConfig) -> Self {
         Self {
@@ -355,80 +331,6 @@ impl PartitionReader {
         }
     }
 
-    fn chunk<P: Passport>(
-        &mut self,
-        (header, header_bytes, part): (Header, Bytes, Bytes),
-        camera: &CameraId,
-        record: &LogRecord<'_>,
-        passport: &P,
-        out: &mut Vec<Event>,
-    ) -> Step {
-        let is_first = header.chunk.as_ref().is_some_and(|chunk| chunk.index == 0);
-        if !is_first && !self.streams.contains_key(&self.hash(camera, header.stream.as_ref())) {
-            return Step::Continue;
-        }
-        if let Some(stop) = self.enter(&header, camera, record.offset, passport, out) {
-            return stop.unwrap_or(Step::Continue);
-        }
-        let hash = self.hash(camera, header.stream.as_ref());
-        let Some(state) = self.streams.get_mut(&hash) else { return Step::Continue };
-        if header.id.seq < state.next_seq {
-            self.stats.repeats += u64::from(is_first);
-            return Step::Continue;
-        }
-        let was_open = state.assembler.open();
-        let id = header.id;
-        state.last_chunk_nanos = record.received_unix_nanos;
-        if is_first {
-            state.open_trace = record.trace();
-        }
-        let outcome = state.assembler.push(header, header_bytes, u64::try_from(record.offset).unwrap_or(0), part);
-        let is_open = state.assembler.open().is_some_and(|open| open.id == id);
-        if was_open.as_ref().map(|open| open.id) != Some(id) && is_open && record.offset >= self.config.start {
-            self.began.push(record.offset);
-        }
-        match outcome {
-            Assembled::Complete { record: frame, first_offset } => {
-                let first_offset = open_offset(first_offset);
-                let step = self.complete(frame, camera, record, first_offset, out);
-                self.gave_up.push(first_offset);
-                step
-            }
-            Assembled::Broken { error, .. } => {
-                state.hole_reason = Some(GapReason::RecordDamaged);
-                if let Some(open) = was_open.filter(|open| open.id == id) {
-                    self.gave_up.push(open_offset(open.first_offset));
-                }
-                self.unreadable(&error, Some(camera), record.offset, out);
-                Step::Continue
-            }
-            Assembled::Orphan => {
-                state.hole_reason.get_or_insert(GapReason::RecordDamaged);
-                Step::Continue
-            }
-            _ => Step::Continue,
-        }
-    }
-
-    fn complete(
-        &mut self,
-        frame: FrameRecord,
-        camera: &CameraId,
-        record: &LogRecord<'_>,
-        first_offset: i64,
-        out: &mut Vec<Event>,
-    ) -> Step {
-        let role = self.role(camera, &frame.header, first_offset);
-        let hash = self.hash(camera, frame.header.stream.as_ref());
-        let Some(state) = self.streams.get_mut(&hash) else { return Step::Continue };
-        let header = &frame.header;
-        let verdict = state.take(header.id.seq, header.is_keyframe, header.is_discardable, out);
-        if verdict == Verdict::Deliver {
-            self.deliver(frame, camera, record, first_offset, role, out);
-        }
-        Step::Continue
-    }
-
     fn control<P: Passport>(
         &mut self,
         record: &ControlRecord,
@@ -468,140 +370,6 @@ impl PartitionReader {
             _ => {}
         }
         Step::Continue
-    }
-
-    /// A frame record's way: into its stream's state, past the holes before it, through the gate.
-    fn admit<P: Passport>(
-        &mut self,
-        header: &Header,
-        camera: &CameraId,
-        offset: i64,
-        passport: &P,
-        out: &mut Vec<Event>,
-    ) -> Admission {
-        if let Some(stop) = self.enter(header, camera, offset, passport, out) {
-            return stop.map_or(Admission::Ignored, Admission::Stop);
-        }
-        let role = self.role(camera, header, offset);
-        let hash = self.hash(camera, header.stream.as_ref());
-        let Some(state) = self.streams.get_mut(&hash) else { return Admission::Ignored };
-        Admission::Passed(state.take(header.id.seq, header.is_keyframe, header.is_discardable, out), role)
-    }
-
-    /// Brings the stream's state up to this record; `Some` when the record goes no further.
-    fn enter<P: Passport>(
-        &mut self,
-        header: &Header,
-        camera: &CameraId,
-        offset: i64,
-        passport: &P,
-        out: &mut Vec<Event>,
-    ) -> Option<Option<Step>> {
-        let hash = self.hash(camera, header.stream.as_ref());
-        let known = self.streams.get(&hash).map(|state| state.epoch);
-        if known.is_some_and(|epoch| header.id.epoch < epoch) {
-            self.stats.fenced += 1;
-            return Some(None);
-        }
-        if known.is_none_or(|epoch| header.id.epoch > epoch) {
-            let stream = stream_id(&self.config.topic, camera, header.stream.as_ref());
-            if !passport.may_enter(&stream, hash, header.id.epoch.0) {
-                return Some(Some(Step::Blocked { stream, hash, epoch: header.id.epoch.0 }));
-            }
-        }
-        if known.is_none()
-            && let Some(stop) = self.first_record(header, camera, hash, offset)
-        {
-            return Some(stop);
-        }
-        let state = self.streams.get_mut(&hash)?;
-        if let Some(open) = state.assembler.open().filter(|open| open.id != header.id) {
-            self.gave_up.push(open_offset(open.first_offset));
-            state.fail_open_frame();
-        }
-        if header.id.epoch > state.epoch {
-            state.enter_epoch(header.id.epoch, &header.gaps, out);
-        }
-        if let Phase::Rewinding { keyframe, epoch } = state.phase {
-            let at = open_offset(keyframe.offset);
-            if offset < at {
-                return Some(None);
-            }
-            if header.id == (FrameId { epoch, seq: keyframe.seq }) && header.is_keyframe {
-                state.phase = Phase::Running;
-            } else {
-                state.keyframe_missing(out);
-                state.next_seq = header.id.seq;
-            }
-        }
-        if header.control.is_none() {
-            state.advance_to(header.id.seq, &header.gaps, out);
-        }
-        None
-    }
-
-    /// The first record of a stream here: where does reading it begin?
-    ///
-    /// `None`: with this record. `Some(None)`: not with this one. `Some(Some(..))`: with an earlier one.
-    fn first_record(&mut self, header: &Header, camera: &CameraId, hash: u64, offset: i64) -> Option<Option<Step>> {
-        let is_rewound = offset < self.config.start;
-        if (is_rewound && !header.is_keyframe) || self.streams.len() >= MAX_STREAMS {
-            return Some(None);
-        }
-        let stream = Arc::new(stream_id(&self.config.topic, camera, header.stream.as_ref()));
-        let mark = match &self.config.beginning {
-            // With prerolls the GOP is read again from its keyframe; the marks only say which frames are prerolls.
-            Beginning::Resumed(marks) if self.config.preroll == Preroll::Skip => {
-                marks.get(hash).filter(|mark| mark.epoch == header.id.epoch)
-            }
-            _ => None,
-        };
-        // A hint is only a hint: one that points forward would skip records of others.
-        let is_behind = |hint: &KeyframeHint| open_offset(hint.offset) < offset && hint.seq < header.id.seq;
-        let is_delta = !header.is_keyframe && header.control.is_none();
-        let rewind_to = header.keyframe.filter(|hint| is_delta && is_behind(hint));
-        let rewinds = match &self.config.beginning {
-            Beginning::Live => rewind_to,
-            Beginning::Resumed(_) if self.config.preroll == Preroll::Deliver => rewind_to,
-            _ => None,
-        };
-        if let Some(keyframe) = rewinds {
-            let at = FrameId { epoch: header.id.epoch, seq: keyframe.seq };
-            let mut state = StreamState::new(stream, at, Entrance::OnTheWay, self.config.max_frame_bytes);
-            state.phase = Phase::Rewinding { keyframe, epoch: header.id.epoch };
-            self.streams.insert(hash, state);
-            self.stats.rewinds += 1;
-            return Some(Some(Step::Rewind { offset: open_offset(keyframe.offset) }));
-        }
-        let entrance = match (&self.config.beginning, mark) {
-            (Beginning::OfTheLog, _) => Entrance::FromTheBeginning,
-            (_, Some(mark)) => Entrance::After(mark),
-            _ => Entrance::OnTheWay,
-        };
-        let mut state = StreamState::new(stream, header.id, entrance, self.config.max_frame_bytes);
-        if self.has_jumped {
-            state.hole_reason = Some(GapReason::Retention);
-        }
-        if matches!(self.config.beginning, Beginning::Resumed(_)) && self.config.preroll == Preroll::Skip {
-            state.open_gate();
-        }
-        self.streams.insert(hash, state);
-        None
-    }
-
-    fn role(&self, camera: &CameraId, header: &Header, offset: i64) -> FrameRole {
-        match &self.config.beginning {
-            Beginning::Live if offset < self.config.start => FrameRole::CatchUp,
-            Beginning::Resumed(marks) => {
-                let mark = marks.get(self.hash(camera, header.stream.as_ref()));
-                if offset < self.config.start || mark.is_some_and(|mark| header.id <= mark) {
-                    FrameRole::Preroll
-                } else {
-                    FrameRole::Current
-                }
-            }
-            _ => FrameRole::Current,
-        }
     }
 
     fn deliver(
@@ -651,22 +419,6 @@ fn stream_id(topic: &TopicName, camera: &CameraId, name: Option<&StreamName>) ->
     let name = name.cloned().unwrap_or_default();
     StreamId { camera: camera.clone(), topic: topic.clone(), name }
 }
-
-/// Header and value go into one buffer: the one copy out of librdkafka's.
-fn raw_record<'a>(record: &LogRecord<'a>) -> RawRecord<'a> {
-    let (header, value) = (record.header.unwrap_or_default(), record.value.unwrap_or_default());
-    let mut buffer = BytesMut::with_capacity(header.len() + value.len());
-    buffer.put_slice(header);
-    buffer.put_slice(value);
-    let mut buffer = buffer.freeze();
-    let header_bytes = buffer.split_to(header.len());
-    RawRecord {
-        content_type: record.content_type,
-        header: record.header.map(|_| header_bytes),
-        value: record.value.map(|_| buffer),
-    }
-}
-
 fn apply_entry(state: &mut StreamState, entry: &StreamEntry, out: &mut Vec<Event>) {
     state.explain_all(&entry.gaps, out);
     if let Some(range) = entry.repeat {

@@ -1,0 +1,150 @@
+//! How a record enters its stream's state: epochs, moves, joining, rewinding.
+
+use super::super::event::{Event, FrameRole};
+use super::super::stream::{Entrance, Phase, StreamState, Verdict};
+use super::{Beginning, MAX_STREAMS, PartitionReader, Passport, Preroll, Step, open_offset, stream_id};
+use lumenbus_frame::{CameraId, FrameId, GapReason};
+use lumenbus_wire::{Header, KeyframeHint};
+use std::sync::Arc;
+
+/// A frame's way through the stream's state.
+pub(super) enum Admission {
+    Passed(Verdict, FrameRole),
+    Ignored,
+    Stop(Step),
+}
+impl PartitionReader {
+    /// A frame record's way: into its stream's state, past the holes before it, through the gate.
+    pub(super) fn admit<P: Passport>(
+        &mut self,
+        header: &Header,
+        camera: &CameraId,
+        offset: i64,
+        passport: &P,
+        out: &mut Vec<Event>,
+    ) -> Admission {
+        if let Some(stop) = self.enter(header, camera, offset, passport, out) {
+            return stop.map_or(Admission::Ignored, Admission::Stop);
+        }
+        let role = self.role(camera, header, offset);
+        let hash = self.hash(camera, header.stream.as_ref());
+        let Some(state) = self.streams.get_mut(&hash) else { return Admission::Ignored };
+        Admission::Passed(state.take(header.id.seq, header.is_keyframe, header.is_discardable, out), role)
+    }
+
+    /// Brings the stream's state up to this record; `Some` when the record goes no further.
+    pub(super) fn enter<P: Passport>(
+        &mut self,
+        header: &Header,
+        camera: &CameraId,
+        offset: i64,
+        passport: &P,
+        out: &mut Vec<Event>,
+    ) -> Option<Option<Step>> {
+        let hash = self.hash(camera, header.stream.as_ref());
+        let known = self.streams.get(&hash).map(|state| state.epoch);
+        if known.is_some_and(|epoch| header.id.epoch < epoch) {
+            self.stats.fenced += 1;
+            return Some(None);
+        }
+        if known.is_none_or(|epoch| header.id.epoch > epoch) {
+            let stream = stream_id(&self.config.topic, camera, header.stream.as_ref());
+            if !passport.may_enter(&stream, hash, header.id.epoch.0) {
+                return Some(Some(Step::Blocked { stream, hash, epoch: header.id.epoch.0 }));
+            }
+        }
+        if known.is_none()
+            && let Some(stop) = self.first_record(header, camera, hash, offset)
+        {
+            return Some(stop);
+        }
+        let state = self.streams.get_mut(&hash)?;
+        if let Some(open) = state.assembler.open().filter(|open| open.id != header.id) {
+            self.gave_up.push(open_offset(open.first_offset));
+            state.fail_open_frame();
+        }
+        if header.id.epoch > state.epoch {
+            state.enter_epoch(header.id.epoch, &header.gaps, out);
+        }
+        if let Phase::Rewinding { keyframe, epoch } = state.phase {
+            let at = open_offset(keyframe.offset);
+            if offset < at {
+                return Some(None);
+            }
+            if header.id == (FrameId { epoch, seq: keyframe.seq }) && header.is_keyframe {
+                state.phase = Phase::Running;
+            } else {
+                state.keyframe_missing(out);
+                state.next_seq = header.id.seq;
+            }
+        }
+        if header.control.is_none() {
+            state.advance_to(header.id.seq, &header.gaps, out);
+        }
+        None
+    }
+
+    /// The first record of a stream here: where does reading it begin?
+    ///
+    /// `None`: with this record. `Some(None)`: not with this one. `Some(Some(..))`: with an earlier one.
+    fn first_record(&mut self, header: &Header, camera: &CameraId, hash: u64, offset: i64) -> Option<Option<Step>> {
+        let is_rewound = offset < self.config.start;
+        if (is_rewound && !header.is_keyframe) || self.streams.len() >= MAX_STREAMS {
+            return Some(None);
+        }
+        let stream = Arc::new(stream_id(&self.config.topic, camera, header.stream.as_ref()));
+        let mark = match &self.config.beginning {
+            // With prerolls the GOP is read again from its keyframe; the marks only say which frames are prerolls.
+            Beginning::Resumed(marks) if self.config.preroll == Preroll::Skip => {
+                marks.get(hash).filter(|mark| mark.epoch == header.id.epoch)
+            }
+            _ => None,
+        };
+        // A hint is only a hint: one that points forward would skip records of others.
+        let is_behind = |hint: &KeyframeHint| open_offset(hint.offset) < offset && hint.seq < header.id.seq;
+        let is_delta = !header.is_keyframe && header.control.is_none();
+        let rewind_to = header.keyframe.filter(|hint| is_delta && is_behind(hint));
+        let rewinds = match &self.config.beginning {
+            Beginning::Live => rewind_to,
+            Beginning::Resumed(_) if self.config.preroll == Preroll::Deliver => rewind_to,
+            _ => None,
+        };
+        if let Some(keyframe) = rewinds {
+            let at = FrameId { epoch: header.id.epoch, seq: keyframe.seq };
+            let mut state = StreamState::new(stream, at, Entrance::OnTheWay, self.config.max_frame_bytes);
+            state.phase = Phase::Rewinding { keyframe, epoch: header.id.epoch };
+            self.streams.insert(hash, state);
+            self.stats.rewinds += 1;
+            return Some(Some(Step::Rewind { offset: open_offset(keyframe.offset) }));
+        }
+        let entrance = match (&self.config.beginning, mark) {
+            (Beginning::OfTheLog, _) => Entrance::FromTheBeginning,
+            (_, Some(mark)) => Entrance::After(mark),
+            _ => Entrance::OnTheWay,
+        };
+        let mut state = StreamState::new(stream, header.id, entrance, self.config.max_frame_bytes);
+        if self.has_jumped {
+            state.hole_reason = Some(GapReason::Retention);
+        }
+        if matches!(self.config.beginning, Beginning::Resumed(_)) && self.config.preroll == Preroll::Skip {
+            state.open_gate();
+        }
+        self.streams.insert(hash, state);
+        None
+    }
+
+    pub(super) fn role(&self, camera: &CameraId, header: &Header, offset: i64) -> FrameRole {
+        match &self.config.beginning {
+            Beginning::Live if offset < self.config.start => FrameRole::CatchUp,
+            Beginning::Resumed(marks) => {
+                let mark = marks.get(self.hash(camera, header.stream.as_ref()));
+                if offset < self.config.start || mark.is_some_and(|mark| header.id <= mark) {
+                    FrameRole::Preroll
+                } else {
+                    FrameRole::Current
+                }
+            }
+            _ => FrameRole::Current,
+        }
+    }
+}

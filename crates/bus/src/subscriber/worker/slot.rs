@@ -1,0 +1,165 @@
+//! The partitions of a worker: how they come and go, and where reading them goes on.
+
+use super::super::SubscriberStats;
+use super::super::partition::{Beginning, PartitionConfig, PartitionReader};
+use super::super::progress::{Marks, Progress};
+use super::super::queue::{PartitionShared, lock};
+use super::super::start::PartitionStart;
+use super::context::{Change, Context, WorkerShared};
+use lumenbus_frame::TopicName;
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// An incomplete frame without a new chunk for so long is given up, once everything else is read.
+pub(super) const CHUNK_PATIENCE_NANOS: i64 = 30_000_000_000;
+
+/// A partition of this worker.
+pub(super) struct Slot {
+    pub(super) reader: PartitionReader,
+    pub(super) shared: Arc<PartitionShared>,
+    /// Where to seek as soon as librdkafka takes it; until then its records are ignored.
+    pub(super) seek: Option<i64>,
+    pub(super) blocked: Option<Blocked>,
+    /// The log's end as it was a moment ago.
+    pub(super) seen_end: Option<(Instant, i64)>,
+}
+
+/// Waits for a stream's old partition.
+pub(super) struct Blocked {
+    pub(super) offset: i64,
+    pub(super) hash: u64,
+    pub(super) epoch: u64,
+    pub(super) old: Arc<PartitionShared>,
+    /// What the old partition held when the wait began.
+    pub(super) until: Option<i64>,
+}
+pub(super) fn apply_changes(
+    slots: &mut HashMap<String, HashMap<i32, Slot>>,
+    shared: &Arc<WorkerShared>,
+    past: &mut SubscriberStats,
+    changes: Vec<Change>,
+) {
+    for change in changes {
+        match change {
+            Change::Assigned(starts) => {
+                for start in starts {
+                    add_slot(slots, shared, start);
+                }
+                // A new partition must see what the directory already said.
+                shared.entries_version.fetch_add(1, Ordering::AcqRel);
+            }
+            Change::Revoked(names) => {
+                for (topic, partition) in names {
+                    shared.places.release(&topic, partition);
+                    let slot = slots.get_mut(&topic).and_then(|slots| slots.remove(&partition));
+                    if let Some(slot) = slot {
+                        past.add(&slot.reader.stats);
+                        shared.assigned.fetch_sub(1, Ordering::AcqRel);
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn add_slot(
+    slots: &mut HashMap<String, HashMap<i32, Slot>>,
+    shared: &Arc<WorkerShared>,
+    start: PartitionStart,
+) {
+    let Ok(topic) = TopicName::new(&start.topic) else { return };
+    let marks = match &start.beginning {
+        Beginning::Resumed(marks) => marks.clone(),
+        _ => Marks::default(),
+    };
+    let partition = Arc::new(PartitionShared {
+        topic: start.topic.clone(),
+        partition: start.partition,
+        progress: Mutex::new(Progress::new(start.offset, marks)),
+        is_revoked: AtomicBool::new(false),
+        frontier: AtomicI64::new(start.offset),
+        handed_over: AtomicI64::new(start.offset),
+    });
+    let reader = PartitionReader::new(PartitionConfig {
+        topic,
+        partition: start.partition,
+        beginning: start.beginning,
+        start: start.offset,
+        filter: Arc::clone(&shared.filter),
+        preroll: shared.config.preroll,
+        max_frame_bytes: shared.config.max_frame_bytes,
+    });
+    shared.places.hold(Arc::clone(&partition));
+    shared.assigned.fetch_add(1, Ordering::AcqRel);
+    let slot = Slot { reader, shared: partition, seek: None, blocked: None, seen_end: None };
+    slots.entry(start.topic).or_default().insert(start.partition, slot);
+}
+
+pub(super) fn seek(consumer: &BaseConsumer<Context>, slot: &mut Slot) {
+    let Some(offset) = slot.seek.filter(|_| slot.blocked.is_none()) else { return };
+    // Fails while the partition is being assigned; the next tick tries again.
+    if consumer.seek(&slot.shared.topic, slot.shared.partition, Offset::Offset(offset), Duration::ZERO).is_ok() {
+        slot.reader.rewound(offset);
+        slot.seek = None;
+    }
+}
+
+/// What a partition holds now; asked again when there is no answer.
+pub(super) fn end_of(consumer: &BaseConsumer<Context>, partition: &PartitionShared) -> Option<i64> {
+    let marks = consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(1));
+    marks.ok().map(|(_, end)| end)
+}
+
+pub(super) fn look_behind(
+    consumer: &BaseConsumer<Context>,
+    slot: &mut Slot,
+    late: Option<Duration>,
+    now_unix_nanos: i64,
+) {
+    let shared = &slot.shared;
+    let end =
+        || consumer.fetch_watermarks(&shared.topic, shared.partition, Duration::from_secs(1)).map(|marks| marks.1);
+    let is_rewinding = slot.reader.next_offset() < slot.reader.frontier() || slot.seek.is_some();
+    match slot.seen_end {
+        Some((seen, then)) if slot.reader.next_offset() < then => {
+            if late.is_some_and(|late| seen.elapsed() >= late)
+                && !is_rewinding
+                && let Ok(end) = end()
+            {
+                slot.reader.skipped(end);
+                give_up(slot);
+                slot.seek = Some(end);
+                slot.seen_end = None;
+            }
+        }
+        Some(_) => {
+            // Everything that was there a while ago is read: what is still incomplete will stay so.
+            slot.reader.expire_open_frames(now_unix_nanos.saturating_sub(CHUNK_PATIENCE_NANOS));
+            give_up(slot);
+            slot.seen_end = None;
+        }
+        None => slot.seen_end = end().ok().map(|end| (Instant::now(), end)),
+    }
+}
+
+pub(super) fn seek_back(slots: &mut HashMap<String, HashMap<i32, Slot>>, message: &BorrowedMessage<'_>) {
+    if let Some(slot) = slots.get_mut(message.topic()).and_then(|slots| slots.get_mut(&message.partition())) {
+        slot.seek.get_or_insert(slot.reader.next_offset());
+    }
+}
+
+/// Chunked frames that ended or were given up no longer hold the safe offset back.
+pub(super) fn give_up(slot: &mut Slot) {
+    if slot.reader.gave_up.is_empty() {
+        return;
+    }
+    let mut progress = lock(&slot.shared.progress);
+    for offset in slot.reader.gave_up.drain(..) {
+        progress.done(offset);
+    }
+}
