@@ -39,11 +39,13 @@ export class Actions {
       setText(button.lastChild, language() === 'zh' ? action.zh : action.en);
       setAttribute(button, 'aria-pressed', action.isOn);
     });
+    // Several with a camera each, beside others: two in a row.
+    this.element.classList.toggle('has-own', this.camera === null && actions.some((action) => action.camera));
     this.element.hidden = actions.length === 0;
   }
 
   #button(action) {
-    const button = el('button', { class: 'action', type: 'button' }, icon('bolt'), el('span'));
+    const button = el('button', { class: 'action', type: 'button', 'data-own': this.camera === null && action.camera ? '' : null }, icon('bolt'), el('span'));
     button.addEventListener('click', async () => {
       button.setAttribute('aria-busy', 'true');
       try {

@@ -158,7 +158,7 @@ export class CameraScreen {
   }
 
   #neighbours() {
-    const ids = [...new Set([...this.app.store.streams.values()].map(({ facts }) => facts.camera))];
+    const ids = [...new Set(this.app.store.sorted.map(({ facts }) => facts.camera))];
     const at = ids.indexOf(this.wanted.id);
     const path = (id) => (id === undefined ? null : cameraPath({ camera: id }, true));
     setAttribute(this.previous, 'href', at > 0 ? path(ids[at - 1]) : null);

@@ -16,7 +16,8 @@ function decimal(digits) {
 }
 
 export function number(value, digits = 0) {
-  return Number.isFinite(value) ? decimal(digits).format(value) : DASH;
+  // The sum makes 0 of −0.
+  return Number.isFinite(value) ? decimal(digits).format(value + 0) : DASH;
 }
 
 /** Three digits that matter: 0.42, 8.4, 42. */

@@ -9,6 +9,9 @@ import { codecName, Tile } from './tile.js';
 
 const GAP = 12;
 const CAPTION = 42;
+const CAPTION_NARROW = 62;
+/** Tiles narrower than this have a caption of two lines. */
+const NARROW = 440;
 const HEADING = 34;
 const MIN_TILE = 250;
 const PHONE = 560;
@@ -25,7 +28,8 @@ export function arrangement(groups, width, height) {
   for (let columns = 1; columns <= most; columns += 1) {
     const rows = groups.reduce((sum, size) => sum + Math.ceil(size / columns), 0);
     const byWidth = (width - GAP * (columns - 1)) / columns;
-    const byHeight = (((height - headings) / rows - CAPTION - GAP) * 16) / 9;
+    const byCaption = (caption) => (((height - headings) / rows - caption - GAP) * 16) / 9;
+    const byHeight = Math.min(byWidth, byCaption(CAPTION)) >= NARROW ? byCaption(CAPTION) : byCaption(CAPTION_NARROW);
     const tile = Math.floor(Math.min(byWidth, byHeight));
     if (tile > best.tile) best = { columns, tile };
   }
@@ -134,7 +138,8 @@ export class LiveScreen {
     const groups = new Map();
     const names = new Set([...this.#tiles.values()].map((tile) => tile.stream.facts.group));
     const isFlat = this.#tiles.size < MIN_FOR_HEADINGS || names.size < 2;
-    for (const tile of this.#tiles.values()) {
+    for (const stream of this.app.store.sorted) {
+      const tile = this.#tiles.get(stream.facts.n);
       if (!this.#matches(tile.stream)) {
         tile.element.remove();
         continue;

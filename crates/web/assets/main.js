@@ -74,8 +74,11 @@ function buildFrame() {
   frame = { title, nav, status, colors, banner, main, say: said, help: dialog };
   showTheme();
   showLink();
-  setText(title, store.title === 'lumenbus' ? '' : store.title);
+  setText(title, ownTitle());
 }
+
+/** The server's title without what stands beside it already. */
+const ownTitle = () => store.title.replace(/^lumenbus\b\s*/i, '');
 
 function helpDialog() {
   const keys = [['← ↑ → ↓', 'arrows'], ['Enter', 'enter'], ['Esc', 'esc'], ['/', 'search'], ['s', 's'], ['f', 'f'], ['1  2', 'g'], ['t', 't'], ['l', 'l'], ['?', 'help']];
@@ -236,7 +239,7 @@ document.addEventListener('keydown', (event) => {
 store.on('hello', () => {
   frame.nav.replaceChildren(...navigation());
   for (const item of frame.nav.children) setAttribute(item, 'aria-current', item.dataset.screen === (document.body.dataset.screen === 'health' ? 'health' : 'live') ? 'page' : null);
-  setText(frame.title, store.title === 'lumenbus' ? '' : store.title);
+  setText(frame.title, ownTitle());
   frame.help.replaceWith((frame.help = helpDialog()));
 });
 store.on('link', showLink);

@@ -8,6 +8,8 @@ const MAX_LOG = 200;
 /** Seconds on a tile's strip. */
 export const STRIP = 60;
 
+const ORDER = new Intl.Collator(undefined, { numeric: true });
+
 const NO_STAT = {
   state: 'connecting', reason: '', since: NaN, fps: NaN, mbit: NaN, age50: NaN, age99: NaN, frames: 0, bytes: 0, missing: new Map(),
   openGaps: 0, unexplained: 0, repeated: 0, skipped: 0, stages: new Map(), keyframeAge: NaN,
@@ -92,7 +94,13 @@ export class Store {
     this.emit('link');
   }
 
-  /** Streams of a camera, pictures that move first. */
+  /** Streams by group and name, as people count: 2 before 10, no group last. */
+  get sorted() {
+    const key = ({ facts }) => [facts.group === '' ? '1' : '0', facts.group, facts.name, facts.topic];
+    const byKey = (a, b) => key(a).reduce((order, part, at) => order || ORDER.compare(part, key(b)[at]), 0);
+    return [...this.streams.values()].sort(byKey);
+  }
+
   ofCamera(id) {
     return [...this.streams.values()].filter((stream) => stream.facts.camera === id);
   }
