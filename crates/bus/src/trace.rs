@@ -6,6 +6,7 @@
 
 use crate::subscriber::DeliveredFrame;
 use lumenbus_frame::{EncodedFrame, FrameId, GapReason, StreamId, TraceContext};
+use std::time::Duration;
 
 pub use lumenbus_wire::TRACEPARENT_HEADER;
 
@@ -23,6 +24,12 @@ pub trait FrameTracer: Send + Sync {
     /// What became of a frame that has a trace; told once for each.
     fn settled(&self, trace: &TraceContext, settled: &Settled<'_>) {
         let _ = (trace, settled);
+    }
+
+    /// Kafka has acknowledged a record with frames, so long after the submission of its first one; every record, with a
+    /// trace or without.
+    fn acknowledged(&self, stream: &StreamId, after: Duration) {
+        let _ = (stream, after);
     }
 
     /// A frame is handed to the subscriber's caller; every one, with a trace or without.

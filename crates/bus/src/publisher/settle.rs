@@ -88,6 +88,7 @@ impl StreamCore {
                 self.counts.acknowledged_bytes += unit.payload_bytes as u64;
                 let nanos = now.monotonic_nanos.saturating_sub(unit.submitted_nanos);
                 self.latency.record_nanos(nanos);
+                self.traces.acknowledged(&self.id, nanos);
                 let is_newer = run.hint.is_none_or(|hint| hint.seq < unit.first);
                 if let (true, true, Some(offset)) = (unit.is_keyframe, is_newer, unit.first_offset) {
                     run.hint = Some(KeyframeHint { seq: unit.first, offset });

@@ -3,11 +3,12 @@
 use crate::publisher::core::{Now, StreamCore, Unit};
 use crate::publisher::run::Run;
 use crate::trace::{FrameTracer, Outcome, Settled};
-use lumenbus_frame::{EncodedFrame, Epoch, FrameId, GapReason, Seq, TraceContext};
+use lumenbus_frame::{EncodedFrame, Epoch, FrameId, GapReason, Seq, StreamId, TraceContext};
 use lumenbus_lanes::Admission;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A frame that is followed.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +41,12 @@ impl fmt::Debug for Traces {
 impl Traces {
     pub(crate) fn new(tracer: Option<Arc<dyn FrameTracer>>) -> Self {
         Self { tracer, ..Self::default() }
+    }
+
+    pub(crate) fn acknowledged(&self, stream: &StreamId, after_nanos: u64) {
+        if let Some(tracer) = &self.tracer {
+            tracer.acknowledged(stream, Duration::from_nanos(after_nanos));
+        }
     }
 
     /// The followed frames of the unit that was composed last.

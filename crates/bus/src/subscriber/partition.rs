@@ -24,6 +24,9 @@ const MAX_CAMERAS: usize = 10_000;
 /// Most streams read per partition; what comes beyond is ignored.
 const MAX_STREAMS: usize = 10_000;
 
+/// Who is skipped twice within this time is too slow to catch up from a keyframe behind the end.
+pub(super) const SKIPPED_AGAIN_NANOS: i64 = 10_000_000_000;
+
 /// How reading a partition begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Beginning {
@@ -93,6 +96,8 @@ pub(crate) struct PartitionReader {
     frontier: i64,
     /// Retention has passed us at least once: a stream that comes into view may lack its beginning.
     has_jumped: bool,
+    /// When the caller skipped ahead last.
+    skipped_unix_nanos: Option<i64>,
     told_foreign: bool,
     told_damaged: bool,
     pub(crate) stats: SubscriberStats,
@@ -110,6 +115,7 @@ impl PartitionReader {
             streams: HashMap::new(),
             entries: HashMap::new(),
             has_jumped: false,
+            skipped_unix_nanos: None,
             told_foreign: false,
             told_damaged: false,
             stats: SubscriberStats::default(),
@@ -152,8 +158,11 @@ impl PartitionReader {
         !matches!(self.config.beginning, Beginning::Resumed(_)) || offset >= self.config.start
     }
 
-    /// The caller skips ahead to the live end, where each stream goes on at its next keyframe.
-    pub(crate) fn skipped(&mut self, offset: i64) {
+    /// The caller skips ahead to the live end. Each stream goes on at its newest keyframe, or at its next one where the
+    /// reader was skipped a moment ago already: it would not catch up.
+    pub(crate) fn skipped(&mut self, offset: i64, now_unix_nanos: i64) {
+        let last = self.skipped_unix_nanos.replace(now_unix_nanos);
+        let resumes = last.is_none_or(|last| now_unix_nanos.saturating_sub(last) >= SKIPPED_AGAIN_NANOS);
         self.next_offset = offset;
         self.frontier = offset;
         self.config.start = offset;
@@ -164,6 +173,7 @@ impl PartitionReader {
             }
             state.fail_open_frame();
             state.skip_to_keyframe(GapReason::Lagging);
+            state.resumes = resumes;
         }
     }
 

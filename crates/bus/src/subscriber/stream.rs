@@ -19,6 +19,8 @@ pub(crate) enum Phase {
         keyframe: KeyframeHint,
         /// Epoch in which the keyframe is.
         epoch: Epoch,
+        /// After a skip, not on joining: what is missing before it is told.
+        is_resuming: bool,
     },
 }
 
@@ -52,6 +54,8 @@ pub(crate) struct StreamState {
     pub(crate) offline_told: Option<(Epoch, i64)>,
     pub(crate) parameters: Option<Arc<StreamParameters>>,
     pub(crate) phase: Phase,
+    /// Skipped ahead: the next record's hint names the keyframe to go on at.
+    pub(crate) resumes: bool,
     ended: bool,
     pending: Vec<SeqRange>,
     /// Why the next hole is there, when the log itself cannot say.
@@ -90,6 +94,7 @@ impl StreamState {
             offline_told: None,
             parameters: None,
             phase: Phase::Running,
+            resumes: false,
             ended: false,
             pending: Vec::new(),
             hole_reason: None,
@@ -303,12 +308,15 @@ impl StreamState {
     }
 
     /// The keyframe was not where the hint said.
-    pub(crate) fn keyframe_missing(&mut self, out: &mut Vec<Event>) {
-        if let Phase::Rewinding { keyframe, .. } = self.phase {
+    pub(crate) fn keyframe_missing(&mut self, found: Seq, out: &mut Vec<Event>) {
+        if let Phase::Rewinding { keyframe, is_resuming, .. } = self.phase {
             let offset = i64::try_from(keyframe.offset).unwrap_or(i64::MAX);
             out.push(Event::Notice(Notice::KeyframeNotFound { stream: Arc::clone(&self.id), offset }));
+            if !is_resuming {
+                self.knows_beginning = false;
+                self.next_seq = found;
+            }
         }
         self.phase = Phase::Running;
-        self.knows_beginning = false;
     }
 }

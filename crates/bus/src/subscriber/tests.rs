@@ -2,7 +2,9 @@
 
 use super::event::{Event, FrameRole, Notice};
 use super::filter::CameraFilter;
-use super::partition::{Beginning, LogRecord, PartitionConfig, PartitionReader, Passport, Preroll, Step};
+use super::partition::{
+    Beginning, LogRecord, PartitionConfig, PartitionReader, Passport, Preroll, SKIPPED_AGAIN_NANOS, Step,
+};
 use super::progress::{Marks, Progress, stream_hash};
 use bytes::Bytes;
 use lumenbus_frame::{
@@ -468,4 +470,87 @@ fn a_trace_comes_with_its_frame_and_a_foreign_one_is_nothing() {
     let expected = [Some(TRACE), None, None, Some(TRACE), None, None].map(|trace| trace.map(str::to_owned));
     assert_eq!(traces, expected);
     assert_eq!((reader.stats.damaged, reader.stats.foreign), (0, 0));
+}
+
+/// Keyframes at seqs 0 and 4, a keyframe of another stream between, all else refers to the newest.
+fn long_log() -> Log {
+    let mut log = Log::default();
+    log.frame("a", key(1, 0));
+    log.frame("b", key(1, 0));
+    let hinted =
+        |seq, key: u64, offset| Header { keyframe: Some(KeyframeHint { seq: Seq(key), offset }), ..header(1, seq) };
+    for seq in 1..4 {
+        log.frame("a", hinted(seq, 0, 0));
+    }
+    let newest = log.frame("a", key(1, 4));
+    log.frame("b", hinted(1, 0, 1));
+    for seq in 5..9 {
+        log.frame("a", hinted(seq, 4, newest));
+    }
+    log.frame("b", hinted(2, 0, 1));
+    log
+}
+
+#[test]
+fn a_skip_goes_on_at_the_newest_keyframe_behind_the_end() {
+    let log = long_log();
+    let mut reader = reader(Beginning::OfTheLog, 0);
+    let mut events = read(&mut reader, &Log(log.0[..3].to_vec()), 0);
+    reader.skipped(9, 0);
+    events.extend(read(&mut reader, &log, 9));
+    let expected = [
+        "a:1.0",
+        "b:1.0",
+        "a:1.1",
+        // From the keyframe on, which was skipped too, with what is missing before it told.
+        "a:1 gap 2..=3 lagging",
+        "a:1.4 catch-up",
+        "a:1.5 catch-up",
+        "a:1.6 catch-up",
+        "a:1.7",
+        "a:1.8",
+    ];
+    let words = words(&events);
+    // The other stream's newest keyframe was handed over before: it has to wait for the next.
+    let (of_b, of_a): (Vec<_>, Vec<_>) = words.iter().map(String::as_str).partition(|word| word.starts_with("b:1 gap"));
+    assert_eq!((of_a, of_b.is_empty()), (expected.to_vec(), false), "{words:?}");
+    assert_eq!(reader.stats.rewinds, 1);
+}
+
+#[test]
+fn who_is_skipped_again_soon_waits_for_the_next_keyframe() {
+    let mut log = long_log();
+    log.frame("a", key(1, 9));
+    let mut reader = reader(Beginning::OfTheLog, 0);
+    let mut events = read(&mut reader, &Log(log.0[..3].to_vec()), 0);
+    reader.skipped(8, 0);
+    reader.skipped(9, SKIPPED_AGAIN_NANOS - 1);
+    events.extend(read(&mut reader, &log, 9));
+    let told: Vec<_> = words(&events).into_iter().filter(|word| word.starts_with("a:")).collect();
+    assert_eq!(told[..2], ["a:1.0", "a:1.1"]);
+    assert_eq!(told.last().map(String::as_str), Some("a:1.9"));
+    assert!(told[2..told.len() - 1].iter().all(|word| word.contains("gap")), "{told:?}");
+    assert_eq!(reader.stats.rewinds, 0);
+}
+
+#[test]
+fn a_skip_whose_keyframe_is_not_there_tells_everything_missing() {
+    let mut log = long_log();
+    log.0[5].key = "somebody-else";
+    log.frame("a", key(1, 9));
+    let mut reader = reader(Beginning::OfTheLog, 0);
+    let mut events = read(&mut reader, &Log(log.0[..3].to_vec()), 0);
+    reader.skipped(9, 0);
+    events.extend(read(&mut reader, &log, 9));
+    let missing: u64 = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Gap { stream, gap } if stream.camera.as_str() == "a" => {
+                gap.last.map(|last| last.0 - gap.first.0 + 1)
+            }
+            _ => None,
+        })
+        .sum();
+    assert_eq!(missing, 7, "2 to 8: {:?}", words(&events));
+    assert!(events.iter().any(|event| matches!(event, Event::Notice(Notice::KeyframeNotFound { .. }))));
 }

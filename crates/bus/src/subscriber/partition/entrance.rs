@@ -66,7 +66,17 @@ impl PartitionReader {
         if header.id.epoch > state.epoch {
             state.enter_epoch(header.id.epoch, &header.gaps, out);
         }
-        if let Phase::Rewinding { keyframe, epoch } = state.phase {
+        if state.resumes {
+            match resume(state, header, offset, self.config.start) {
+                Resume::Here => {}
+                Resume::Later => return Some(None),
+                Resume::At(offset) => {
+                    self.stats.rewinds += 1;
+                    return Some(Some(Step::Rewind { offset }));
+                }
+            }
+        }
+        if let Phase::Rewinding { keyframe, epoch, .. } = state.phase {
             let at = open_offset(keyframe.offset);
             if offset < at {
                 return Some(None);
@@ -74,8 +84,7 @@ impl PartitionReader {
             if header.id == (FrameId { epoch, seq: keyframe.seq }) && header.is_keyframe {
                 state.phase = Phase::Running;
             } else {
-                state.keyframe_missing(out);
-                state.next_seq = header.id.seq;
+                state.keyframe_missing(header.id.seq, out);
             }
         }
         if header.control.is_none() {
@@ -100,10 +109,7 @@ impl PartitionReader {
             }
             _ => None,
         };
-        // A hint is only a hint: one that points forward would skip records of others.
-        let is_behind = |hint: &KeyframeHint| open_offset(hint.offset) < offset && hint.seq < header.id.seq;
-        let is_delta = !header.is_keyframe && header.control.is_none();
-        let rewind_to = header.keyframe.filter(|hint| is_delta && is_behind(hint));
+        let rewind_to = keyframe_behind(header, offset);
         let rewinds = match &self.config.beginning {
             Beginning::Live => rewind_to,
             Beginning::Resumed(_) if self.config.preroll == Preroll::Deliver => rewind_to,
@@ -112,7 +118,7 @@ impl PartitionReader {
         if let Some(keyframe) = rewinds {
             let at = FrameId { epoch: header.id.epoch, seq: keyframe.seq };
             let mut state = StreamState::new(stream, at, Entrance::OnTheWay, self.config.max_frame_bytes);
-            state.phase = Phase::Rewinding { keyframe, epoch: header.id.epoch };
+            state.phase = Phase::Rewinding { keyframe, epoch: header.id.epoch, is_resuming: false };
             self.streams.insert(hash, state);
             self.stats.rewinds += 1;
             return Some(Some(Step::Rewind { offset: open_offset(keyframe.offset) }));
@@ -147,4 +153,40 @@ impl PartitionReader {
             _ => FrameRole::Current,
         }
     }
+}
+
+/// The keyframe that a delta frame names, when it is behind it: a hint that points forward would skip records of others.
+fn keyframe_behind(header: &Header, offset: i64) -> Option<KeyframeHint> {
+    let is_delta = !header.is_keyframe && header.control.is_none();
+    let is_behind = |hint: &KeyframeHint| open_offset(hint.offset) < offset && hint.seq < header.id.seq;
+    header.keyframe.filter(|hint| is_delta && is_behind(hint))
+}
+
+/// Where a stream goes on after a skip.
+enum Resume {
+    /// With this record.
+    Here,
+    /// Not with this one.
+    Later,
+    /// With the keyframe at this offset.
+    At(i64),
+}
+
+/// A skipped stream's next record: goes back to its newest keyframe where that was skipped as well.
+fn resume(state: &mut StreamState, header: &Header, offset: i64, start: i64) -> Resume {
+    let is_later_chunk = header.chunk.as_ref().is_some_and(|chunk| chunk.index > 0);
+    let is_delta = !header.is_keyframe && header.control.is_none();
+    // What another stream's way back brings once more does not name the newest keyframe.
+    if is_later_chunk || (is_delta && offset < start) {
+        return Resume::Later;
+    }
+    if header.control.is_some() {
+        return Resume::Here;
+    }
+    state.resumes = false;
+    let Some(keyframe) = keyframe_behind(header, offset).filter(|hint| hint.seq >= state.next_seq) else {
+        return Resume::Here;
+    };
+    state.phase = Phase::Rewinding { keyframe, epoch: header.id.epoch, is_resuming: true };
+    Resume::At(open_offset(keyframe.offset))
 }

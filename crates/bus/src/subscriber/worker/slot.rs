@@ -131,7 +131,7 @@ pub(super) fn look_behind(
                 && !is_rewinding
                 && let Ok(end) = end()
             {
-                slot.reader.skipped(end);
+                slot.reader.skipped(end, now_unix_nanos);
                 give_up(slot);
                 slot.seek = Some(end);
                 slot.seen_end = None;
