@@ -109,6 +109,8 @@ fn publisher_and_subscriber_tell_prometheus_what_they_do() {
     {
         assert!(value(&sent, name).is_some(), "{name} is not in {sent}");
     }
+    let acknowledged = value(&sent, "lumenbus_stage_seconds_count{stage=\"acknowledge\"}");
+    assert!(acknowledged.is_some_and(|count| count >= 30.0), "{acknowledged:?}");
     for name in [
         "lumenbus_consumer_records_lag_max",
         "lumenbus_consumer_records_consumed_rate",
@@ -211,18 +213,17 @@ fn json_logs_are_one_object_a_line() {
     let broker = BrokerProcess::start();
     let publish = "publish test:160x120@30,frames=30 --camera gate --codec jpeg --unpaced";
     let read = "subscribe --camera gate --from start --until-end";
-    let mut lines = 0;
-    for line in [publish, read] {
-        let arguments = format!("{line} --json -vv --log-format json --brokers {}", broker.address());
-        let ran = Background::start(lumenbus(words(&arguments))).finish().code(0);
+    let absent = "subscribe --topic absent --for 1s";
+    for (line, code) in [(publish, 0), (read, 0), (absent, 1)] {
+        let arguments = format!("{line} -vv --log-format json --brokers {}", broker.address());
+        let ran = Background::start(lumenbus(words(&arguments))).finish().code(code);
+        assert!(ran.stderr.lines().count() > 0, "-vv says something");
         for line in ran.stderr.lines() {
             let entry: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             for key in ["timestamp", "level", "target", "fields"] {
                 assert!(!entry[key].is_null(), "no {key} in {line}");
             }
-            lines += 1;
         }
     }
-    assert!(lines > 0, "-vv says something");
     run("size --cameras 1 --log-format yaml").code(2);
 }

@@ -1,6 +1,6 @@
 //! Exit codes and the last words.
 
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::site::FileError;
 use lumenbus_bus::{BrokerProblem, BusError};
 use lumenbus_pipeline::publish::FeedError;
@@ -8,7 +8,6 @@ use lumenbus_pipeline::sink::SinkError;
 use lumenbus_pipeline::subscribe::SubscribeError;
 use lumenbus_source::SourceError;
 use serde_json::json;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -54,8 +53,7 @@ pub(crate) fn finish(outcome: anyhow::Result<Outcome>, output: &mut Output, comm
             let text = message(&error);
             let shown = code.map_or_else(String::new, |code| format!(" [{code}]"));
             output.close_line();
-            // Nobody is left to tell when standard error is closed.
-            drop(writeln!(std::io::stderr(), "lumenbus: {text}{shown}"));
+            say("ERROR", &format!("lumenbus: {text}{shown}"));
             output.summary(command, json!({ "error": { "code": code, "message": text, "exit_code": exit } }));
             ExitCode::from(exit)
         }

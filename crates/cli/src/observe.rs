@@ -96,8 +96,11 @@ impl Observation {
     }
 
     pub(crate) fn tracer(&self) -> Option<Arc<dyn FrameTracer>> {
-        let tracing = self.tracing.clone()?;
-        Some(Arc::new(tracing))
+        let tracing = self.tracing.clone().map(|tracing| Arc::new(tracing) as Arc<dyn FrameTracer>);
+        match &self.stages {
+            Some(stages) => Some(stages.tracer(tracing)),
+            None => tracing,
+        }
     }
 
     pub(crate) fn tracing(&self) -> Option<&Tracing> {

@@ -5,12 +5,30 @@ use crate::settings::Settings;
 use crate::site::LogSettings;
 use serde_json::{Map, Value, json};
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 
 /// Version of the `summary` objects.
 const SUMMARY_VERSION: u32 = 1;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Known once logging has begun.
+static LOG_FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// A line of ours on standard error: as it is, or as an entry of the JSON log, which must stay one object a line.
+pub(crate) fn say(level: &str, line: &str) {
+    let line = match LOG_FORMAT.get() {
+        Some(LogFormat::Json) => {
+            let timestamp = jiff::Timestamp::now().to_string();
+            let fields = json!({ "message": line.trim() });
+            json!({ "timestamp": timestamp, "level": level, "target": "lumenbus", "fields": fields }).to_string()
+        }
+        _ => line.to_owned(),
+    };
+    // Nobody is left to tell when standard error is closed.
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
 
 /// Flag over environment over the settings file.
 pub(crate) fn start_logging(global: &Global, file: &LogSettings) {
@@ -25,7 +43,9 @@ pub(crate) fn start_logging(global: &Global, file: &LogSettings) {
     let usual = || EnvFilter::new(format!("{level},rdkafka={client},librdkafka={client}"));
     let filter = EnvFilter::try_from_env("LUMENBUS_LOG").unwrap_or_else(|_| usual());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match global.log_format.or(file.format).unwrap_or(LogFormat::Text) {
+    let format = global.log_format.or(file.format).unwrap_or(LogFormat::Text);
+    LOG_FORMAT.get_or_init(|| format);
+    match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
     }
@@ -75,7 +95,7 @@ impl Output {
     pub(crate) fn note(&mut self, line: &str) {
         self.close_line();
         if !self.quiet && !self.json {
-            drop(writeln!(std::io::stderr(), "{line}"));
+            say("INFO", line);
         }
     }
 

@@ -1,9 +1,10 @@
 //! Ctrl-C and SIGTERM: the first finishes files and reports, the second aborts.
 
 use crate::exit;
+use crate::output::say;
 use anyhow::Context as _;
 use lumenbus_pipeline::Shutdown;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 /// A shutdown that signals request.
@@ -17,7 +18,7 @@ pub(crate) fn shutdown(is_quiet: bool) -> anyhow::Result<Arc<Shutdown>> {
         if !is_quiet {
             // On a terminal ^C stands at the end of the progress line.
             let line = if std::io::stderr().is_terminal() { "\n" } else { "" };
-            drop(writeln!(std::io::stderr(), "{line}finishing; once more aborts"));
+            say("INFO", &format!("{line}finishing; once more aborts"));
         }
     })
     .context("cannot listen for Ctrl-C")?;

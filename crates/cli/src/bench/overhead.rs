@@ -117,7 +117,7 @@ impl Observer {
     }
 
     pub(super) fn tracer(&self) -> Arc<dyn FrameTracer> {
-        Arc::new(self.tracing.clone())
+        self.stages.tracer(Some(Arc::new(self.tracing.clone())))
     }
 
     pub(super) fn watch(&self, subscriber: &Subscriber) {

@@ -10,6 +10,7 @@ mod process;
 mod publisher;
 mod stages;
 mod subscriber;
+mod tracer;
 
 pub use client::client_metrics;
 pub use families::{Families, Row};

@@ -1,6 +1,8 @@
 //! How long frames take, per stage and in all.
 
+use super::tracer::StageTracer;
 use super::{Families, MAX_CAMERAS, Metrics, OTHER};
+use lumenbus_bus::FrameTracer;
 use lumenbus_bus::subscriber::{DeliveredFrame, FrameRole};
 use lumenbus_frame::CameraId;
 use prometheus_client::collector::Collector;
@@ -133,6 +135,12 @@ impl Stages {
         let stages = Self::default();
         metrics.register(Box::new(stages.clone()));
         stages
+    }
+
+    /// For a publisher: counts how long its acknowledgements take, and passes everything on to `next`.
+    #[must_use]
+    pub fn tracer(&self, next: Option<Arc<dyn FrameTracer>>) -> Arc<dyn FrameTracer> {
+        Arc::new(StageTracer { stages: self.clone(), next })
     }
 
     /// How long a frame took for one stage.

@@ -19,7 +19,7 @@ struct Counts {
     cameras: Bounded<Camera>,
     missing: BTreeMap<&'static str, u64>,
     open_gaps: u64,
-    gauges: Option<SubscriberGauges>,
+    gauges: Vec<SubscriberGauges>,
 }
 
 #[derive(Debug, Default)]
@@ -68,21 +68,39 @@ impl SubscriberMetrics {
         }
     }
 
-    /// Shows the subscriber's own counters and queues as well, as long as it lives.
+    /// Shows a subscriber's own counters and queues as well, as long as it lives. Several are shown as one.
     pub fn watch(&self, gauges: SubscriberGauges) {
-        self.lock().gauges = Some(gauges);
+        let mut counts = self.lock();
+        counts.gauges.retain(|known| known.read().is_some());
+        counts.gauges.push(gauges);
     }
 
-    /// What the watched subscriber is doing; `None` without one.
+    /// What the watched subscribers are doing; `None` without one.
     #[must_use]
     pub fn sample(&self) -> Option<SubscriberSample> {
         let gauges = self.lock().gauges.clone();
-        gauges?.read()
+        gauges.iter().filter_map(SubscriberGauges::read).reduce(together)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn together(mut sum: SubscriberSample, other: SubscriberSample) -> SubscriberSample {
+    let (stats, more) = (&mut sum.stats, &other.stats);
+    stats.records += more.records;
+    stats.frames += more.frames;
+    stats.bytes += more.bytes;
+    stats.repeats += more.repeats;
+    stats.fenced += more.fenced;
+    stats.foreign += more.foreign;
+    stats.damaged += more.damaged;
+    stats.rewinds += more.rewinds;
+    sum.clients.extend(other.clients);
+    sum.buffered_bytes += other.buffered_bytes;
+    sum.assigned_partitions += other.assigned_partitions;
+    sum
 }
 
 impl Collector for SubscriberMetrics {
