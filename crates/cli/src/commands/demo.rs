@@ -1,6 +1,6 @@
 //! `lumenbus demo`: moving pictures at once.
 
-use crate::demo::books::shown_stretches;
+use crate::demo::books::{Stretch, shown_stretches};
 use crate::demo::{CREDITS, Demo};
 use crate::exit::Outcome;
 use crate::output::Output;
@@ -108,16 +108,19 @@ impl Board {
             (frames + tally.frames, missing + tally.missing_frames() - without, unexplained + without)
         });
         let is_reading = !ledger.is_disconnected();
+        let way = ledger.stretches();
         drop(ledger);
         let broker = match (demo.stage().is_broker_up(), is_reading) {
-            (false, _) => "killed, on its way back",
-            (true, false) => "back, being found again",
+            (false, _) => "away",
+            (true, false) => "up again",
             (true, true) => "up",
         };
         let mut foot = vec![format!("{frames} frames, {missing} missing and explained, {unexplained} unexplained")];
         if let Some(snapshot) = &self.snapshot {
             add_shown(&mut rows, snapshot);
-            foot.extend(headline(snapshot));
+            foot.extend(against_jpeg(snapshot));
+            foot.extend(way_line("to a reader", &way));
+            foot.extend(way_line("to a screen", &shown_stretches(snapshot)));
         }
         if let Some(slow) = demo.stage().slow_book() {
             foot.push(format!("slow reader of {}: {} frames; left out: {}", slow.camera, slow.frames, slow.reasons()));
@@ -136,14 +139,18 @@ fn add_shown(rows: &mut [Row], snapshot: &ViewerSnapshot) {
     }
 }
 
-/// Against JPEG, and the way to the screen.
-fn headline(snapshot: &ViewerSnapshot) -> Vec<String> {
-    let ratio = snapshot.totals.jpeg_ratio.map(|against| {
-        let (coded, jpeg, ratio) = (against.coded_mbit, against.jpeg_mbit, against.ratio);
-        format!("against JPEG: {coded:.2} instead of {jpeg:.2} Mbit/s, {ratio:.1} times less")
-    });
-    let stages = shown_stretches(snapshot);
-    let parts = stages.iter().map(|stretch| format!("{} {:.0}/{:.0}", stretch.name, stretch.p50_ms, stretch.p99_ms));
-    let way = (!stages.is_empty()).then(|| format!("p50/p99 ms: {}", parts.collect::<Vec<_>>().join(", ")));
-    ratio.into_iter().chain(way).collect()
+fn against_jpeg(snapshot: &ViewerSnapshot) -> Option<String> {
+    let against = snapshot.totals.jpeg_ratio?;
+    let (coded, jpeg, ratio) = (against.coded_mbit, against.jpeg_mbit, against.ratio);
+    Some(format!("against JPEG: {coded:.2} instead of {jpeg:.2} Mbit/s, {ratio:.1} times less"))
+}
+
+/// Each part of the way with its median and 99th percentile.
+fn way_line(where_to: &str, way: &[Stretch]) -> Option<String> {
+    // The table has this one for each camera.
+    let parts = way
+        .iter()
+        .filter(|part| part.key != "delivered")
+        .map(|part| format!("{} {:.0}/{:.0}", part.key, part.p50_ms, part.p99_ms));
+    (!way.is_empty()).then(|| format!("{where_to}, ms: {}", parts.collect::<Vec<_>>().join(", ")))
 }

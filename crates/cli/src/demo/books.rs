@@ -68,6 +68,9 @@ impl StreamBook {
 /// Quantiles of one part of the way, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Stretch {
+    /// For programs, and where there is little room.
+    pub(crate) key: &'static str,
+    /// For people.
     pub(crate) name: &'static str,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -75,20 +78,16 @@ pub(crate) struct Stretch {
 
 /// What pages have told of the last seconds: the median camera's median, and the worst camera's 99th percentile.
 pub(crate) fn shown_stretches(snapshot: &ViewerSnapshot) -> Vec<Stretch> {
-    let parts = [
-        ("send", "send to a page"),
-        ("decode", "decode"),
-        ("shown", "wait for the screen"),
-        ("total", CAPTURE_TO_SHOWN),
-    ];
-    let stretch = |(stage, name): (&str, &'static str)| {
+    let stretch = |(key, name): (&'static str, &'static str)| {
         let streams = snapshot.streams.iter();
-        let mut told: Vec<Percentiles> = streams.filter_map(|stream| stream.stages.get(stage).copied()).collect();
+        let mut told: Vec<Percentiles> = streams.filter_map(|stream| stream.stages.get(key).copied()).collect();
         told.sort_by(|a, b| a.p50_ms.total_cmp(&b.p50_ms));
-        let p50_ms = told.get(told.len() / 2)?.p50_ms;
+        let p50_ms = told.get(told.len().saturating_sub(1) / 2)?.p50_ms;
         let p99_ms = told.iter().map(|told| told.p99_ms).fold(0.0, f64::max);
-        Some(Stretch { name, p50_ms, p99_ms })
+        Some(Stretch { key, name, p50_ms, p99_ms })
     };
+    let parts =
+        [("send", "to a page"), ("decode", "decode"), ("shown", "wait for the screen"), ("total", "capture → shown")];
     parts.into_iter().filter_map(stretch).collect()
 }
 
@@ -118,9 +117,6 @@ impl AgainstJpeg {
         Some(Self { coded: coded.to_owned(), coded_mbit, jpeg: jpeg.to_owned(), jpeg_mbit })
     }
 }
-
-/// The whole way to a screen.
-pub(crate) const CAPTURE_TO_SHOWN: &str = "capture → shown";
 
 /// Everything that is told at the end.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -212,7 +208,7 @@ impl Books {
                 "Against JPEG: {coded} {coded_mbit:.2} Mbit/s, {jpeg} {jpeg_mbit:.2} Mbit/s, {ratio:.1} times less for the same pictures."
             ));
         }
-        for Stretch { name, p50_ms, p99_ms } in &self.stretches {
+        for Stretch { name, p50_ms, p99_ms, .. } in &self.stretches {
             lines.push(format!("{name:<22} p50 {p50_ms:>7.1} ms, p99 {p99_ms:>7.1} ms"));
         }
         lines.push(self.first_line());
@@ -254,7 +250,7 @@ impl Books {
             })
         });
         let stretches: Value = (self.stretches.iter())
-            .map(|stretch| (stretch.name.to_owned(), json!({ "p50": stretch.p50_ms, "p99": stretch.p99_ms })))
+            .map(|stretch| (stretch.key.to_owned(), json!({ "p50": stretch.p50_ms, "p99": stretch.p99_ms })))
             .collect();
         let failures: Value = self.failures.iter().map(|(camera, why)| (camera.clone(), json!(why))).collect();
         json!({
@@ -340,7 +336,7 @@ mod tests {
                 missing: [(GapReason::Lagging, 210)].into(),
                 ..SlowBook::default()
             }],
-            stretches: vec![Stretch { name: "capture → delivered", p50_ms: 2.31, p99_ms: 7.0 }],
+            stretches: vec![Stretch { key: "delivered", name: "capture → delivered", p50_ms: 2.31, p99_ms: 7.0 }],
             first_frame: Some(Duration::from_millis(412)),
             program: "lumenbus".to_owned(),
             ..Books::default()

@@ -23,8 +23,6 @@ const LATE: Duration = Duration::from_secs(2);
 /// How long to wait for an event before looking whether to stop.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// The whole way to this reader.
-const CAPTURE_TO_DELIVERED: &str = "capture → delivered";
 /// Longest time that the histograms tell apart: an hour.
 const MAX_MICROS: u64 = 3_600_000_000;
 
@@ -61,9 +59,15 @@ impl Default for Way {
 
 impl Way {
     /// In the order in which a frame goes through them.
-    fn parts(&self) -> [(&'static str, &Histogram<u64>); 5] {
+    fn parts(&self) -> [(&'static str, &'static str, &Histogram<u64>); 5] {
         let Self { encode, queue, append, receive, whole } = self;
-        [("encode", encode), ("queue", queue), ("append", append), ("receive", receive), (CAPTURE_TO_DELIVERED, whole)]
+        [
+            ("encode", "encode", encode),
+            ("queue", "queue", queue),
+            ("append", "append", append),
+            ("receive", "receive", receive),
+            ("delivered", "capture → delivered", whole),
+        ]
     }
 
     fn frame(&mut self, frame: &DeliveredFrame) {
@@ -239,9 +243,9 @@ impl Ledger {
     /// How long frames took for each part of the way, over everything that was read live.
     pub(crate) fn stretches(&self) -> Vec<Stretch> {
         #[expect(clippy::cast_precision_loss, reason = "for people")]
-        let stretch = |(name, micros): (&'static str, &Histogram<u64>)| {
+        let stretch = |(key, name, micros): (&'static str, &'static str, &Histogram<u64>)| {
             let millis = |quantile| micros.value_at_quantile(quantile) as f64 / 1e3;
-            (!micros.is_empty()).then(|| Stretch { name, p50_ms: millis(0.5), p99_ms: millis(0.99) })
+            (!micros.is_empty()).then(|| Stretch { key, name, p50_ms: millis(0.5), p99_ms: millis(0.99) })
         };
         self.way.parts().into_iter().filter_map(stretch).collect()
     }
