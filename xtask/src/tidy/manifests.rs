@@ -4,9 +4,9 @@ use super::{Problem, SourceFile};
 
 pub(super) fn check(file: &SourceFile) -> Vec<Problem> {
     let depth = file.path.components().count();
-    // The root chooses; fuzz is a workspace of its own, because it needs compiler flags of its own.
+    // The root of each workspace chooses: ours, the fuzz targets' and the comparison of codecs.
     let is_member = file.path.ends_with("Cargo.toml") && depth > 1;
-    if !is_member || file.path.starts_with("fuzz") {
+    if !is_member || file.text.lines().any(|line| line.trim() == "[workspace]") {
         return Vec::new();
     }
     let mut section = "";
@@ -61,9 +61,10 @@ mod tests {
     }
 
     #[test]
-    fn the_root_and_the_fuzz_crate_may_choose() {
+    fn the_root_of_a_workspace_may_choose() {
         let text = "[dependencies]\nbytes = \"1\"\n";
         assert_eq!(found("Cargo.toml", text), 0);
-        assert_eq!(found("fuzz/Cargo.toml", text), 0);
+        assert_eq!(found("fuzz/Cargo.toml", text), 1);
+        assert_eq!(found("fuzz/Cargo.toml", &format!("[workspace]\n{text}")), 0);
     }
 }
