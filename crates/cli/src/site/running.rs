@@ -12,7 +12,7 @@ use lumenbus_bus::{BusConfig, FrameTracer};
 use lumenbus_frame::CameraId;
 use lumenbus_ops::http::{self, Server};
 use lumenbus_ops::{
-    ClusterWatch, Health, Metrics, OwnDisk, State, TraceConfig, Tracing, client_metrics, publisher_metrics,
+    ClusterWatch, Health, Metrics, OwnDisk, Stages, State, TraceConfig, Tracing, client_metrics, publisher_metrics,
 };
 use lumenbus_pipeline::fleet::{CameraState, CameraStatus, Changes, Fleet, FleetConfig, FleetError, Totals};
 use lumenbus_web::{ConfiguredCamera, Viewer};
@@ -35,6 +35,7 @@ pub(crate) struct Running {
     pub(crate) broker: Option<RunningBroker>,
     health: Health,
     metrics: Metrics,
+    stages: Stages,
     watch: Arc<ClusterWatch>,
     metrics_server: Option<Server>,
     tracing: Option<Tracing>,
@@ -84,10 +85,11 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let tracing = start_tracing(&site.traces)?;
         let mut config = PublisherConfig::new(bus.clone());
-        config.tracer = tracing.clone().map(|tracing| Arc::new(tracing) as Arc<dyn FrameTracer>);
+        let (metrics, health) = (Metrics::new(), Health::new());
+        let stages = Stages::new(&metrics);
+        config.tracer = Some(stages.tracer(tracing.clone().map(|tracing| Arc::new(tracing) as Arc<dyn FrameTracer>)));
         let publisher = Arc::new(Publisher::open(config)?);
         let fleet = Arc::new(Fleet::start(Arc::clone(&publisher), FleetConfig::new(bus.topic_prefix.clone())));
-        let (metrics, health) = (Metrics::new(), Health::new());
         health.set("kafka", State::Starting);
         show_publisher(&metrics, &publisher);
         let data = broker.map(|broker| broker.data_dir().to_owned());
@@ -100,7 +102,7 @@ impl Running {
             output.result(&format!("metrics on http://{}/metrics", server.addr()));
         }
         let (viewer, broker) = (None, None);
-        Ok(Self { bus, fleet, publisher, viewer, broker, health, metrics, watch, metrics_server, tracing })
+        Ok(Self { bus, fleet, publisher, viewer, broker, health, metrics, stages, watch, metrics_server, tracing })
     }
 
     fn start_viewer(
@@ -117,6 +119,7 @@ impl Running {
         let mut config = viewer_config(&options, settings)?;
         config.bus = self.bus.clone();
         (config.metrics, config.health) = (self.metrics.clone(), self.health.clone());
+        config.stages = self.stages.clone();
         config.health_facts = Arc::<ClusterWatch>::clone(&self.watch);
         let fleet = Arc::downgrade(&self.fleet);
         config.configured = Arc::new(move || configured(&fleet));
@@ -150,8 +153,19 @@ impl Running {
 
     /// Ends every stream, then what carried it.
     pub(crate) fn stop(self) -> anyhow::Result<Stopped> {
-        let Self { bus: _, fleet, publisher, viewer, broker, health: _, metrics: _, watch, metrics_server, tracing } =
-            self;
+        let Self {
+            bus: _,
+            fleet,
+            publisher,
+            viewer,
+            broker,
+            health: _,
+            metrics: _,
+            stages: _,
+            watch,
+            metrics_server,
+            tracing,
+        } = self;
         let cameras = fleet.finish(FINISH);
         let totals = fleet.totals();
         drop(fleet);
