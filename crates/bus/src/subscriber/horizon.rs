@@ -26,7 +26,7 @@ impl Horizon {
         let brokers = &config.bus.brokers;
         let as_error = |error| explain(error, &Attempt::asking(brokers));
         let consumer: BaseConsumer = config.bus.client_config(Role::Admin).create().map_err(as_error)?;
-        let partitions = partitions_of(&consumer, &config.topics, brokers)?;
+        let partitions = partitions_of(&consumer, &config.topics, brokers, QUERY_TIMEOUT)?;
         let times = after_unix_millis.map(|millis| first_after(&consumer, &partitions, millis));
         let times = times.transpose().map_err(as_error)?.unwrap_or_default();
         let mut offsets = times;

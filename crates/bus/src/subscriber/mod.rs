@@ -157,11 +157,11 @@ impl Subscriber {
         let consumers = shared.config.consumers.max(1);
         let mut workers =
             (0..consumers).map(|index| Worker::new(index, Arc::clone(&shared))).collect::<Result<Vec<_>, _>>()?;
-        let partitions = workers[0].partitions()?;
+        let partitions = workers[0].partitions(start::QUERY_TIMEOUT)?;
         // A stream that moved is read in order only where all of them know who holds its old partition.
         for (index, worker) in workers.iter_mut().enumerate() {
             let share: Vec<_> = partitions.iter().skip(index).step_by(consumers).cloned().collect();
-            worker.begin(&share)?;
+            worker.begin(&share, &partitions)?;
         }
         for (index, worker) in workers.into_iter().enumerate() {
             let thread = std::thread::Builder::new()

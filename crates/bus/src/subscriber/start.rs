@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
 
 /// Longest wait for each answer about offsets.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Kafka has no event for a leader that is ready: it is asked again.
 const RETRY: Duration = Duration::from_millis(50);
@@ -110,17 +110,17 @@ fn patiently<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, Kaf
     ask()
 }
 
-/// Every partition of these topics; a missing topic is an error.
+/// Every partition of these topics; a missing topic is an error. Waits at most so long for each topic.
 pub(crate) fn partitions_of<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topics: &[TopicName],
     brokers: &str,
+    wait: Duration,
 ) -> Result<Vec<(String, i32)>, BusError> {
     let mut found = Vec::new();
     for topic in topics {
         let attempt = Attempt::reading(brokers, topic.as_str());
-        let metadata =
-            consumer.fetch_metadata(Some(topic.as_str()), QUERY_TIMEOUT).map_err(|e| explain(e, &attempt))?;
+        let metadata = consumer.fetch_metadata(Some(topic.as_str()), wait).map_err(|e| explain(e, &attempt))?;
         let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
         if partitions.is_empty() {
             let topic = topic.as_str().to_owned();

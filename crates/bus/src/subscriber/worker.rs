@@ -10,7 +10,7 @@ use super::Policy;
 use super::event::{Event, Notice, SubscriberStats};
 use super::places::is_past;
 use super::queue::{Item, lock};
-use super::start::{PartitionStart, partitions_of, starts};
+use super::start::{PartitionStart, Start, partitions_of, starts};
 use crate::BusError;
 use context::{Change, add_commit};
 use intake::Hands;
@@ -20,7 +20,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use slot::{CHUNK_PATIENCE_NANOS, Slot, apply_changes, end_of, look_behind, seek, seek_back};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -33,6 +33,10 @@ const BATCH_RECORDS: usize = 512;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// A caller that takes nothing for so long makes us pause partitions, so that the group goes on.
 const STALL: Duration = Duration::from_secs(10);
+/// How often a reader without a group looks for partitions that were added.
+const PARTITION_CHECK: Duration = Duration::from_secs(5);
+/// Longest wait for that: the partitions that are there are not read meanwhile.
+const PARTITION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a reader looks how far behind it is.
 const LAG_CHECK: Duration = Duration::from_secs(1);
 
@@ -46,6 +50,9 @@ pub(crate) struct Worker {
     pending_bytes: usize,
     last_commit: Instant,
     last_lag_check: Instant,
+    /// Of all workers together; only without a group.
+    known_partitions: HashSet<(String, i32)>,
+    last_partition_check: Instant,
     entries_seen: u32,
     commits_done: u32,
     is_disconnected: bool,
@@ -71,6 +78,8 @@ impl Worker {
             pending_bytes: 0,
             last_commit: Instant::now(),
             last_lag_check: Instant::now(),
+            known_partitions: HashSet::new(),
+            last_partition_check: Instant::now(),
             entries_seen: 0,
             commits_done: 0,
             is_disconnected: false,
@@ -79,12 +88,13 @@ impl Worker {
     }
 
     /// Every partition of the subscription's topics.
-    pub(crate) fn partitions(&self) -> Result<Vec<(String, i32)>, BusError> {
-        partitions_of(&self.consumer, &self.shared.config.topics, &self.shared.config.bus.brokers)
+    pub(crate) fn partitions(&self, wait: Duration) -> Result<Vec<(String, i32)>, BusError> {
+        partitions_of(&self.consumer, &self.shared.config.topics, &self.shared.config.bus.brokers, wait)
     }
 
-    /// Joins the group, or takes these partitions.
-    pub(crate) fn begin(&mut self, partitions: &[(String, i32)]) -> Result<(), BusError> {
+    /// Joins the group, or takes these partitions of all that there are.
+    pub(crate) fn begin(&mut self, partitions: &[(String, i32)], all: &[(String, i32)]) -> Result<(), BusError> {
+        self.known_partitions.extend(all.iter().cloned());
         let shared = Arc::clone(&self.shared);
         let as_error = |error| shared.explain(error);
         if self.shared.config.group.is_some() {
@@ -217,6 +227,7 @@ impl Worker {
         self.release_blocked();
         self.read_directory();
         self.look_behind();
+        self.look_for_partitions();
         self.commit_in_time();
     }
 
@@ -293,6 +304,46 @@ impl Worker {
                 look_behind(&self.consumer, slot, late, now);
             }
         }
+    }
+
+    /// A topic may grow; a group's coordinator sees to it, a reader without one looks for itself.
+    fn look_for_partitions(&mut self) {
+        let is_alone = self.shared.config.group.is_none() && !self.is_disconnected;
+        if !is_alone || self.last_partition_check.elapsed() < PARTITION_CHECK {
+            return;
+        }
+        self.last_partition_check = Instant::now();
+        let added = self.partitions(PARTITION_TIMEOUT).and_then(|found| {
+            let is_new = |partition: &(String, i32)| !self.known_partitions.contains(partition);
+            self.take_partitions(found.into_iter().filter(is_new).collect())
+        });
+        if let Err(error) = added {
+            tracing::debug!(%error, "partitions that may have been added");
+        }
+        self.last_partition_check = Instant::now();
+    }
+
+    /// Takes this worker's share of new partitions, from their beginning: nothing in them was to be had before.
+    fn take_partitions(&mut self, new: Vec<(String, i32)>) -> Result<(), BusError> {
+        let consumers = self.shared.config.consumers.max(1);
+        let is_ours = |partition: i32| usize::try_from(partition).is_ok_and(|number| number % consumers == self.index);
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in new.iter().filter(|(_, partition)| is_ours(*partition)) {
+            list.add_partition(topic, *partition);
+        }
+        if list.count() > 0 {
+            let shared = Arc::clone(&self.shared);
+            let as_error = |error| shared.explain(error);
+            let found = starts(&self.consumer, &list, Start::Earliest, false).map_err(as_error)?;
+            for start in &found {
+                let offset = Offset::Offset(start.offset);
+                list.set_partition_offset(&start.topic, start.partition, offset).map_err(as_error)?;
+            }
+            self.consumer.incremental_assign(&list).map_err(as_error)?;
+            self.take_assignment(found);
+        }
+        self.known_partitions.extend(new);
+        Ok(())
     }
 
     fn commit_in_time(&mut self) {
