@@ -1,6 +1,8 @@
 //! A topic that grows under its readers: on Apache Kafka, where `LUMENBUS_TEST_KAFKA` names its bootstrap servers (the
 //! embedded broker adds no partitions).
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use bytes::Bytes;
 use lumenbus_bus::subscriber::Event;
 use lumenbus_bus::topics::{Cluster, Growth, PlanOptions, TopicGroup, apply, plan};
