@@ -10,8 +10,6 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Where the viewer is when nothing says otherwise.
-pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:8980";
 /// Tried after the default port when it is taken.
 const NEXT_PORTS: u16 = 20;
 

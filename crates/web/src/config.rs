@@ -2,8 +2,8 @@
 
 use crate::tls::TlsConfig;
 use crate::token::Token;
-use lumenbus_bus::BusConfig;
 use lumenbus_bus::subscriber::CameraFilter;
+use lumenbus_bus::{BusConfig, FrameTracer};
 use lumenbus_frame::CameraId;
 use lumenbus_ops::{ClusterWatch, Health, Metrics, Stages};
 use serde::Serialize;
@@ -165,6 +165,8 @@ pub struct ViewerConfig {
     pub health: Health,
     /// Where durations are counted for `/metrics`.
     pub stages: Stages,
+    /// Who follows frames through traces.
+    pub tracer: Option<Arc<dyn FrameTracer>>,
     /// Bounds.
     pub limits: Limits,
     /// Title of the page.
@@ -180,6 +182,7 @@ impl ViewerConfig {
         Self {
             metrics,
             stages,
+            tracer: None,
             health: Health::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8980)),
             try_next_ports: 0,

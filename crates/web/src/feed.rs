@@ -5,8 +5,9 @@
 
 use crate::hub::Hub;
 use lumenbus_bus::subscriber::CameraFilter;
-use lumenbus_bus::{BusConfig, BusError, Directory, Subscriber, SubscriberConfig, probe};
+use lumenbus_bus::{BusConfig, BusError, Directory, FrameTracer, Subscriber, SubscriberConfig, probe};
 use lumenbus_frame::TopicName;
+use lumenbus_ops::SubscriberMetrics;
 use lumenbus_pipeline::Shutdown;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -27,6 +28,8 @@ pub(crate) struct FeedConfig {
     pub(crate) cameras: CameraFilter,
     pub(crate) buffer_bytes: usize,
     pub(crate) max_frame_bytes: usize,
+    pub(crate) tracer: Option<Arc<dyn FrameTracer>>,
+    pub(crate) metrics: SubscriberMetrics,
 }
 
 /// Topics that the directory has named and nobody reads yet.
@@ -182,9 +185,11 @@ impl Feeder {
         config.cameras = self.config.cameras.clone();
         config.buffer_bytes = self.config.buffer_bytes;
         config.max_frame_bytes = self.config.max_frame_bytes;
+        config.tracer.clone_from(&self.config.tracer);
         let mut pause = Pause(FIRST_PAUSE);
         while let Some(mut subscriber) = self.open(|| Subscriber::open(config.clone())) {
             self.hub.reads(topic);
+            self.config.metrics.watch(subscriber.gauges());
             match self.pump(&mut subscriber) {
                 Ok(()) => return,
                 Err(error) => {
@@ -199,6 +204,7 @@ impl Feeder {
     fn pump(&self, subscriber: &mut Subscriber) -> Result<(), BusError> {
         while !self.shutdown.is_requested() {
             if let Some(event) = subscriber.recv(WAIT)? {
+                self.config.metrics.observe(&event);
                 self.hub.take(&event);
             }
         }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, broadcast, watch};
 use watched::{Moment, Watched};
 
@@ -26,6 +26,9 @@ const MAX_MESSAGES_PER_SECOND: f64 = 100.0;
 /// RFC 6455, 7.4.1: the message violates the rules of the endpoint.
 const POLICY_VIOLATION: u16 = 1008;
 const GOING_AWAY: u16 = 1001;
+
+/// How long a refused client may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
 
 static NEXT_SESSION: AtomicU64 = AtomicU64::new(0);
 
@@ -241,8 +244,11 @@ impl Client {
                 (POLICY_VIOLATION, code.into())
             }
         };
-        // The other side may be gone already.
-        drop(self.socket.send(Message::Close(Some(CloseFrame { code, reason }))).await);
+        if self.socket.send(Message::Close(Some(CloseFrame { code, reason }))).await.is_ok() {
+            // Closing over bytes that nobody has read would take the answer away from the other side.
+            let rest = async { while matches!(self.socket.recv().await, Some(Ok(_))) {} };
+            tokio::time::timeout(LINGER, rest).await.ok();
+        }
     }
 }
 
@@ -351,7 +357,6 @@ impl Drop for Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_hundred_messages_a_second_are_let_through() {

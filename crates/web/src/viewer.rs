@@ -7,7 +7,8 @@ use crate::http::{App, AppParts, Hosts, Server, listen, router};
 use crate::hub::{Hub, ViewerSnapshot};
 use crate::tls::{Tls, machine_name};
 use crate::token::Token;
-use lumenbus_ops::{Health, State};
+use lumenbus_bus::ClientStatistics;
+use lumenbus_ops::{Health, State, SubscriberMetrics};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub struct Viewer {
     is_tls: bool,
     closing: watch::Sender<bool>,
     feeds: Feeds,
+    subscribers: SubscriberMetrics,
     runtime: Option<Runtime>,
 }
 
@@ -66,8 +68,9 @@ impl Viewer {
         };
         let address = listener.local_addr().unwrap_or(config.listen);
         let hub = Arc::new(Hub::new(&config));
-        let feeds =
-            Feeds::start(Arc::clone(&hub), feed_config(&config)).map_err(|source| ViewerError::Thread { source })?;
+        let subscribers = SubscriberMetrics::new(&config.metrics);
+        let feeds = Feeds::start(Arc::clone(&hub), feed_config(&config, &subscribers))
+            .map_err(|source| ViewerError::Thread { source })?;
         let (closing, is_closing) = watch::channel(false);
         let app = Arc::new(App::new(AppParts {
             hub: Arc::clone(&hub),
@@ -91,7 +94,17 @@ impl Viewer {
         runtime.spawn(server.run(listener));
         let fingerprint = tls.as_ref().filter(|tls| tls.is_self_signed).map(|tls| tls.fingerprint.clone());
         let is_tls = tls.is_some();
-        Ok(Self { hub, address, token: config.token, fingerprint, is_tls, closing, feeds, runtime: Some(runtime) })
+        Ok(Self {
+            hub,
+            address,
+            token: config.token,
+            fingerprint,
+            is_tls,
+            closing,
+            feeds,
+            subscribers,
+            runtime: Some(runtime),
+        })
     }
 
     /// Where it listens.
@@ -138,6 +151,13 @@ impl Viewer {
         lines.join("\n")
     }
 
+    /// The Kafka clients' own figures, for `lumenbus_ops::client_metrics`; empty without `BusConfig::statistics_interval`.
+    #[must_use]
+    pub fn client_statistics(&self) -> Arc<dyn Fn() -> Vec<Arc<ClientStatistics>> + Send + Sync> {
+        let subscribers = self.subscribers.clone();
+        Arc::new(move || subscribers.sample().map(|sample| sample.clients).unwrap_or_default())
+    }
+
     /// Everything at one moment.
     #[must_use]
     pub fn snapshot(&self) -> ViewerSnapshot {
@@ -163,12 +183,14 @@ impl Drop for Viewer {
     }
 }
 
-fn feed_config(config: &ViewerConfig) -> FeedConfig {
+fn feed_config(config: &ViewerConfig, metrics: &SubscriberMetrics) -> FeedConfig {
     FeedConfig {
         bus: config.bus.clone(),
         cameras: config.cameras.clone(),
         buffer_bytes: config.limits.feed_bytes,
         max_frame_bytes: config.limits.max_frame_bytes,
+        tracer: config.tracer.clone(),
+        metrics: metrics.clone(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{signals, units};
 use anyhow::Context as _;
 use clap::Args;
 use lumenbus_bus::subscriber::CameraFilter;
-use lumenbus_ops::ClusterWatch;
+use lumenbus_ops::{ClusterWatch, client_metrics};
 use lumenbus_web::{Viewer, ViewerSnapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How often the cluster is looked at for the health screen.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the Kafka clients tell their figures.
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
 /// "Until stopped".
 const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -44,7 +46,10 @@ pub(crate) fn run(arguments: &ViewArguments, settings: &Settings, output: &mut O
     lumenbus_bus::probe(&settings.bus).map_err(lumenbus_bus::BusError::from)?;
     let shutdown = signals::shutdown(settings.quiet)?;
     config.health_facts = Arc::new(ClusterWatch::start(settings.bus.clone(), LOOK_INTERVAL, None, &config.metrics)?);
+    config.bus.statistics_interval = Some(STATISTICS_INTERVAL);
+    let metrics = config.metrics.clone();
     let viewer = Viewer::start(config).context("cannot start the viewer")?;
+    metrics.register(client_metrics(viewer.client_statistics()));
     announce(&viewer, &arguments.viewer, output);
     output.note("Ctrl-C stops it");
     shutdown.sleep(arguments.duration.unwrap_or(FOREVER));

@@ -11,6 +11,7 @@ const BACKLOG: u32 = 1_024;
 /// The wanted port, or one of the next where that is permitted. Must be called on a runtime.
 pub(crate) fn listen(config: &ViewerConfig) -> Result<TcpListener, ViewerError> {
     let (wanted, flag) = (config.listen, config.listen_flag);
+    permit_files(config.limits.connections);
     for step in 0..=config.try_next_ports {
         let Some(port) = wanted.port().checked_add(step) else { break };
         match bind(SocketAddr::new(wanted.ip(), port), config.limits.send_buffer_bytes) {
@@ -20,6 +21,22 @@ pub(crate) fn listen(config: &ViewerConfig) -> Result<TcpListener, ViewerError> 
         }
     }
     Err(ViewerError::PortInUse { listen: wanted, tried: config.try_next_ports, flag })
+}
+
+/// Files of this process beside its viewer's connections: Kafka clients, segments of an embedded broker, cameras.
+const OTHER_FILES: u64 = 2_048;
+
+/// Systems often permit 1,024 open files, and more to those who ask. What is refused shows when connections are.
+fn permit_files(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = connections as u64 + OTHER_FILES;
+    let granted = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    if limit.current.is_some_and(|current| current < granted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(granted), ..limit })
+    {
+        tracing::warn!("the limit of open files cannot be raised to {granted}: {error}");
+    }
 }
 
 fn bind(address: SocketAddr, send_buffer_bytes: u32) -> io::Result<TcpListener> {

@@ -22,7 +22,7 @@ use lumenbus_frame::{CameraId, StreamId, TopicName};
 use lumenbus_ops::Stages;
 use lumenbus_wire::CameraEntry;
 use serde::Serialize;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -65,6 +65,7 @@ pub(crate) struct Hub {
     registry: RwLock<Registry>,
     disconnected: Mutex<Option<String>>,
     trouble: Mutex<HashMap<CameraId, String>>,
+    configured: Mutex<HashSet<CameraId>>,
     topics: Mutex<BTreeSet<TopicName>>,
     next_order: AtomicU64,
     viewers: AtomicUsize,
@@ -115,6 +116,7 @@ impl Hub {
             registry: RwLock::default(),
             disconnected: Mutex::default(),
             trouble: Mutex::default(),
+            configured: Mutex::default(),
             topics: Mutex::default(),
             next_order: AtomicU64::new(0),
             viewers: AtomicUsize::new(0),
@@ -308,23 +310,26 @@ impl Hub {
         topics
     }
 
-    /// Takes the cameras of the settings: those without a stream get a tile, too.
+    /// Takes the cameras of the settings: those without a stream get a tile, too, as long as they are in the settings.
     pub(crate) fn configured(&self, cameras: &[ConfiguredCamera]) {
         let trouble = cameras.iter().filter_map(|camera| Some((camera.id.clone(), camera.trouble.clone()?)));
         *lock(&self.trouble) = trouble.collect();
-        for camera in cameras.iter().filter(|camera| self.cameras.matches(camera.id.as_str())) {
-            if !self.of_camera(&camera.id).is_empty() {
-                continue;
-            }
-            let mut registry = self.registry_mut();
-            let Some(at) = registry.add(camera.id.clone(), None) else { return };
-            registry.empty.insert(camera.id.clone(), at);
-            let mut stream = registry.list[at].lock();
-            stream.info.name = camera.name.clone().unwrap_or_default();
-            stream.info.group = camera.group.clone().unwrap_or_default();
-            drop(stream);
+        let ids: HashSet<CameraId> = cameras.iter().map(|camera| camera.id.clone()).collect();
+        let shown: HashSet<CameraId> = self.all().iter().map(|stream| stream.lock().camera.clone()).collect();
+        let is_wanted =
+            |camera: &&ConfiguredCamera| self.cameras.matches(camera.id.as_str()) && !shown.contains(&camera.id);
+        for camera in cameras.iter().filter(is_wanted) {
+            self.registry_mut().add_empty(camera);
+        }
+        let has_changed = std::mem::replace(&mut *lock(&self.configured), ids.clone()) != ids;
+        if has_changed {
             self.changed.notify_one();
         }
+    }
+
+    /// Whether a tile stands for a camera that has published nothing and is no longer in the settings.
+    fn is_gone(&self, stream: &Stream) -> bool {
+        stream.id.is_none() && !lock(&self.configured).contains(&stream.camera)
     }
 
     /// Resolves when the list of streams must be told again.
@@ -385,5 +390,17 @@ impl Registry {
         let stream = Mutex::new(Stream::new(camera, id, now_micros() / 1_000));
         self.list.push(Arc::new(HubStream { n, stream }));
         Some(at)
+    }
+
+    /// A tile for a camera whose stream has not come, unless it came meanwhile.
+    fn add_empty(&mut self, camera: &ConfiguredCamera) {
+        if self.by_id.keys().any(|id| id.camera == camera.id) {
+            return;
+        }
+        let Some(at) = self.add(camera.id.clone(), None) else { return };
+        self.empty.insert(camera.id.clone(), at);
+        let mut stream = self.list[at].lock();
+        stream.info.name = camera.name.clone().unwrap_or_default();
+        stream.info.group = camera.group.clone().unwrap_or_default();
     }
 }

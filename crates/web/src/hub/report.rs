@@ -227,7 +227,8 @@ impl Hub {
 
     /// The list in that message.
     pub(crate) fn streams_json(&self) -> Vec<Value> {
-        self.with_each(|entry, stream| stream_json(entry.n, stream))
+        let each = self.with_each(|entry, stream| (!self.is_gone(stream)).then(|| stream_json(entry.n, stream)));
+        each.into_iter().flatten().collect()
     }
 
     /// Brings states up to date and builds the message `stats`.

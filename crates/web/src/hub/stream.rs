@@ -157,15 +157,9 @@ impl Stream {
 
     /// Takes a frame; says whether what a tile shows has changed.
     pub(crate) fn frame(&mut self, frame: &DeliveredFrame, order: u64, limit_bytes: usize) -> bool {
-        let before = self.info.clone();
         let is_sealed = frame.header.seal.is_some();
-        self.info.codec = Some(frame.codec);
-        self.info.is_sealed = is_sealed;
-        if frame.parameters.is_some() {
-            self.info.parameters.clone_from(&frame.parameters);
-        }
+        let has_changed = self.describe_frame(frame, is_sealed);
         let is_new_epoch = self.epoch.replace(frame.header.id.epoch) != Some(frame.header.id.epoch);
-        let has_changed = self.info != before;
         let received_micros = frame.received_unix_nanos / 1_000;
         let capture_micros = frame.header.capture.unix_nanos / 1_000;
         let is_jump = frame.header.is_discontinuity || is_new_epoch;
@@ -188,6 +182,19 @@ impl Stream {
         self.ring.push(Arc::new(hub_frame), limit_bytes);
         self.count(frame);
         self.watchers.iter().for_each(|(_, wake)| wake.notify_one());
+        has_changed
+    }
+
+    /// Takes over what a frame says of its stream; says whether that is new.
+    fn describe_frame(&mut self, frame: &DeliveredFrame, is_sealed: bool) -> bool {
+        let info = &mut self.info;
+        let is_other = frame.parameters.is_some() && frame.parameters != info.parameters;
+        let has_changed = is_other || info.codec != Some(frame.codec) || info.is_sealed != is_sealed;
+        info.codec = Some(frame.codec);
+        info.is_sealed = is_sealed;
+        if is_other {
+            info.parameters.clone_from(&frame.parameters);
+        }
         has_changed
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise has failed")]
 
 mod access;
+mod client;
 mod hostile;
 mod http;
 mod media;

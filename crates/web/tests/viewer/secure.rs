@@ -22,7 +22,7 @@ fn a_certificate_of_its_own_is_served_and_its_fingerprint_told() {
     let fingerprint = digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
     assert!(world.viewer.start_message().contains(&fingerprint));
     assert!(world.viewer.url().starts_with("https://"));
-    tls.write_all(format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    tls.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     assert_eq!(read_answer(&mut BufReader::new(tls)).status, 200);
     let plain = raw(world.addr(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(plain.status, 400);
