@@ -234,69 +234,72 @@ impl Sum {
     }
 
     fn spread(mut self, payload: f64, stored: f64, disk: f64, partitions: u32, brokers: u32) -> Size {
-        let load = self.load;
-        let (count, copies, readers) = (f64::from(brokers), f64::from(load.replication), f64::from(load.readers));
-        let each = disk / count;
-        self.step("disk of each broker", format!("{} / {brokers}", bytes(disk)), bytes(each));
-        if let Some(has) = load.disk_bytes.filter(|has| (*has as f64) < each) {
-            let why = format!(
-                "a disk of {} is too small: each broker needs {}; keep less long, or add brokers",
-                bytes(has as f64),
-                bytes(each)
-            );
-            self.problems.push(why);
-        }
-        let rate = self.fleet_bytes_per_second() * 8.0;
-        let into = rate * copies / count;
-        self.step(
-            "network into each broker",
-            format!("{} × {} copies / {brokers}", bits(rate), load.replication),
-            bits(into),
-        );
-        let out = rate * (readers + copies - 1.0) / count;
-        let how = format!(
-            "{} × ({} readers + {} copies to others) / {brokers}",
-            bits(rate),
-            load.readers,
-            load.replication.saturating_sub(1)
-        );
-        self.step("network out of each broker", how, bits(out));
-        if into.max(out) > load.link_mbit * 1e6 * LINK_SHARE {
-            let why = format!(
-                "{} do not fit into half of a link of {}; use a faster link or more brokers",
-                bits(into.max(out)),
-                bits(load.link_mbit * 1e6)
-            );
-            self.problems.push(why);
-        }
-        let moved = (into + out) / 8e6;
-        let cores = ceil(BASE_CORES + moved * BROKER_SECONDS_PER_MB / CORE_SHARE).max(2);
-        let how = format!(
-            "{BASE_CORES} + {moved:.1} MB/s × {} ms / {CORE_SHARE} of a core, at least 2",
-            BROKER_SECONDS_PER_MB * 1e3
-        );
-        self.step("cores of each broker", how, cores.to_string());
-        let clients = rate / 8e6 * (1.0 + readers);
-        let client_cores = ceil(clients * CLIENT_SECONDS_PER_MB / CORE_SHARE);
-        let how = format!(
-            "{clients:.1} MB/s × {} ms / {CORE_SHARE}; decoding and encoding come on top",
-            CLIENT_SECONDS_PER_MB * 1e3
-        );
-        self.step("cores of publishers and readers", how, client_cores.to_string());
+        let disk_bytes_per_broker = self.disk_of_each(disk, brokers);
+        let (into, out) = self.network(brokers);
+        let (cores_per_broker, client_cores) = self.cores(into + out);
         Size {
             camera_bytes: payload,
             stored_bytes: stored,
             disk_bytes: disk,
-            disk_bytes_per_broker: each,
+            disk_bytes_per_broker,
             in_bits_per_second_per_broker: into,
             out_bits_per_second_per_broker: out,
             partitions,
             brokers,
-            cores_per_broker: cores,
+            cores_per_broker,
             client_cores,
             steps: self.steps,
             problems: self.problems,
         }
+    }
+
+    fn disk_of_each(&mut self, disk: f64, brokers: u32) -> f64 {
+        let each = disk / f64::from(brokers);
+        self.step("disk of each broker", format!("{} / {brokers}", bytes(disk)), bytes(each));
+        if let Some(has) = self.load.disk_bytes.filter(|has| (*has as f64) < each) {
+            self.problems.push(format!(
+                "a disk of {} is too small: each broker needs {}; keep less long, or add brokers",
+                bytes(has as f64),
+                bytes(each)
+            ));
+        }
+        each
+    }
+
+    /// Bits per second into and out of each broker.
+    fn network(&mut self, brokers: u32) -> (f64, f64) {
+        let Load { replication, readers, link_mbit, .. } = self.load;
+        let (count, copies) = (f64::from(brokers), f64::from(replication));
+        let rate = self.fleet_bytes_per_second() * 8.0;
+        let into = rate * copies / count;
+        let how = format!("{} × {replication} copies / {brokers}", bits(rate));
+        self.step("network into each broker", how, bits(into));
+        let out = rate * (f64::from(readers) + copies - 1.0) / count;
+        let others = replication.saturating_sub(1);
+        let how = format!("{} × ({readers} readers + {others} copies to others) / {brokers}", bits(rate));
+        self.step("network out of each broker", how, bits(out));
+        let link = link_mbit * 1e6;
+        if into.max(out) > link * LINK_SHARE {
+            let (busiest, link) = (bits(into.max(out)), bits(link));
+            let why = format!("{busiest} do not fit into half of a link of {link}; use a faster link or more brokers");
+            self.problems.push(why);
+        }
+        (into, out)
+    }
+
+    /// Of each broker, and of all clients together.
+    fn cores(&mut self, bits_per_second_per_broker: f64) -> (u32, u32) {
+        let moved = bits_per_second_per_broker / 8e6;
+        let broker = ceil(BASE_CORES + moved * BROKER_SECONDS_PER_MB / CORE_SHARE).max(2);
+        let millis = BROKER_SECONDS_PER_MB * 1e3;
+        let how = format!("{BASE_CORES} + {moved:.1} MB/s × {millis} ms / {CORE_SHARE} of a core, at least 2");
+        self.step("cores of each broker", how, broker.to_string());
+        let moved = self.fleet_bytes_per_second() / 1e6 * (1.0 + f64::from(self.load.readers));
+        let clients = ceil(moved * CLIENT_SECONDS_PER_MB / CORE_SHARE);
+        let millis = CLIENT_SECONDS_PER_MB * 1e3;
+        let how = format!("{moved:.1} MB/s × {millis} ms / {CORE_SHARE}; decoding and encoding come on top");
+        self.step("cores of publishers and readers", how, clients.to_string());
+        (broker, clients)
     }
 }
 
