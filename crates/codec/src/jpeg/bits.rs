@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_back_up_to_the_marker() {
         let pieces: Vec<(u32, u32)> =
-            (0..500).map(|at| ((at * 2_654_435 | 0xFF0) & ((1 << (at % 32)) - 1), at % 32)).collect();
+            (0..500).map(|at| (((at * 2_654_435) | 0xFF0) & ((1 << (at % 32)) - 1), at % 32)).collect();
         let mut writer = BitWriter::new(Vec::new());
         pieces.iter().for_each(|&(bits, count)| writer.put(bits, count));
         let mut bytes = writer.finish();

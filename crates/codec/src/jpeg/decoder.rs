@@ -2,7 +2,7 @@
 
 use super::FORMATS;
 use super::read::{Baseline, Planes};
-use super::segments::{Segments, jpeg_dimensions, malformed};
+use super::segments::{Segments, is_scattered, jpeg_dimensions, malformed};
 use crate::coder::{check_frame, check_size};
 use crate::{CodecError, Color, Decoder, DecoderConfig, Direction, Picture, Ticket, convert};
 use bytes::Bytes;
@@ -63,6 +63,12 @@ fn decode_file(file: &[u8], wanted: Option<PixelFormat>, threads: usize) -> Resu
     if let Some(picture) = decode_baseline(file, size, wanted, threads) {
         let format = wanted.unwrap_or(default_format(picture.format() == PixelFormat::Gray8));
         return Ok((format, size, convert(&picture, format, Color::JPEG)?.pixels().clone()));
+    }
+    // zune-jpeg 0.5 gets such files wrong without saying so.
+    if is_scattered(file) {
+        let what = "sequential with a scan for each of its subsampled components".to_owned();
+        let remedy = "write it with one scan, or progressive";
+        return Err(CodecError::UnsupportedStream { codec: Codec::Jpeg, what, remedy });
     }
     decode_any(file, size, wanted)
 }
@@ -149,7 +155,7 @@ fn average(top: &[u8], bottom: &[u8], channel: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Encoder, EncoderConfig, encoder};
+    use crate::{EncoderConfig, encoder};
 
     fn decode(file: Vec<u8>) -> Result<Vec<Picture>, CodecError> {
         let mut out = Vec::new();
@@ -199,6 +205,52 @@ mod tests {
         }
         let padded = [&file[..], &[0; 16]].concat();
         assert_eq!(decode(padded).unwrap().len(), 1);
+    }
+
+    /// Both ways of decoding a file, by gray levels.
+    fn luma_both_ways(file: &[u8], threads: usize) -> (RawFrame, Bytes) {
+        let (size, gray) = (jpeg_dimensions(file).unwrap(), Some(PixelFormat::Gray8));
+        let straight = decode_baseline(file, size, gray, threads).expect("of the usual kind");
+        (straight, decode_any(file, size, gray).unwrap().2)
+    }
+
+    #[test]
+    fn the_usual_files_go_straight_to_planes_and_look_the_same() {
+        for (width, height) in [(1, 1), (8, 8), (17, 31), (100, 50), (640, 362)] {
+            for format in [PixelFormat::Gray8, PixelFormat::I420] {
+                let file = encoded(&gradient(format, width, height));
+                let one = luma_both_ways(&file, 1);
+                let near = one.0.pixels().iter().zip(&one.1).all(|(a, b)| a.abs_diff(*b) <= 2);
+                assert!(near, "{width}x{height} {format}");
+                for threads in 2..5 {
+                    assert_eq!(luma_both_ways(&file, threads).0, one.0, "{width}x{height} {format}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_odd_is_left_to_the_general_decoder() {
+        let file = encoded(&gradient(PixelFormat::I420, 640, 362));
+        let size = Dimensions::new(640, 362);
+        let decodes = |file: &[u8]| decode_baseline(file, size, Some(PixelFormat::I420), 2).is_some();
+        assert!(decodes(&file));
+        let marker = |byte: u8| file.windows(2).position(|pair| pair == [0xFF, byte]).unwrap();
+        let with = |at: usize, byte: u8| [&file[..at], &[byte], &file[at + 1..]].concat();
+        let odd = [
+            ("a progressive frame", with(marker(0xC0) + 1, 0xC2)),
+            ("12 bits", with(marker(0xC0) + 4, 12)),
+            ("other sampling", with(marker(0xC0) + 11, 0x21)),
+            ("an unknown table", with(marker(0xC0) + 12, 3)),
+            ("restart markers out of order", with(marker(0xD1) + 1, 0xD3)),
+            ("another interval", with(marker(0xDD) + 5, 7)),
+            ("a missing interval", [&file[..marker(0xD0)], &file[marker(0xD1)..]].concat()),
+            ("no end of the data", [&file[..marker(0xD6) + 40], &[0xFF, 0xD9]].concat()),
+            ("a colour transform of Adobe's", with_segment(&file, 0xEE, b"Adobe\0\0\0\0\0\0\0")),
+        ];
+        for (what, file) in odd {
+            assert!(!decodes(&file), "{what}");
+        }
     }
 
     #[test]

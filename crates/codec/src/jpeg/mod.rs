@@ -7,6 +7,7 @@ mod huffman;
 mod read;
 mod samples;
 mod segments;
+mod share;
 mod tables;
 mod write;
 

@@ -7,10 +7,16 @@ use super::bits::BitReader;
 use super::dct::{Block, SCALE, inverse};
 use super::huffman::{Decoding, take_value};
 use super::segments::Segments;
+use super::share::{next, share};
 use super::tables::{NATURAL_OF_ZIGZAG, PLACE_OF_ZIGZAG};
 use lumenbus_frame::Dimensions;
 use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use wide::{f32x4, i16x8, i32x8, u8x16};
+
+/// Parts of a picture that threads take one by one.
+const BANDS: usize = 8;
 
 /// A file that this decoder reads, up to its entropy-coded data.
 pub(super) struct Baseline<'a> {
@@ -43,11 +49,14 @@ pub(super) enum Planes {
 #[derive(Default)]
 struct Tables {
     steps: [Option<[u16; 64]>; 4],
-    /// Counts and symbols by class and destination.
-    codes: [[Option<([u8; 16], Vec<u8>)>; 4]; 2],
+    /// By class and destination.
+    codes: [[Option<Codes>; 4]; 2],
     interval: usize,
     frame: Option<Frame>,
 }
+
+/// How many codes there are of each length, and their symbols.
+type Codes = ([u8; 16], Vec<u8>);
 
 struct Frame {
     size: Dimensions,
@@ -97,32 +106,34 @@ impl<'a> Baseline<'a> {
         is_whole.then_some(pixels)
     }
 
-    /// Each share of the intervals on a thread of its own.
+    /// Cut into bands that threads take one by one.
     fn decode_shared(&self, parts: &[&[u8]], mut planes: [PlaneMut<'_>; 3], threads: usize) -> bool {
-        let share = parts.len().div_ceil(threads.max(1));
-        let rows_each = share * self.interval / self.columns;
-        std::thread::scope(|scope| {
-            let mut helpers = Vec::new();
-            let mut own = None;
-            for (index, parts) in parts.chunks(share).enumerate() {
-                let rows = index * rows_each..((index + 1) * rows_each).min(self.rows);
-                let units = if self.is_gray { [8, 0, 0] } else { [16, 8, 8] };
-                let mut units = units.into_iter();
-                let band = planes.each_mut().map(|plane| plane.take_rows(rows.len() * units.next().unwrap_or(0)));
-                if own.is_none() {
-                    own = Some((parts, rows, band));
-                    continue;
-                }
-                let decode = move || self.decode_band(parts, rows, band).is_some();
-                match std::thread::Builder::new().spawn_scoped(scope, decode) {
-                    Ok(helper) => helpers.push(helper),
-                    // Without a thread its rows are lost; the general decoder needs none.
-                    Err(_) => return false,
+        let in_band = parts.len().div_ceil(BANDS);
+        let rows_each = in_band * self.interval / self.columns;
+        let units = if self.is_gray { [8, 0, 0] } else { [16, 8, 8] };
+        let mut bands = Vec::with_capacity(BANDS);
+        for (index, parts) in parts.chunks(in_band).enumerate() {
+            let rows = index * rows_each..((index + 1) * rows_each).min(self.rows);
+            let [luma, cb, cr] = &mut planes;
+            let band = [
+                luma.take_rows(rows.len() * units[0]),
+                cb.take_rows(rows.len() * units[1]),
+                cr.take_rows(rows.len() * units[2]),
+            ];
+            bands.push((parts, rows, band));
+        }
+        let helpers = threads.min(bands.len()).saturating_sub(1);
+        let is_whole = AtomicBool::new(true);
+        let waiting = Mutex::new(bands.into_iter());
+        let work = || {
+            while let Some((parts, rows, band)) = next(&waiting) {
+                if self.decode_band(parts, rows, band).is_none() {
+                    is_whole.store(false, Ordering::Release);
                 }
             }
-            let is_own_whole = own.is_some_and(|(parts, rows, band)| self.decode_band(parts, rows, band).is_some());
-            helpers.into_iter().all(|helper| helper.join().is_ok_and(|is_whole| is_whole)) && is_own_whole
-        })
+        };
+        share(helpers, work);
+        is_whole.load(Ordering::Acquire)
     }
 
     /// The entropy-coded data cut at its restart markers; `None` when there are too many or too few.

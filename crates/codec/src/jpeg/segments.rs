@@ -79,3 +79,21 @@ impl<'a> Segments<'a> {
         Err(malformed("it has no scan"))
     }
 }
+
+/// Whether a sequential file with smaller colour planes has a scan for each of them instead of one for all.
+pub(super) fn is_scattered(file: &[u8]) -> bool {
+    let mut segments = Segments::of(file);
+    let mut components: &[u8] = &[];
+    while let Ok(Some((marker, body))) = segments.next() {
+        match marker {
+            0xC0 | 0xC1 => components = body.get(6..).unwrap_or_default(),
+            Segments::START_OF_SCAN => {
+                let is_subsampled = components.chunks_exact(3).any(|component| component[1] != 0x11);
+                let in_scan = body.first().copied().map_or(0, usize::from);
+                return is_subsampled && in_scan < components.len() / 3;
+            }
+            _ => {}
+        }
+    }
+    false
+}

@@ -6,15 +6,17 @@
 use super::bits::BitWriter;
 use super::dct::{Block, SCALE, forward};
 use super::samples::{Line, Mapping, Plane};
+use super::share::{next, share};
 use super::tables::{
     AC_CHROMINANCE, AC_LUMINANCE, CHROMINANCE, CodeLengths, DC_CHROMINANCE, DC_LUMINANCE, LUMINANCE, NATURAL_OF_ZIGZAG,
     PLACE_OF_ZIGZAG, ZIGZAG_OF_PLACE, scaled,
 };
 use std::ops::Range;
+use std::sync::Mutex;
 use wide::{f32x4, i8x16, i16x8, i16x16, i32x8};
 
-/// Stripes of a picture that is worth cutting: what up to so many threads can share.
-const STRIPES: usize = 4;
+/// Stripes of a picture that is worth cutting: each costs a few bytes.
+const STRIPES: usize = 8;
 /// Below this area threads cost more than they bring.
 const MIN_STRIPED_PIXELS: usize = 640 * 360;
 /// Largest restart interval (B.2.4.4).
@@ -115,26 +117,17 @@ impl FileWriter {
         file
     }
 
+    /// Each thread takes the next stripe as it is done with one, so that one that is held up holds up little.
     fn write_stripes(&self, picture: &Picture<'_>, stripes: &Stripes, buffers: &mut [Vec<u8>], threads: usize) {
-        let share = buffers.len().div_ceil(threads.max(1));
-        let fill = |first: usize, buffers: &mut [Vec<u8>]| {
-            for (index, buffer) in buffers.iter_mut().enumerate() {
-                *buffer = self.stripe(picture, stripes, first + index, std::mem::take(buffer));
+        let helpers = threads.min(buffers.len()).saturating_sub(1);
+        let waiting = Mutex::new(buffers.iter_mut().enumerate());
+        let work = || {
+            while let Some((index, buffer)) = next(&waiting) {
+                buffer.clear();
+                *buffer = self.stripe(picture, stripes, index, std::mem::take(buffer));
             }
         };
-        buffers.iter_mut().for_each(Vec::clear);
-        std::thread::scope(|scope| {
-            let (own, others) = buffers.split_at_mut(share);
-            for (index, theirs) in others.chunks_mut(share).enumerate() {
-                let first = (index + 1) * share;
-                // Where no thread is to be had, the stripes stay empty and are coded below.
-                drop(std::thread::Builder::new().spawn_scoped(scope, move || fill(first, theirs)));
-            }
-            fill(0, own);
-        });
-        for (index, buffer) in buffers.iter_mut().enumerate().filter(|(_, buffer)| buffer.is_empty()) {
-            fill(index, std::slice::from_mut(buffer));
-        }
+        share(helpers, work);
     }
 
     fn stripe(&self, picture: &Picture<'_>, stripes: &Stripes, stripe: usize, buffer: Vec<u8>) -> Vec<u8> {

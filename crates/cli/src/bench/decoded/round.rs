@@ -153,7 +153,8 @@ fn reader(
                 anyhow::ensure!(picture.id == frame.id(), "the decoder held picture {} back", picture.id.seq);
                 timeline.note(picture.id.seq.0, |times| {
                     times.received = frame.received_unix_nanos;
-                    times.appended = frame.append_unix_millis.unwrap_or(0) * 1_000_000;
+                    // The middle of the broker's millisecond.
+                    times.appended = frame.append_unix_millis.unwrap_or(0) * 1_000_000 + 500_000;
                     times.decoded = decoded;
                 });
                 done.fetch_add(1, Ordering::AcqRel);
