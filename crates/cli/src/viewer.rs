@@ -8,7 +8,7 @@ use lumenbus_web::{TlsConfig, Token, Viewer, ViewerConfig};
 use serde_json::json;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Tried after the default port when it is taken.
 const NEXT_PORTS: u16 = 20;
@@ -64,17 +64,21 @@ pub(crate) fn viewer_config(options: &ViewerOptions, settings: &Settings) -> any
         Some(listen) => config.listen = listen,
         None => config.try_next_ports = NEXT_PORTS,
     }
-    config.token = match &options.token_file {
-        Some(file) => Some(Token::read(file).map_err(|error| Usage(error.to_string()))?),
-        None if config.listen.ip().is_loopback() => None,
-        None => Some(Token::generate()),
-    };
+    config.token = token(options.token_file.as_deref(), config.listen)?;
     config.tls = options.https.clone().map(|https| match https {
         Https::SelfSigned => TlsConfig::SelfSigned { folder: state_folder() },
         Https::Files { certificate, key } => TlsConfig::Files { certificate, key },
     });
     config.allowed_hosts.clone_from(&options.allow_host);
     Ok(config)
+}
+
+/// The file's token; where none is given and others can connect, a new one.
+fn token(file: Option<&Path>, listen: SocketAddr) -> Result<Option<Token>, Usage> {
+    match file {
+        Some(file) => Token::read(file).map(Some).map_err(|error| Usage(error.to_string())),
+        None => Ok((!listen.ip().is_loopback()).then(Token::generate)),
+    }
 }
 
 /// Where a program may keep what is its own, by the XDG base directory specification.
@@ -104,6 +108,15 @@ fn has_screen() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn beyond_loopback_there_is_a_token_each_time_another() {
+        let made = |listen: &str| token(None, listen.parse().unwrap()).unwrap();
+        assert!(made("127.0.0.1:8980").is_none() && made("[::1]:8980").is_none());
+        let tokens = ["0.0.0.0:8980", "[::]:8980", "192.0.2.1:80"].map(|listen| made(listen).unwrap());
+        assert!(tokens.iter().all(|token| token.secret().len() == 64));
+        assert_ne!(tokens[0], tokens[1]);
+    }
 
     #[test]
     fn ways_to_encrypt() {
