@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use lumenbus_frame::bitstream::NalCodec;
 
 // The files themselves: the crate around them would bring a Kafka client and codecs into this build.
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../crates/pipeline/src/mux/mod.rs"]
 mod mux;
 

@@ -1,7 +1,5 @@
 //! `lumenbus view` on the command line: what it says when it starts, stops and cannot.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use lumenbus_tests::cli::{Background, BrokerProcess, lumenbus, run, words};
 use std::net::TcpListener;
 
