@@ -4,7 +4,7 @@ use crate::disk::DiskUsage;
 use lumenbus_bus::BusConfig;
 use lumenbus_bus::status::{ClusterStatus, TopicUsage};
 use lumenbus_bus::topics::Cluster;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// A rate is of this time: long enough for the ups and downs of GOPs.
@@ -18,13 +18,13 @@ const SETTINGS_INTERVAL: Duration = Duration::from_secs(300);
 pub(crate) struct Rates {
     looks: VecDeque<(i64, BTreeMap<String, i64>)>,
     retention_seconds: BTreeMap<String, f64>,
-    asked: Option<Instant>,
+    asked: Option<(Instant, BTreeSet<String>)>,
 }
 
 impl Rates {
     /// Adds rates and retention to what is on the disk.
     pub(crate) fn add(&mut self, bus: &BusConfig, status: &ClusterStatus, usages: &[TopicUsage], disk: &mut DiskUsage) {
-        if self.asked.is_none_or(|asked| asked.elapsed() > SETTINGS_INTERVAL) {
+        if self.must_ask(status.topics.iter().map(|topic| topic.name.as_str())) {
             self.ask(bus, status);
         }
         self.take(status.at_unix_millis, ends(status));
@@ -34,6 +34,12 @@ impl Rates {
             let record_bytes = usage.map_or(0.0, |usage| usage.mean_record_bytes * copies(usage));
             topic.bytes_per_second = self.records_per_second(name).map(|records| records * record_bytes);
         }
+    }
+
+    /// Now and then, and at once when there is a topic that was not there before.
+    fn must_ask<'a>(&self, mut topics: impl Iterator<Item = &'a str>) -> bool {
+        let Some((at, asked)) = &self.asked else { return true };
+        at.elapsed() > SETTINGS_INTERVAL || topics.any(|topic| !asked.contains(topic))
     }
 
     fn ask(&mut self, bus: &BusConfig, status: &ClusterStatus) {
@@ -50,7 +56,7 @@ impl Rates {
                 };
                 let known = actual.iter().filter_map(|(name, topic)| Some((name.clone(), retention(topic)?)));
                 self.retention_seconds = known.collect();
-                self.asked = Some(Instant::now());
+                self.asked = Some((Instant::now(), names.iter().map(|&name| name.to_owned()).collect()));
             }
             // Not permitted, or away: then nobody knows when the growth ends.
             Err(error) => tracing::debug!(%error, "settings of topics"),
@@ -91,6 +97,15 @@ fn ends(status: &ClusterStatus) -> BTreeMap<String, i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_topic_is_asked_for_at_once() {
+        let mut rates = Rates::default();
+        assert!(rates.must_ask([].into_iter()));
+        rates.asked = Some((Instant::now(), BTreeSet::from(["raw_video".to_owned()])));
+        assert!(!rates.must_ask(["raw_video"].into_iter()));
+        assert!(rates.must_ask(["raw_images", "raw_video"].into_iter()));
+    }
 
     #[test]
     fn a_rate_is_of_the_last_minute() {
