@@ -137,9 +137,12 @@ pub(crate) struct Bounded<T> {
 impl<T: Default> Bounded<T> {
     /// The value of a name.
     pub(crate) fn of(&mut self, name: &str, limit: usize) -> &mut T {
-        let is_known = self.values.contains_key(name);
-        let name = if is_known || self.values.len() < limit { name } else { OTHER };
-        self.values.entry(name.to_owned()).or_default()
+        if !self.values.contains_key(name) {
+            let name = if self.values.len() < limit { name } else { OTHER };
+            return self.values.entry(name.to_owned()).or_default();
+        }
+        // Known names, which is nearly every call, cost no allocation.
+        self.values.get_mut(name).expect("it was just found")
     }
 
     /// In the order of the names.
