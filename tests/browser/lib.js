@@ -40,9 +40,9 @@ export async function openPage(browser, url, options = {}) {
   page.errors = [];
   page.on('pageerror', (error) => page.errors.push(error.stack));
   page.on('console', (message) => {
-    // A connection that a test has cut is no defect of the page.
-    const isNetwork = /WebSocket connection|Failed to load resource|net::ERR/.test(message.text());
-    if (message.type() === 'error' && !isNetwork) page.errors.push(message.text());
+    // A connection that a test has cut is no defect of the page, nor is a header that plain HTTP makes useless.
+    const isExpected = /WebSocket connection|Failed to load resource|net::ERR|Cross-Origin-Opener-Policy/.test(message.text());
+    if (message.type() === 'error' && !isExpected) page.errors.push(message.text());
   });
   if (url) await page.goto(url);
   return page;
@@ -124,5 +124,14 @@ export async function goesOn(page, n, size, frames = 10) {
   return until(`stream ${n} goes on after ${before.counter}`, async () => {
     const now = await marker(page, n, size);
     return now && now.counter >= before.counter + frames ? now : null;
+  });
+}
+
+/** Waits until the picture of stream `n` is another one; for footage that goes round. */
+export async function changes(page, n, size) {
+  const before = await anyMarker(page, n, size);
+  return until(`stream ${n} goes on`, async () => {
+    const now = await marker(page, n, size);
+    return now && now.counter !== before.counter;
   });
 }

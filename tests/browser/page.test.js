@@ -108,7 +108,7 @@ describe('live', () => {
     mock.add(facts(2, 'still', { name: 'Yard', group: 'Outside', codec: 'jpeg', topic: 'raw_images' }), patternPictures());
   } }, async (page, mock) => {
     const shown = async () => (await page.locator('.tile-name').allInnerTexts()).join();
-    await until('three', async () => (await shown()) === 'Main gate,Hall,Yard');
+    await until('three', async () => (await shown()) === 'Hall,Main gate,Yard');
     for (const [text, names] of [['MAIN', 'Main gate'], ['ground', 'Main gate'], ['inside', 'Hall'], ['jpeg outside', 'Yard'], ['nothing like it', '']]) {
       await page.locator('input[type=search]').fill(text);
       await until(text, async () => (await shown()) === names);
@@ -250,11 +250,12 @@ describe('decoding', () => {
     const counts = () => page.evaluate(() => ({ ...lumenbus.theatre.counts }));
     await until('pictures and skips', async () => (await counts()).shown > 20 && (await counts()).skipped > 30);
     const { longestQueue } = await counts();
-    assert.ok(longestQueue <= 40, `${longestQueue}`);
+    // While joining: what led up to now, and what came meanwhile, up to the next keyframe.
+    assert.ok(longestQueue <= 64, `${longestQueue}`);
     const skipped = () => mock.received('shown').flatMap((message) => message.skipped).reduce((sum, { frames }) => sum + frames, 0);
     await until('the server knows', () => skipped() > 30);
     const queues = mock.received('shown').flatMap((message) => message.queue);
-    assert.ok(queues.some(({ frames }) => frames > 0) && queues.every(({ frames }) => frames <= 40));
+    assert.ok(queues.some(({ frames }) => frames > 0) && queues.every(({ frames }) => frames <= 64));
     const before = (await counts()).shown;
     await until('it goes on', async () => (await counts()).shown > before + 10);
   }));
@@ -456,7 +457,7 @@ describe('camera', () => {
     mock.add(facts(0, 'gate'), patternUnits());
     mock.add(facts(1, 'gate', { codec: 'jpeg', topic: 'raw_images', codec_string: '', fps: 5 }), patternPictures());
   } }, async (page) => {
-    await until('names that differ', async () => JSON.stringify(await page.locator('.tile-name').allInnerTexts()) === '["gate · raw_video","gate · raw_images"]');
+    await until('names that differ', async () => JSON.stringify(await page.locator('.tile-name').allInnerTexts()) === '["gate · raw_images","gate · raw_video"]');
     await tile(page, 1).click();
     await anyMarker(page, 1, SIZE);
     await page.getByRole('link', { name: /H\.264/ }).click();
@@ -499,6 +500,7 @@ describe('people', () => {
       mock.actions = [{ id: 'a', label_en: 'Kill the broker', label_zh: '杀死代理', camera: null, is_on: false }];
       mock.health = { ...mock.health, topics: [{ name: 'lumenbus.cameras', partitions: 12, replication: 3, under_replicated: 0, offline: 0, records: 1e9, bytes: 1e12 }] };
     }, options: { ...PHONE, locale } }, async (page) => {
+      await tile(page, 0).scrollIntoViewIfNeeded();
       await anyMarker(page, 0, SIZE);
       assert.equal(await overflow(page), 0);
       const small = await page.evaluate(() => [...document.querySelectorAll('button, a.nav-item, input')].filter((node) => node.offsetParent && node.getBoundingClientRect().height < 40).map((node) => node.className));

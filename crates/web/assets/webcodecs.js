@@ -3,9 +3,10 @@
 import { localNow } from './clock.js';
 
 /** Given to the decoder and not come back; more would only age there. */
-const IN_DECODER = 4;
-/** Waiting live: a third of a second. Waiting while catching up: a GOP of twenty seconds at 30 frames a second. */
+const IN_DECODER = 2;
+/** Waiting live: a third of a second, by number and by time. Waiting while catching up: twenty seconds at 30 frames a second. */
 const MAX_WAITING = 10;
+const MAX_WAITING_MS = 350;
 const MAX_CATCHING_UP = 600;
 const MAX_WAITING_BYTES = 48 << 20;
 /** In the decoder for reordering, and lost there: not remembered for ever. */
@@ -63,9 +64,12 @@ export class WebCodecsPlayer {
   /** Drops what is too much: discardable frames first, else everything before the newest keyframe that waits. */
   #trim() {
     const limit = this.#catchUpLeft > 0 ? MAX_CATCHING_UP : MAX_WAITING;
-    const isTooMuch = () => this.#waiting.length > limit || this.#waitingBytes > MAX_WAITING_BYTES;
+    const oldest = this.#catchUpLeft > 0 ? -Infinity : localNow() - MAX_WAITING_MS;
+    const isTooMuch = () => this.#waiting.length > limit || this.#waitingBytes > MAX_WAITING_BYTES || this.#waiting[0]?.receivedMs < oldest;
+    // Catching up too slowly: a keyframe that came meanwhile is a better place to go on.
+    const isOvertaken = this.#waiting.length > MAX_WAITING && this.#waiting.at(-1).isKeyframe && !this.#waiting.at(-1).isCatchUp;
     if (isTooMuch()) this.#drop((header) => header.isDiscardable);
-    if (!isTooMuch()) return;
+    if (!isTooMuch() && !isOvertaken) return;
     const newest = this.#waiting.findLastIndex((header) => header.isKeyframe);
     if (newest > 0) {
       let at = 0;
