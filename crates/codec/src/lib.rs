@@ -6,7 +6,7 @@
 //!
 //! | Codec | Encode | Decode | By |
 //! |---|---|---|---|
-//! | `jpeg` | Gray8, RGB8, I420; 4:2:0, quality 1–100 | to Gray8, RGB8, I420; baseline and progressive | jpeg-encoder, zune-jpeg |
+//! | `jpeg` | Gray8, RGB8, I420; 4:2:0, quality 1–100 | to Gray8, RGB8, I420; baseline and progressive | this crate; zune-jpeg for unusual files |
 //! | `raw` | every pixel format | as stored, or converted | – |
 //! | `h264` | I420, RGB8, Gray8; constrained baseline, even sizes from 16×16 to 3840×2160 | 8-bit 4:2:0 progressive, baseline to High with B-frames | openh264 |
 //! | `h265`, `av1` | not built in | not built in: needs the `ffmpeg` feature | – |
