@@ -52,7 +52,7 @@ fn main() -> Result<(), Failure> {
     }
 
     let plain = encoders.iter().position(|encoder| encoder.name.starts_with("jpeg-encoder")).ok_or("no plain files")?;
-    for (what, files) in [("files without restart intervals", &files[plain]), ("our files, in four intervals", &files[0])] {
+    for (what, files) in [("files without restart intervals", &files[plain]), ("our files, in eight intervals", &files[0])] {
         println!("\ndecode: {what:<26}{:>8}{:>10}", "CPU ms", "p50 ms");
         let mut decoders = decoders::all()?;
         let mut measured: Vec<Measured> = decoders.iter().map(|_| Measured::default()).collect();
