@@ -84,6 +84,16 @@ export class Log {
     this.update();
   }
 
+  /** Once per display refresh, however much happens. */
+  updateSoon() {
+    if (this.isDue) return;
+    this.isDue = true;
+    requestAnimationFrame(() => {
+      this.isDue = false;
+      this.update();
+    });
+  }
+
   update() {
     const entries = this.store.log.slice(0, SHOWN);
     this.empty.hidden = entries.length > 0;

@@ -78,7 +78,7 @@ export class LiveScreen {
     on('stats', () => this.#stats());
     on('gap', (gap) => this.#tiles.get(gap.n)?.showGap(gap));
     on('trouble', (n) => this.#tiles.get(n)?.update());
-    on('log', () => this.log.update());
+    on('log', () => this.log.updateSoon());
     on('actions', () => this.#setActions());
     on('link', () => this.#setEmpty());
     window.addEventListener('resize', this.#layoutSoon);
@@ -104,7 +104,7 @@ export class LiveScreen {
 
   #stats() {
     this.headline.update();
-    for (const tile of this.#tiles.values()) tile.update();
+    for (const n of this.#visible) this.#tiles.get(n)?.update();
   }
 
   #streams() {
@@ -219,8 +219,12 @@ export class LiveScreen {
   #seen(entries) {
     for (const { target, isIntersecting } of entries) {
       const n = Number(target.dataset.n);
-      if (isIntersecting) this.#visible.add(n);
-      else this.#visible.delete(n);
+      if (isIntersecting) {
+        this.#visible.add(n);
+        this.#tiles.get(n)?.update();
+      } else {
+        this.#visible.delete(n);
+      }
     }
     // More than the server sends to one page: the first ones in view.
     const watched = new Set([...this.#visible].slice(0, MAX_WATCHED));

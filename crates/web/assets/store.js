@@ -96,9 +96,8 @@ export class Store {
 
   /** Streams by group and name, as people count: 2 before 10, no group last. */
   get sorted() {
-    const key = ({ facts }) => [facts.group === '' ? '1' : '0', facts.group, facts.name, facts.topic];
-    const byKey = (a, b) => key(a).reduce((order, part, at) => order || ORDER.compare(part, key(b)[at]), 0);
-    return [...this.streams.values()].sort(byKey);
+    const compare = (a, b) => (a.group === '') - (b.group === '') || ORDER.compare(a.group, b.group) || ORDER.compare(a.name, b.name) || ORDER.compare(a.topic, b.topic);
+    return [...this.streams.values()].sort((a, b) => compare(a.facts, b.facts));
   }
 
   ofCamera(id) {

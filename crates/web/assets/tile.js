@@ -120,7 +120,7 @@ export class Tile {
     setText(this.figures.age, isPlaying ? age(this.stream.age) : '');
     setAttribute(this.late, 'hidden', state === 'late' ? null : '');
     if (state === 'late') setText(this.late, `${stateText('late')} ${age(this.stream.age)}`);
-    drawStrip(this.strip, this.stream);
+    if (this.strip.isConnected) drawStrip(this.strip, this.stream);
   }
 
   /** The group's name beside the tile's own, where no heading says it. */
