@@ -455,7 +455,7 @@ pub(crate) struct DecodedArguments {
     /// Length of a run
     #[arg(long = "for", value_parser = units::duration, default_value = "10s")]
     pub(crate) duration: Duration,
-    /// Runs; the stages are those of the one with the lowest median
+    /// Runs; the stages are those of the one in which other programs used least of the machine
     #[arg(long, default_value = "3")]
     pub(crate) runs: usize,
     /// Footage instead of the test pattern with noise; its first 60 pictures are decoded into memory beforehand
