@@ -95,6 +95,15 @@ describe('live', () => {
     await until('a mark on the strip', hasColor);
   }));
 
+  it('lets a gap grow while the outage lasts', () => withPage({ fill: cameras(1) }, async (page, mock) => {
+    await anyMarker(page, 0, SIZE);
+    for (let i = 0; i < 5; i += 1) mock.send({ type: 'gap', n: 0, epoch: '1', first: 100 + 20 * i, last: 119 + 20 * i, reason: 'source-lost', at_ms: Date.now() + 2000 * i });
+    await until('one line', async () => /cam-0: 100 frames · camera was away/.test(await page.locator('.log').innerText()));
+    assert.equal(await page.locator('.log li').count(), 1);
+    await tile(page, 0).click();
+    await until('one gap', async () => /100 frames\s+100 – 199/.test(await page.locator('.gap-list').innerText()));
+  }));
+
   it('makes one line of the same gap at several cameras', () => withPage({ fill: cameras(5) }, async (page, mock) => {
     await anyMarker(page, 0, SIZE);
     for (let n = 0; n < 5; n += 1) mock.gap(n, 10, 'aborted');

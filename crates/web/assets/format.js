@@ -20,6 +20,12 @@ export function number(value, digits = 0) {
   return Number.isFinite(value) ? decimal(digits).format(value + 0) : DASH;
 }
 
+/** 9,876, and from ten thousand on shorter: 14.7K. */
+export function compact(value) {
+  if (!Number.isFinite(value) || value < 10_000) return number(value);
+  return new Intl.NumberFormat(language(), { notation: 'compact', maximumFractionDigits: 1 }).format(value);
+}
+
 /** Three digits that matter: 0.42, 8.4, 42. */
 export function short(value) {
   if (!Number.isFinite(value)) return DASH;

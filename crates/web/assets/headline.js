@@ -1,7 +1,7 @@
 // The figures on top: what it costs against JPEG, how old the pictures are, whether anything was lost without a reason.
 
 import { el, setAttribute, setText } from './dom.js';
-import { age, mbit, number, short } from './format.js';
+import { age, compact, mbit, number, short } from './format.js';
 import { t } from './i18n.js';
 
 function figure(name, ...more) {
@@ -34,7 +34,7 @@ export class Headline {
     this.#age(totals);
     setText(this.loss.value, number(totals.unexplained));
     setAttribute(this.loss.element, 'data-good', totals.unexplained === 0);
-    setText(this.loss.sub, t('headline.loss.sub', { frames: number(totals.frames), missing: number(totals.missing - totals.unexplained) }));
+    setText(this.loss.sub, t('headline.loss.sub', { frames: compact(totals.frames), missing: compact(totals.missing - totals.unexplained) }));
     const all = [...this.store.streams.values()];
     const live = all.filter((stream) => stream.state === 'live' || stream.state === 'late').length;
     setText(this.now.value, `${live}`);

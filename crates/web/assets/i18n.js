@@ -16,7 +16,7 @@ const en = {
   'headline': 'Headline', 'headline.bandwidth': 'Bandwidth against JPEG', 'headline.bandwidth.less': 'less',
   'headline.bandwidth.sub': '{coded} vs {jpeg} Mbit/s', 'headline.bandwidth.all': 'Bandwidth', 'headline.bandwidth.none': 'all cameras',
   'headline.age': 'Age, capture to screen', 'headline.age.here': 'median · p99 {p99}', 'headline.age.server': 'median at the viewer · p99 {p99}',
-  'headline.loss': 'Unexplained losses', 'headline.loss.sub': '{missing} explained · {frames} frames',
+  'headline.loss': 'Unexplained losses', 'headline.loss.sub': '{missing} explained of {frames}',
   'headline.now': 'Cameras live', 'headline.now.sub': '{mbit} Mbit/s · watching: {viewers}',
 
   'search': 'Search cameras', 'groups': 'Groups', 'group.all': 'All', 'group.none': 'No group',
@@ -79,7 +79,7 @@ const zh = {
   'headline': '概要', 'headline.bandwidth': '与 JPEG 相比的带宽', 'headline.bandwidth.less': '更省',
   'headline.bandwidth.sub': '{coded} 对 {jpeg} Mbit/s', 'headline.bandwidth.all': '带宽', 'headline.bandwidth.none': '所有摄像机合计',
   'headline.age': '时延：采集到屏幕', 'headline.age.here': '中位数 · p99 {p99}', 'headline.age.server': '查看器处中位数 · p99 {p99}',
-  'headline.loss': '无法解释的丢失', 'headline.loss.sub': '{missing} 帧有原因 · 共 {frames} 帧',
+  'headline.loss': '无法解释的丢失', 'headline.loss.sub': '{missing} 帧有原因，共 {frames} 帧',
   'headline.now': '在线摄像机', 'headline.now.sub': '{mbit} Mbit/s · {viewers} 人在看',
 
   'search': '搜索摄像机', 'groups': '分组', 'group.all': '全部', 'group.none': '未分组',

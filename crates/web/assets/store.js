@@ -5,6 +5,8 @@ import { count, finite, object, readActions, readGap, readStat, readStreams, rea
 const HISTORY = 300;
 const MAX_GAPS = 100;
 const MAX_LOG = 200;
+/** Lines that may still grow. */
+const OPEN_LINES = 30;
 /** Seconds on a tile's strip. */
 export const STRIP = 60;
 
@@ -14,6 +16,11 @@ const NO_STAT = {
   state: 'connecting', reason: '', since: NaN, fps: NaN, mbit: NaN, age50: NaN, age99: NaN, frames: 0, bytes: 0, missing: new Map(),
   openGaps: 0, unexplained: 0, repeated: 0, skipped: 0, stages: new Map(), keyframeAge: NaN,
 };
+
+/** Whether a gap goes on where another one ended. */
+function continues(last, gap) {
+  return last.reason === gap.reason && last.epoch === gap.epoch && last.last !== null && gap.last !== null && gap.first === last.last + 1;
+}
 
 /** One stream's facts and its recent past. */
 class Stream {
@@ -163,10 +170,24 @@ export class Store {
   #gap(gap) {
     const stream = gap && this.streams.get(gap.n);
     if (!stream) return;
+    const [last] = stream.gaps;
+    if (last && continues(last, gap)) this.#extend(last, gap);
+    else this.#newGap(stream, gap);
+    this.emit('gap', gap);
+  }
+
+  /** An outage that lasts is told again and again, each time a bit further: it stays one gap and one line. */
+  #extend(last, gap) {
+    const line = this.log.slice(0, OPEN_LINES).find((entry) => entry.gaps?.has(last));
+    if (line) line.frames += count(gap.last - last.last);
+    last.last = gap.last;
+    this.emit('log');
+  }
+
+  #newGap(stream, gap) {
     stream.gaps.unshift(gap);
     stream.gaps.length = Math.min(stream.gaps.length, MAX_GAPS);
-    this.note({ kind: 'gap', gap, camera: stream.facts.name, at: gap.at });
-    this.emit('gap', gap);
+    this.note({ kind: 'gap', gap, gaps: new Set([gap]), camera: stream.facts.name, at: gap.at });
   }
 
   #event(message) {
@@ -183,6 +204,7 @@ export class Store {
     const frames = entry.gap && entry.gap.last !== null ? count(entry.gap.last - entry.gap.first + 1) : 0;
     if (last && sort(last) === sort(entry) && entry.camera && Math.abs(entry.at - last.at) < 1500) {
       last.cameras.add(entry.camera);
+      if (entry.gap) last.gaps.add(entry.gap);
       last.frames += frames;
     } else {
       this.log.unshift({ ...entry, frames, cameras: new Set(entry.camera ? [entry.camera] : []) });
