@@ -49,7 +49,7 @@ it('sixteen tiles of 720p', async () => {
   }
   const end = await sample();
   const seconds = (end.at - begin.at) / 1000;
-  console.log(`${((end.shown - begin.shown) / seconds).toFixed(0)} pictures/s shown, ${((end.skipped - begin.skipped) / seconds).toFixed(0)}/s skipped here, queues ${queues}, age p50 ${end.ages.p50.toFixed(0)} ms, p99 ${end.ages.p99.toFixed(0)} ms`);
+  console.log(`FIGURE: 16 × 720p30: ${((end.shown - begin.shown) / seconds).toFixed(0)} pictures/s shown, ${((end.skipped - begin.skipped) / seconds).toFixed(0)}/s skipped here, queues ${queues}, age p50 ${end.ages.p50.toFixed(0)} ms, p99 ${end.ages.p99.toFixed(0)} ms`);
   assert.ok(Math.max(...queues) <= LONGEST_BEGINNING && Math.min(...queues) <= LONGEST_QUEUE, `${queues}`);
   for (const n of numbers) await changes(page, n, SIZE);
   assert.deepEqual(page.errors, []);

@@ -106,7 +106,7 @@ describe('from another machine', { skip: obstacle !== null }, () => {
     assert.equal(await page.evaluate((stream) => lumenbus.theatre.element(stream).tagName, n), 'VIDEO');
     await isLive(page, 'still');
     const total = await until('measured up to the screen', () => page.evaluate((stream) => lumenbus.store.streams.get(stream).stat.stages.get('total') ?? null, n));
-    console.log(`Media Source, capture to screen: p50 ${total.p50} ms, p99 ${total.p99} ms`);
+    console.log(`FIGURE: Media Source, capture to screen: p50 ${total.p50} ms, p99 ${total.p99} ms`);
   }));
 
   it('keeps the live edge and a short buffer there', () => withPage(plain.href, async (page) => {

@@ -54,9 +54,8 @@ fn script(name: &str, needs_browser: bool) {
     for line in stderr.lines().filter(|line| line.starts_with("SKIPPED")) {
         eprintln!("{line}");
     }
-    // The figures that scripts print are lines like `# 480 pictures/s shown`.
-    for line in stdout.lines().filter(|line| line.starts_with("# ")) {
-        println!("{name}: {}", &line[2..]);
+    for line in stdout.lines().filter(|line| line.contains("FIGURE: ")) {
+        eprintln!("{name}: {line}");
     }
     assert!(output.status.success(), "{name}.test.js: {}\n{stdout}\n{stderr}", output.status);
 }
