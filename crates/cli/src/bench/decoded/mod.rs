@@ -5,6 +5,7 @@ mod round;
 mod timeline;
 
 use super::environment::Environment;
+use super::median;
 use crate::arguments::{DecodedArguments, DecodedCodec};
 use crate::exit::Outcome;
 use crate::output::Output;
@@ -43,9 +44,12 @@ pub(super) fn run(arguments: &DecodedArguments, settings: &Settings, output: &mu
         show_round(output, run, &round);
         rounds.push(round);
     }
+    let medians = medians(&rounds);
+    let runs = rounds.len();
+    output.result(&format!("  median of {runs} runs: p50 {:6.2} ms, p99 {:6.2} ms", medians.p50, medians.p99));
     let (best, round) = least_disturbed(&rounds);
     show_stages(output, best + 1, round, plan.encoder.codec);
-    output.summary("bench decoded", summary(&plan, &pictures, &rounds, best));
+    output.summary("bench decoded", summary(&plan, &pictures, &rounds, (best, medians)));
     Ok(Outcome::Done)
 }
 
@@ -68,6 +72,13 @@ fn describe(encoder: &EncoderConfig) -> String {
         Codec::Jpeg => format!("jpeg at quality {}", encoder.quality),
         codec => format!("{codec} at {:.1} Mbit/s", f64::from(encoder.bits_per_second.unwrap_or(0)) / 1e6),
     }
+}
+
+/// Of each run's percentiles: one run that was held up says little.
+fn medians(rounds: &[Round]) -> Percentiles {
+    let totals: Vec<_> = rounds.iter().map(|round| round.timeline.percentiles(WARM_UP, "total")).collect();
+    let middle = |figure: fn(&Percentiles) -> f64| median(&mut totals.iter().map(figure).collect::<Vec<_>>());
+    Percentiles { p50: middle(|total| total.p50), p99: middle(|total| total.p99) }
 }
 
 /// This machine may be shared: the run in which others used least of it tells most about this program. Where the system
@@ -139,7 +150,7 @@ fn round_json(round: &Round) -> Value {
     })
 }
 
-fn summary(plan: &Plan, pictures: &Pictures, rounds: &[Round], best: usize) -> Value {
+fn summary(plan: &Plan, pictures: &Pictures, rounds: &[Round], (best, medians): (usize, Percentiles)) -> Value {
     json!({
         "codec": plan.encoder.codec.as_str(),
         "size": pictures.size.to_string(),
@@ -147,6 +158,7 @@ fn summary(plan: &Plan, pictures: &Pictures, rounds: &[Round], best: usize) -> V
         "to": plan.to.as_str(),
         "source": pictures.name,
         "runs": rounds.len(),
+        "median_total": { "p50_ms": medians.p50, "p99_ms": medians.p99 },
         "least_disturbed": best + 1,
         "result": round_json(&rounds[best]),
     })
