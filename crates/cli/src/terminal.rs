@@ -225,6 +225,14 @@ impl Screen {
         }
     }
 
+    /// The last state, whenever it comes: a short run has no line before.
+    pub(crate) fn finish(&mut self, table: impl FnOnce() -> Table) {
+        self.clear();
+        if self.kind == Kind::Lines {
+            self.write(&format!("{}\n", table().sentence()));
+        }
+    }
+
     /// Takes the table away, so that other text can be written; the next one is drawn at once.
     pub(crate) fn clear(&mut self) {
         if self.drawn_lines > 0 {

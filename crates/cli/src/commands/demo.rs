@@ -45,7 +45,6 @@ pub(crate) fn run(arguments: &DemoArguments, settings: &Settings, output: &mut O
     output.note(CREDITS);
     let mut screen = Screen::new(settings.quiet || settings.json);
     watch(&demo, arguments.duration, &shutdown, &mut screen, output);
-    screen.clear();
     output.note("closing the books");
     let books = demo.finish();
     output.result("");
@@ -72,6 +71,7 @@ fn watch(demo: &Demo, duration: Option<Duration>, shutdown: &Shutdown, screen: &
         }
         let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
         if left.is_zero() || shutdown.is_requested() {
+            screen.finish(|| board.table(demo));
             return;
         }
         shutdown.sleep(left);
