@@ -1,7 +1,5 @@
 //! `lumenbus size`: the arithmetic by hand.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use lumenbus_tests::cli::run;
 use serde_json::Value;
 

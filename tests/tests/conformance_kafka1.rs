@@ -37,7 +37,7 @@ mod secured {
         needs.writes = vec![bus.topic_prefix.topic("raw_video")];
         needs.reads.clone_from(&needs.writes);
         needs.group = Some(group.to_owned());
-        let found = rights(bus, &needs).unwrap();
+        let found = rights(bus, &needs).expect("the cluster answers");
         assert!(found.iter().any(|right| right.operation == "Write" && right.resource == "topic raw_video"));
         found.into_iter().map(|right| (right.resource, right.verdict)).collect()
     }
