@@ -217,7 +217,9 @@ describe('watching', () => {
       assert.ok(Math.abs(Date.now() - report.shown_ms) < 60_000, JSON.stringify(report));
       assert.equal(report.epoch, '1');
     }
-    for (const message of mock.received('shown')) assert.ok(message.reports.length <= 2);
+    const seqs = reports().map(({ n, seq }) => `${n} ${seq}`);
+    assert.equal(new Set(seqs).size, seqs.length);
+    for (const message of mock.received('shown')) assert.ok(JSON.stringify(message).length < 16_384 && message.reports.length <= 80);
     assert.ok(mock.received('ping').length >= 3);
   }));
 });

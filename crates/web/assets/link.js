@@ -11,7 +11,24 @@ const FIRST_PINGS = 5;
 /** Statistics come every second: so long a silence is a dead connection. */
 const SILENCE_MS = 12_000;
 export const MAX_WATCHED = 64;
-const MAX_REPORTS = 64;
+/** In one message, which may have 16 KiB; and of one stream. */
+const MAX_REPORTS = 80;
+const MAX_OF_STREAM = 16;
+
+/** A fair sample of what was shown: frames taken at regular times would always be of the same sort in a GOP. */
+class Sample {
+  #seen = 0;
+  kept = [];
+
+  add(report) {
+    this.#seen += 1;
+    if (this.kept.length < MAX_OF_STREAM) this.kept.push(report);
+    else {
+      const at = Math.floor(Math.random() * this.#seen);
+      if (at < MAX_OF_STREAM) this.kept[at] = report;
+    }
+  }
+}
 
 export class Link {
   #socket = null;
@@ -138,15 +155,14 @@ export class Link {
     this.#send({ type: 'rejoin', n });
   }
 
-  /** A picture that was shown, all times in this page's clock. Of each stream one per report is sent. */
+  /** A picture that was shown, all times in this page's clock. A sample of them is sent. */
   shown(header, received, decoded, shown) {
-    if (this.#reports.size >= MAX_REPORTS && !this.#reports.has(header.n)) return;
     // A frame whose number or times are nonsense is not reported: the server would refuse the whole message.
     if (header.seq > Number.MAX_SAFE_INTEGER || !Number.isFinite(received + decoded + shown)) return;
     const at = (local) => Math.round(this.clock.toServer(local) * 1000) / 1000;
-    this.#reports.set(header.n, {
-      n: header.n, epoch: String(header.epoch), seq: Number(header.seq), received_ms: at(received), decoded_ms: at(decoded), shown_ms: at(shown),
-    });
+    const sample = this.#reports.get(header.n) ?? new Sample();
+    this.#reports.set(header.n, sample);
+    sample.add({ n: header.n, epoch: String(header.epoch), seq: Number(header.seq), received_ms: at(received), decoded_ms: at(decoded), shown_ms: at(shown) });
     if (this.#hasShown) return;
     // The first picture of all is told at once: how long somebody waited for it is measured.
     this.#hasShown = true;
@@ -178,7 +194,9 @@ export class Link {
     }
     if (this.#reports.size + this.#skipped.size === 0) return;
     const skipped = [...this.#skipped].map(([n, frames]) => ({ n, frames }));
-    this.#send({ type: 'shown', reports: [...this.#reports.values()], skipped, queue: this.#queues().slice(0, MAX_WATCHED) });
+    const each = Math.max(1, Math.floor(MAX_REPORTS / this.#reports.size));
+    const reports = [...this.#reports.values()].flatMap((sample) => sample.kept.slice(0, each)).slice(0, MAX_REPORTS);
+    this.#send({ type: 'shown', reports, skipped, queue: this.#queues().slice(0, MAX_WATCHED) });
     this.#reports.clear();
     this.#skipped.clear();
   }
