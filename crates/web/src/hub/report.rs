@@ -164,7 +164,8 @@ fn stream_json(n: u16, stream: &Stream) -> Value {
 }
 
 fn rounded(value: f64) -> f64 {
-    (value * 1_000.0).round() / 1_000.0
+    // The sum of nothing is -0.0, and nobody wants to read that.
+    (value * 1_000.0).round() / 1_000.0 + 0.0
 }
 
 impl StreamSnapshot {
