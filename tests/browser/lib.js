@@ -40,8 +40,8 @@ export async function openPage(browser, url, options = {}) {
   page.errors = [];
   page.on('pageerror', (error) => page.errors.push(error.stack));
   page.on('console', (message) => {
-    // A connection that a test has cut is no defect of the page, nor is a header that plain HTTP makes useless.
-    const isExpected = /WebSocket connection|Failed to load resource|net::ERR|Cross-Origin-Opener-Policy/.test(message.text());
+    // A connection that a test has cut is no defect of the page.
+    const isExpected = /WebSocket connection|Failed to load resource|net::ERR/.test(message.text());
     if (message.type() === 'error' && !isExpected) page.errors.push(message.text());
   });
   if (url) await page.goto(url);

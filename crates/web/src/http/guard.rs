@@ -14,6 +14,7 @@ const COOKIE: &str = "lumenbus_token";
 /// Scripts, styles and connections of this server only; pictures also from memory.
 const POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; worker-src 'self' blob:; \
     object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const OPENER_POLICY: header::HeaderName = header::HeaderName::from_static("cross-origin-opener-policy");
 /// An answer that takes longer is given up; a WebSocket goes on by itself.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// These say nothing of cameras, and those who ask have no token.
@@ -30,8 +31,7 @@ impl Hosts {
 
     fn allows(&self, authority: &str) -> bool {
         let host = host_of(authority).to_ascii_lowercase();
-        let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-        is_address || host == "localhost" || host.ends_with(".localhost") || self.0.contains(&host)
+        address_of(&host).is_some() || is_localhost(&host) || self.0.contains(&host)
     }
 }
 
@@ -44,6 +44,21 @@ fn host_of(authority: &str) -> &str {
         }
         _ => authority,
     }
+}
+
+fn address_of(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// RFC 6761, 6.3: these names mean this machine, whatever a name server says.
+fn is_localhost(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+/// Whether browsers take plain HTTP to this host for as safe as HTTPS, because nobody is in between.
+fn is_loopback(authority: &str) -> bool {
+    let host = host_of(authority).to_ascii_lowercase();
+    is_localhost(&host) || address_of(&host).is_some_and(|address| address.is_loopback())
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
@@ -87,6 +102,7 @@ fn token_in(uri: &Uri) -> Option<(String, String)> {
 
 /// Every request goes through here.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let is_secure = app.is_tls || text(request.headers(), header::HOST).is_some_and(is_loopback);
     let mut response = match check(&app, &request) {
         Ok(()) => match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
             Ok(response) => response,
@@ -95,6 +111,10 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
         Err(response) => *response,
     };
     harden(response.headers_mut());
+    if is_secure {
+        // Elsewhere browsers ignore it, with a warning in their console.
+        response.headers_mut().insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    }
     response
 }
 
@@ -104,7 +124,6 @@ fn harden(headers: &mut HeaderMap) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
@@ -180,6 +199,16 @@ mod tests {
         let bad = ["evil.example", "evil.example:8980", "127.0.0.1.evil.example", "localhost.evil.example", "", ":80"];
         for host in bad {
             assert!(!hosts.allows(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_safe_on_this_machine_only() {
+        for host in ["localhost", "LocalHost:8980", "x.localhost:1", "127.0.0.1:8980", "127.9.9.9", "[::1]:8980"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["192.0.2.9:8980", "[2001:db8::1]", "box.example", "localhost.evil.example", "0.0.0.0:80", ""] {
+            assert!(!is_loopback(host), "{host}");
         }
     }
 

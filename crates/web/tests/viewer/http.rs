@@ -27,6 +27,24 @@ fn pages_and_files_carry_the_headers_that_protect_them() {
     assert!(packed.body.len() < file.body.len());
 }
 
+/// Over plain HTTP from another machine a browser would complain of the header and ignore it.
+#[test]
+fn the_opener_policy_is_sent_where_browsers_honour_it() {
+    let world = World::new();
+    let policy = |host: &str| {
+        let answer =
+            raw(world.addr(), format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes());
+        assert_eq!(answer.status, 200, "{host}");
+        answer.header("cross-origin-opener-policy").map(str::to_owned)
+    };
+    for host in ["127.0.0.1:8980", "localhost", "[::1]"] {
+        assert_eq!(policy(host).as_deref(), Some("same-origin"), "{host}");
+    }
+    for host in ["192.0.2.9:8980", "[2001:db8::1]"] {
+        assert_eq!(policy(host), None, "{host}");
+    }
+}
+
 #[test]
 fn no_path_leads_out_of_the_files() {
     let world = World::new();

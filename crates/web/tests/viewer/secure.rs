@@ -22,8 +22,10 @@ fn a_certificate_of_its_own_is_served_and_its_fingerprint_told() {
     let fingerprint = digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
     assert!(world.viewer.start_message().contains(&fingerprint));
     assert!(world.viewer.url().starts_with("https://"));
-    tls.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    assert_eq!(read_answer(&mut BufReader::new(tls)).status, 200);
+    // Not loopback: what makes it safe is TLS.
+    tls.write_all(b"GET / HTTP/1.1\r\nHost: 192.0.2.9\r\nConnection: close\r\n\r\n").unwrap();
+    let page = read_answer(&mut BufReader::new(tls));
+    assert_eq!((page.status, page.header("cross-origin-opener-policy")), (200, Some("same-origin")));
     let plain = raw(world.addr(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(plain.status, 400);
     assert!(String::from_utf8_lossy(&plain.body).contains("https://"));
