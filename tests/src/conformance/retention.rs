@@ -57,7 +57,9 @@ fn delete_records(site: &Site, partition: i32, before: i64) {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(site.topic(TOPIC).as_str(), partition, Offset::Offset(before)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).unwrap();
+    // librdkafka's own default is the client's socket timeout, which is meant for frames.
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+    runtime.block_on(admin.delete_records(&list, &options)).unwrap();
 }
 
 fn low_watermark(site: &Site, partition: i32) -> i64 {

@@ -140,7 +140,8 @@ impl Drop for Environment {
 }
 
 fn admin_options() -> AdminOptions {
-    AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)))
+    let timeout = Some(Duration::from_secs(10));
+    AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
