@@ -28,7 +28,7 @@ const REMEDY: &str = "the `ffmpeg` feature can; coded frames still pass through"
 pub(super) struct H264Decoder {
     config: DecoderConfig,
     /// None until the first keyframe and after an error.
-    library: Option<openh264::decoder::Decoder>,
+    coder: Option<openh264::decoder::Decoder>,
     sets: ParameterSets,
     counter: Counter,
     reorder: Reorder<Picture>,
@@ -64,7 +64,7 @@ impl H264Decoder {
         }
         Ok(Self {
             config: *config,
-            library: None,
+            coder: None,
             sets: ParameterSets::default(),
             counter: Counter::default(),
             reorder: Reorder::default(),
@@ -118,7 +118,7 @@ impl H264Decoder {
             return Ok(()); // parameter sets alone: they are repeated before the next keyframe's slices
         };
         // The library cannot begin at a recovery point, only at an IDR picture.
-        if self.library.is_none() && !unit.slice.is_idr {
+        if self.coder.is_none() && !unit.slice.is_idr {
             return Err(CodecError::NeedsKeyframe { codec: Codec::H264 });
         }
         self.reorder.configure(&unit.sps);
@@ -130,18 +130,18 @@ impl H264Decoder {
     /// Runs the library over the unit; it gives exactly one picture or an error.
     fn picture(&mut self, ticket: Ticket, frame: &EncodedFrame, sps: &Sps) -> Result<Picture, CodecError> {
         let failed = |source| CodecError::H264 { direction: Direction::Decode, source };
-        if self.library.is_none() {
+        if self.coder.is_none() {
             let api = OpenH264API::from_source();
             let config = openh264::decoder::DecoderConfig::new();
-            self.library = Some(openh264::decoder::Decoder::with_api_config(api, config).map_err(failed)?);
+            self.coder = Some(openh264::decoder::Decoder::with_api_config(api, config).map_err(failed)?);
         }
-        let library = self.library.as_mut().expect("opened above");
+        let coder = self.coder.as_mut().expect("opened above");
         let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
         let payload = in_decode_order(&frame.payload);
-        let decoded = library.decode_with_options(&payload, options).map_err(failed)?;
+        let decoded = coder.decode_with_options(&payload, options).map_err(failed)?;
         let decoded = decoded.ok_or_else(|| malformed("an access unit gave no picture"))?;
         let (size, pixels) = copy_planes(&decoded)?;
-        if !library.flush_remaining().map_err(failed)?.is_empty() {
+        if !coder.flush_remaining().map_err(failed)?.is_empty() {
             return Err(malformed("an access unit gave more than one picture"));
         }
         let color = sps.color(size);
@@ -185,7 +185,7 @@ impl Decoder for H264Decoder {
     }
 
     fn reset(&mut self) {
-        self.library = None;
+        self.coder = None;
         self.reorder.reset();
         self.counter = Counter::default();
     }

@@ -44,7 +44,7 @@ enum Skipping {
 
 /// The library, set up for one size and colour.
 struct Session {
-    library: openh264::encoder::Encoder,
+    coder: openh264::encoder::Encoder,
     size: Dimensions,
     color: Color,
     skipping: Skipping,
@@ -101,9 +101,9 @@ impl H264Encoder {
 impl Session {
     fn open(config: &EncoderConfig, size: Dimensions, color: Color, skipping: Skipping) -> Result<Self, CodecError> {
         let settings = library_config(config, size, color).skip_frames(skipping == Skipping::On);
-        let library = openh264::encoder::Encoder::with_api_config(OpenH264API::from_source(), settings)
+        let coder = openh264::encoder::Encoder::with_api_config(OpenH264API::from_source(), settings)
             .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
-        Ok(Self { library, size, color, skipping, pictures: 0 })
+        Ok(Self { coder, size, color, skipping, pictures: 0 })
     }
 
     /// `None` when the library leaves the picture out again and again.
@@ -114,7 +114,7 @@ impl Session {
         let offers = if self.skipping == Skipping::On { MAX_OFFERS } else { 1 };
         for _ in 0..offers {
             let coded = self
-                .library
+                .coder
                 .encode_at(&I420Source(picture), at)
                 .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
             let unit = coded.to_vec();
@@ -154,7 +154,7 @@ impl Encoder for H264Encoder {
     fn force_keyframe(&mut self) {
         // Before the first picture there is nothing to force: it will be a keyframe anyway.
         if let Some(session) = self.session.as_mut().filter(|session| session.pictures > 0) {
-            session.library.force_intra_frame();
+            session.coder.force_intra_frame();
         }
     }
 
