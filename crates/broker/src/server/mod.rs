@@ -63,7 +63,7 @@ impl Server {
         } else {
             tracing::warn!(?recovery, "logs recovered after an unclean stop");
         }
-        let offsets = OffsetStore::open(&store, config.groups.max_committed_offsets)?;
+        let (offsets, _groups) = OffsetStore::open(&store, config.groups.max_committed_offsets)?;
         let producer_ids = ProducerIds::open(&config.store.data_dir)?;
         Ok(Self {
             limits: Arc::new(config.limits.clone()),

@@ -1,42 +1,29 @@
-//! Committed offsets: in memory for reading, in a compacted topic for keeping.
-//!
-//! Records have the format of Apache Kafka's own `__consumer_offsets` (`OffsetCommitKey` version 1,
-//! `OffsetCommitValue` version 3), so tools that read it can read this one.
+//! Committed offsets: in memory for reading, in a compacted topic for keeping. The same topic keeps
+//! who is in which group, so that a restart costs no rebalance.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::records::{
-    Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, Record, RecordBatchDecoder,
-    RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-};
+use bytes::{Buf, Bytes};
+use kafka_protocol::records::{Record, RecordBatchDecoder};
 
+use super::records::{
+    Committed, Key, StoredGroup, TopicPartition, decode_group, decode_key, decode_offset, encode_batch, encode_group,
+    encode_offset, group_key, offset_key,
+};
 use crate::log::{AppendOrigin, FirstBatch, LogError, LogStore, Partition};
 
-/// The topic that keeps committed offsets.
+/// The topic that keeps committed offsets and groups.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
-const KEY_VERSION: i16 = 1;
-const VALUE_VERSION: i16 = 3;
+/// Room for a group of a thousand members in one record.
+const SETTINGS: [(&str, &str); 3] =
+    [("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("max.message.bytes", "10485760")];
 /// A batch is appended before it grows much beyond this.
 const BATCH_BYTES: usize = 256 << 10;
 const READ_BYTES: usize = 1 << 20;
 
-/// A topic's partition by name.
-pub(crate) type TopicPartition = (String, i32);
-
-/// One committed offset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Committed {
-    /// Next offset to be read.
-    pub(crate) offset: i64,
-    /// Leader epoch of the record before it, −1 when unknown.
-    pub(crate) leader_epoch: i32,
-    /// The client's own note.
-    pub(crate) metadata: String,
-    /// When it was committed, Unix milliseconds.
-    pub(crate) committed_ms: i64,
-}
+/// Groups as they were kept.
+pub(crate) type StoredGroups = HashMap<String, StoredGroup>;
 
 /// All committed offsets.
 #[derive(Debug)]
@@ -78,20 +65,26 @@ pub(crate) enum CommitError {
 }
 
 impl OffsetStore {
-    /// Reads what was committed before; makes the topic on the first start.
-    pub(crate) fn open(store: &LogStore, max_offsets: usize) -> Result<Self, LogError> {
+    /// Reads what was committed before, and which groups there were; makes the topic on the first start.
+    pub(crate) fn open(store: &LogStore, max_offsets: usize) -> Result<(Self, StoredGroups), LogError> {
         let topic = match store.topic(OFFSETS_TOPIC) {
             Some(topic) => topic,
             None => {
-                let settings = [("cleanup.policy", "compact"), ("segment.bytes", "16777216")];
-                let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned()));
+                let settings = SETTINGS.map(|(k, v)| (k.to_owned(), v.to_owned()));
                 store.create_topic(OFFSETS_TOPIC, 1, &settings.into())?
             }
         };
         let log = topic.partitions().into_iter().next();
         let log = log.ok_or_else(|| LogError::UnknownPartition { topic: OFFSETS_TOPIC.to_owned(), partition: 0 })?;
-        let offsets = Mutex::new(load(&log)?);
-        Ok(Self { log, max_offsets, offsets })
+        let Loaded { mut offsets, groups } = load(&log)?;
+        offsets.drop_empty_groups();
+        Ok((Self { log, max_offsets, offsets: Mutex::new(offsets) }, groups))
+    }
+
+    /// Keeps who is in a group; `None` forgets the group.
+    pub(crate) fn keep_group(&self, name: &str, group: Option<&StoredGroup>, now_ms: i64) -> Result<(), LogError> {
+        let records = encode_batch(vec![(group_key(name), group.map(encode_group))], now_ms)?;
+        self.log.append(&records, now_ms, AppendOrigin::Coordinator).map(drop)
     }
 
     /// Keeps offsets of a group, all or none of what one batch holds.
@@ -136,9 +129,35 @@ impl OffsetStore {
         self.forget(now_ms, |_, (name, _), _| name == topic)
     }
 
-    /// Drops what was committed before `before_ms` by groups that are not `occupied`.
-    pub(crate) fn expire(&self, before_ms: i64, now_ms: i64, occupied: impl Fn(&str) -> bool) -> Result<(), LogError> {
-        self.forget(now_ms, |group, _, committed| committed.committed_ms < before_ms && !occupied(group))
+    /// Whether a group has committed something.
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.lock().groups.contains_key(group)
+    }
+
+    /// Drops some of what a group has committed.
+    pub(crate) fn remove(&self, group: &str, partitions: Vec<TopicPartition>, now_ms: i64) -> Result<(), LogError> {
+        let mut kept = self.lock();
+        let known = kept.groups.get(group);
+        let is_known = |at: &TopicPartition| known.is_some_and(|known| known.contains_key(at));
+        let tombstones: Vec<_> = partitions.into_iter().filter(is_known).map(|at| (at, None)).collect();
+        self.write(&mut kept, group, tombstones.into_iter(), now_ms)?;
+        kept.drop_empty_groups();
+        Ok(())
+    }
+
+    /// Drops all that a group has committed.
+    pub(crate) fn remove_group(&self, group: &str, now_ms: i64) -> Result<(), LogError> {
+        let partitions = self.all(group).into_iter().map(|(at, _)| at).collect();
+        self.remove(group, partitions, now_ms)
+    }
+
+    /// Drops what `is_over` says of a group, partition and offset.
+    pub(crate) fn expire(
+        &self,
+        now_ms: i64,
+        is_over: impl Fn(&str, &TopicPartition, &Committed) -> bool,
+    ) -> Result<(), LogError> {
+        self.forget(now_ms, is_over)
     }
 
     fn forget(&self, now_ms: i64, gone: impl Fn(&str, &TopicPartition, &Committed) -> bool) -> Result<(), LogError> {
@@ -171,8 +190,8 @@ impl OffsetStore {
         let mut bytes = 0;
         let mut changes = changes.peekable();
         while let Some((at, value)) = changes.next() {
-            let key = encode_key(group, &at);
-            let payload = value.as_ref().map(encode_value);
+            let key = offset_key(group, &at);
+            let payload = value.as_ref().map(encode_offset);
             bytes += key.len() + payload.as_ref().map_or(0, Bytes::len);
             batch.push(((at, value), (key, payload)));
             if bytes >= BATCH_BYTES || changes.peek().is_none() {
@@ -193,8 +212,14 @@ impl OffsetStore {
     }
 }
 
-fn load(log: &Partition) -> Result<Offsets, LogError> {
-    let mut offsets = Offsets::default();
+#[derive(Debug, Default)]
+struct Loaded {
+    offsets: Offsets,
+    groups: StoredGroups,
+}
+
+fn load(log: &Partition) -> Result<Loaded, LogError> {
+    let mut loaded = Loaded::default();
     let mut next = log.log_start_offset();
     let end = log.high_watermark();
     while next < end {
@@ -205,14 +230,13 @@ fn load(log: &Partition) -> Result<Offsets, LogError> {
         while read.has_remaining() {
             let last_offset = last_offset(&read)?;
             let batch = RecordBatchDecoder::decode(&mut read).map_err(|_| damaged(read.len()))?;
-            for record in batch.records {
-                apply(&mut offsets, record);
+            for record in batch.records.into_iter().filter(|record| !record.control) {
+                loaded.apply(record);
             }
             next = next.max(last_offset + 1);
         }
     }
-    offsets.drop_empty_groups();
-    Ok(offsets)
+    Ok(loaded)
 }
 
 /// The batch's last offset by its header: compaction may have removed the records at its end.
@@ -230,133 +254,23 @@ fn damaged(bytes: usize) -> LogError {
     LogError::CorruptMessage { bytes, reason: "a batch of committed offsets cannot be decoded" }
 }
 
-fn apply(offsets: &mut Offsets, record: Record) {
-    let key = record.key.and_then(decode_key);
-    let Some((group, partition)) = key else {
-        return;
-    };
-    match record.value {
-        None => offsets.set(group, partition, None),
-        Some(value) => {
-            if let Some(committed) = decode_value(value) {
-                offsets.set(group, partition, Some(committed));
+impl Loaded {
+    /// What cannot be understood was written by something newer; it is left alone.
+    fn apply(&mut self, record: Record) {
+        match (record.key.and_then(decode_key), record.value) {
+            (Some(Key::Offset(group, partition)), None) => self.offsets.set(group, partition, None),
+            (Some(Key::Offset(group, partition)), Some(value)) => {
+                if let Some(committed) = decode_offset(value) {
+                    self.offsets.set(group, partition, Some(committed));
+                }
             }
+            (Some(Key::Group(name)), None) => drop(self.groups.remove(&name)),
+            (Some(Key::Group(name)), Some(value)) => {
+                if let Some(group) = decode_group(value) {
+                    self.groups.insert(name, group);
+                }
+            }
+            (None, _) => {}
         }
-    }
-}
-
-fn put_string(buffer: &mut BytesMut, text: &str) {
-    let length = i16::try_from(text.len()).expect("names and notes come from 16-bit strings");
-    buffer.put_i16(length);
-    buffer.put_slice(text.as_bytes());
-}
-
-fn take_string(buffer: &mut Bytes) -> Option<String> {
-    let length = usize::try_from(buffer.try_get_i16().ok()?).ok()?;
-    if buffer.len() < length {
-        return None;
-    }
-    String::from_utf8(buffer.split_to(length).to_vec()).ok()
-}
-
-fn encode_key(group: &str, (topic, partition): &TopicPartition) -> Bytes {
-    let mut buffer = BytesMut::new();
-    buffer.put_i16(KEY_VERSION);
-    put_string(&mut buffer, group);
-    put_string(&mut buffer, topic);
-    buffer.put_i32(*partition);
-    buffer.freeze()
-}
-
-fn decode_key(mut key: Bytes) -> Option<(String, TopicPartition)> {
-    if key.try_get_i16().ok()? != KEY_VERSION {
-        return None;
-    }
-    let group = take_string(&mut key)?;
-    let topic = take_string(&mut key)?;
-    Some((group, (topic, key.try_get_i32().ok()?)))
-}
-
-fn encode_value(committed: &Committed) -> Bytes {
-    let mut buffer = BytesMut::new();
-    buffer.put_i16(VALUE_VERSION);
-    buffer.put_i64(committed.offset);
-    buffer.put_i32(committed.leader_epoch);
-    put_string(&mut buffer, &committed.metadata);
-    buffer.put_i64(committed.committed_ms);
-    buffer.freeze()
-}
-
-fn decode_value(mut value: Bytes) -> Option<Committed> {
-    if value.try_get_i16().ok()? != VALUE_VERSION {
-        return None;
-    }
-    Some(Committed {
-        offset: value.try_get_i64().ok()?,
-        leader_epoch: value.try_get_i32().ok()?,
-        metadata: take_string(&mut value)?,
-        committed_ms: value.try_get_i64().ok()?,
-    })
-}
-
-fn encode_batch(entries: Vec<(Bytes, Option<Bytes>)>, now_ms: i64) -> Result<Bytes, LogError> {
-    let records: Vec<Record> =
-        (0..).zip(entries).map(|(index, (key, value))| record(index, key, value, now_ms)).collect();
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    let mut buffer = BytesMut::new();
-    RecordBatchEncoder::encode(&mut buffer, &records, &options)
-        .map_err(|_| LogError::InvalidRecord { reason: "committed offsets do not fit into a batch" })?;
-    Ok(buffer.freeze())
-}
-
-fn record(index: i32, key: Bytes, value: Option<Bytes>, now_ms: i64) -> Record {
-    Record {
-        transactional: false,
-        control: false,
-        delete_horizon: false,
-        partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
-        producer_id: NO_PRODUCER_ID,
-        producer_epoch: NO_PRODUCER_EPOCH,
-        timestamp_type: TimestampType::Creation,
-        offset: i64::from(index),
-        // The encoder keeps records in one batch only while offset and sequence advance together;
-        // this makes the batch's base sequence −1, "none".
-        sequence: index - 1,
-        timestamp: now_ms,
-        key: Some(key),
-        value,
-        headers: Default::default(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_and_values_survive_and_strangers_are_ignored() {
-        let at = ("raw_video".to_owned(), 7);
-        let key = encode_key("viewers", &at);
-        assert_eq!(decode_key(key), Some(("viewers".to_owned(), at)));
-        let committed = Committed {
-            offset: 1 << 40,
-            leader_epoch: -1,
-            metadata: "μ".repeat(2048),
-            committed_ms: 1_700_000_000_000,
-        };
-        assert_eq!(decode_value(encode_value(&committed)), Some(committed));
-        assert_eq!(decode_key(Bytes::from_static(&[0, 2, 0, 1, b'g'])), None);
-        assert_eq!(decode_value(Bytes::from_static(&[0, 3, 0])), None);
-        assert_eq!(decode_key(Bytes::from_static(&[0, 1, 0x7f, 0xff])), None);
-    }
-
-    #[test]
-    fn a_batch_of_offsets_is_one_batch_without_sequence() {
-        let entries = (0..5_u8).map(|n| (Bytes::from(vec![n]), None)).collect();
-        let batch = encode_batch(entries, 5).unwrap();
-        let info = RecordBatchDecoder::decode_batch_info(&mut batch.clone()).unwrap();
-        assert_eq!(info.len(), 1);
-        assert_eq!((info[0].record_count, info[0].base_sequence), (5, -1));
-        assert_eq!(last_offset(&batch).unwrap(), 4);
     }
 }
