@@ -257,21 +257,31 @@ impl LogStore {
         self.config.defaults.with_overrides(overrides)
     }
 
+    /// Checks what [`LogStore::create_partitions`] would check; answers the present count.
+    ///
+    /// # Errors
+    /// As for [`LogStore::create_partitions`].
+    pub fn check_growth(&self, name: &str, total: i32) -> Result<i32, LogError> {
+        self.check_open()?;
+        let present = self.existing(name)?.record().partitions;
+        check_count(name, total)?;
+        if total <= present {
+            let reason = "a topic's partitions can only become more, and it has as many";
+            return Err(LogError::InvalidPartitions { topic: name.to_owned(), partitions: total, reason });
+        }
+        Ok(present)
+    }
+
     /// Raises a topic's partition count to `total`.
     ///
     /// # Errors
     /// [`LogError::UnknownTopic`], [`LogError::InvalidPartitions`] or a disk failure.
     pub fn create_partitions(&self, name: &str, total: i32) -> Result<Arc<Topic>, LogError> {
         let _admin = self.lock_admin();
-        self.check_open()?;
+        let present = self.check_growth(name, total)?;
         let topic = self.existing(name)?;
-        check_count(name, total)?;
         let mut record = topic.record();
-        let present = std::mem::replace(&mut record.partitions, total);
-        if total <= present {
-            let reason = "a topic's partitions can only become more";
-            return Err(LogError::InvalidPartitions { topic: name.to_owned(), partitions: total, reason });
-        }
+        record.partitions = total;
         let more = self.new_partitions(&record, present..total, &topic.config())?;
         record.save(&self.config.data_dir)?;
         topic.add_partitions(more);

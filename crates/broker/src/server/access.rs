@@ -29,6 +29,27 @@ pub enum Operation {
     DescribeConfigs,
     /// Append with idempotence.
     IdempotentWrite,
+    /// Add partitions, delete offsets, elect leaders.
+    Alter,
+    /// Change settings.
+    AlterConfigs,
+}
+
+impl Operation {
+    /// Kafka's number of the operation (`AclOperation`).
+    fn kafka_code(self) -> u32 {
+        match self {
+            Self::Read => 3,
+            Self::Write => 4,
+            Self::Create => 5,
+            Self::Delete => 6,
+            Self::Alter => 7,
+            Self::Describe => 8,
+            Self::DescribeConfigs => 10,
+            Self::AlterConfigs => 11,
+            Self::IdempotentWrite => 12,
+        }
+    }
 }
 
 /// What it is to be done to.
@@ -41,6 +62,27 @@ pub enum Resource<'a> {
     Group(&'a str),
     /// The broker as a whole.
     Cluster,
+}
+
+impl Resource<'_> {
+    /// What can be done to it at all.
+    fn operations(self) -> &'static [Operation] {
+        use Operation::{Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
+        match self {
+            Self::Topic(_) => &[Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs],
+            Self::Group(_) => &[Read, Describe, Delete],
+            Self::Cluster => &[Create, Alter, Describe, DescribeConfigs, AlterConfigs, IdempotentWrite],
+        }
+    }
+}
+
+/// What responses say where a client has not asked which operations it may do (KIP-430).
+pub(crate) const OPERATIONS_NOT_TOLD: i32 = i32::MIN;
+
+/// What a principal may do, one bit for each of Kafka's operations (KIP-430).
+pub(crate) fn authorized_operations(authorizer: &dyn Authorizer, principal: &Principal, resource: Resource<'_>) -> i32 {
+    let allowed = resource.operations().iter().filter(|operation| authorizer.allows(principal, **operation, resource));
+    allowed.fold(0, |bits, operation| bits | 1 << operation.kafka_code())
 }
 
 /// Decides whether a principal may do something. Asked for every topic of every request, so the

@@ -4,6 +4,8 @@
 //! ids (Produce 13, Fetch 13, Metadata 10, CreateTopics 7, DeleteTopics 6) and static members
 //! (JoinGroup 5, SyncGroup, Heartbeat and LeaveGroup 3, OffsetCommit 7).
 
+mod admin;
+
 use kafka_protocol::messages::ApiKey;
 
 use super::shape::{Field, Flexible, Kind, always, between, since};
@@ -60,7 +62,7 @@ pub(crate) static APIS: &[Api] = &[
     },
     api(ApiKey::Fetch, (4, 12), 12, FETCH),
     api(ApiKey::ListOffsets, (1, 7), 6, LIST_OFFSETS),
-    api(ApiKey::Metadata, (0, 9), 9, METADATA),
+    api(ApiKey::Metadata, (0, 9), 9, admin::METADATA),
     api(ApiKey::OffsetCommit, (2, 6), 8, OFFSET_COMMIT),
     api(ApiKey::OffsetFetch, (1, 7), 6, OFFSET_FETCH),
     api(ApiKey::FindCoordinator, (0, 4), 3, FIND_COORDINATOR),
@@ -71,12 +73,13 @@ pub(crate) static APIS: &[Api] = &[
     api(ApiKey::DescribeGroups, (0, 5), 5, DESCRIBE_GROUPS),
     api(ApiKey::ListGroups, (0, 4), 3, LIST_GROUPS),
     api(ApiKey::ApiVersions, (0, 3), 3, API_VERSIONS),
-    api(ApiKey::CreateTopics, (2, 6), 5, CREATE_TOPICS),
-    api(ApiKey::DeleteTopics, (1, 5), 4, DELETE_TOPICS),
+    api(ApiKey::CreateTopics, (2, 6), 5, admin::CREATE_TOPICS),
+    api(ApiKey::DeleteTopics, (1, 5), 4, admin::DELETE_TOPICS),
     api(ApiKey::InitProducerId, (0, 4), 2, INIT_PRODUCER_ID),
     api(ApiKey::OffsetForLeaderEpoch, (2, 4), 4, LEADER_EPOCH),
-    api(ApiKey::DescribeConfigs, (1, 4), 4, DESCRIBE_CONFIGS),
-    api(ApiKey::DescribeCluster, (0, 1), 0, DESCRIBE_CLUSTER),
+    api(ApiKey::DescribeConfigs, (1, 4), 4, admin::DESCRIBE_CONFIGS),
+    api(ApiKey::CreatePartitions, (0, 3), 2, admin::CREATE_PARTITIONS),
+    api(ApiKey::DescribeCluster, (0, 1), 0, admin::DESCRIBE_CLUSTER),
 ];
 
 const I8: Kind = Kind::Fixed(1);
@@ -112,8 +115,6 @@ const LIST_OFFSETS: &[Field] = &[
     since(2, I8),
     always(Kind::Array(&[always(Kind::Str), always(Kind::Array(&[always(I32), since(4, I32), always(I64)]))])),
 ];
-
-const METADATA: &[Field] = &[always(Kind::Array(&[always(Kind::Str)])), since(4, I8), since(8, I8), since(8, I8)];
 
 const OFFSET_COMMIT: &[Field] = &[
     always(Kind::Str),
@@ -157,28 +158,9 @@ const LIST_GROUPS: &[Field] = &[since(4, Kind::StrArray)];
 
 const API_VERSIONS: &[Field] = &[since(3, Kind::Str), since(3, Kind::Str)];
 
-const CREATE_TOPICS: &[Field] = &[
-    always(Kind::Array(&[
-        always(Kind::Str),
-        always(I32),
-        always(I16),
-        always(Kind::Array(&[always(I32), always(Kind::FixedArray(4))])),
-        always(Kind::Array(&[always(Kind::Str), always(Kind::Str)])),
-    ])),
-    always(I32),
-    always(I8),
-];
-
-const DELETE_TOPICS: &[Field] = &[always(Kind::StrArray), always(I32)];
-
 const INIT_PRODUCER_ID: &[Field] = &[always(Kind::Str), always(I32), since(3, I64), since(3, I16)];
 
 const LEADER_EPOCH: &[Field] = &[
     since(3, I32),
     always(Kind::Array(&[always(Kind::Str), always(Kind::Array(&[always(I32), always(I32), always(I32)]))])),
 ];
-
-const DESCRIBE_CONFIGS: &[Field] =
-    &[always(Kind::Array(&[always(I8), always(Kind::Str), always(Kind::StrArray)])), always(I8), since(3, I8)];
-
-const DESCRIBE_CLUSTER: &[Field] = &[always(I8), since(1, I8)];

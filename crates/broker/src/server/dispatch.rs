@@ -1,7 +1,9 @@
 //! From the bytes of a request to the handler of its API and back to bytes.
 
+mod admin;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::{ApiKey, RequestKind};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use super::Server;
@@ -158,7 +160,7 @@ fn at_once(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result
         ApiKey::ListGroups => header.reply(&groups::list_groups(server, peer, &header.decode(body)?, version)),
         ApiKey::OffsetCommit => header.reply(&offsets::commit(server, peer, header.decode(body)?)),
         ApiKey::OffsetFetch => header.reply(&offsets::fetch(server, peer, header.decode(body)?, version)),
-        key => Err(BadRequest::UnknownApi { key: key as i16 }),
+        _ => admin::administer(server, peer, header, body),
     }
 }
 
@@ -197,33 +199,15 @@ fn encode<T: Encodable>(api: ApiKey, version: i16, mut head: BytesMut, body: &T)
 
 /// Decodes a request of any supported API and throws it away: what the fuzz target drives.
 pub(crate) fn decode_only(bytes: Bytes) -> Result<(), BadRequest> {
-    use kafka_protocol::messages as m;
-    let Parsed::Request(header, body) = parse(bytes)? else {
+    let Parsed::Request(header, mut body) = parse(bytes)? else {
         return Ok(());
     };
-    match header.api.key {
-        ApiKey::Produce => header.decode::<m::ProduceRequest>(body).map(drop),
-        ApiKey::Fetch => header.decode::<m::FetchRequest>(body).map(drop),
-        ApiKey::ListOffsets => header.decode::<m::ListOffsetsRequest>(body).map(drop),
-        ApiKey::Metadata => header.decode::<m::MetadataRequest>(body).map(drop),
-        ApiKey::OffsetCommit => header.decode::<m::OffsetCommitRequest>(body).map(drop),
-        ApiKey::OffsetFetch => header.decode::<m::OffsetFetchRequest>(body).map(drop),
-        ApiKey::FindCoordinator => header.decode::<m::FindCoordinatorRequest>(body).map(drop),
-        ApiKey::JoinGroup => header.decode::<m::JoinGroupRequest>(body).map(drop),
-        ApiKey::Heartbeat => header.decode::<m::HeartbeatRequest>(body).map(drop),
-        ApiKey::LeaveGroup => header.decode::<m::LeaveGroupRequest>(body).map(drop),
-        ApiKey::SyncGroup => header.decode::<m::SyncGroupRequest>(body).map(drop),
-        ApiKey::DescribeGroups => header.decode::<m::DescribeGroupsRequest>(body).map(drop),
-        ApiKey::ListGroups => header.decode::<m::ListGroupsRequest>(body).map(drop),
-        ApiKey::ApiVersions => header.decode::<m::ApiVersionsRequest>(body).map(drop),
-        ApiKey::CreateTopics => header.decode::<m::CreateTopicsRequest>(body).map(drop),
-        ApiKey::DeleteTopics => header.decode::<m::DeleteTopicsRequest>(body).map(drop),
-        ApiKey::InitProducerId => header.decode::<m::InitProducerIdRequest>(body).map(drop),
-        ApiKey::OffsetForLeaderEpoch => header.decode::<m::OffsetForLeaderEpochRequest>(body).map(drop),
-        ApiKey::DescribeConfigs => header.decode::<m::DescribeConfigsRequest>(body).map(drop),
-        ApiKey::DescribeCluster => header.decode::<m::DescribeClusterRequest>(body).map(drop),
-        key => Err(BadRequest::UnknownApi { key: key as i16 }),
-    }
+    let decoded = RequestKind::decode(header.api.key, &mut body, header.version);
+    decoded.map(drop).map_err(|error| BadRequest::Undecodable {
+        api: header.api.key,
+        version: header.version,
+        reason: error.to_string(),
+    })
 }
 
 #[cfg(test)]

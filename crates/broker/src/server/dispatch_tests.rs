@@ -2,7 +2,7 @@
 //! through and the decoder reads back; what is cut or mangled is refused without harm.
 
 use super::*;
-use kafka_protocol::messages::{RequestHeader, RequestKind};
+use kafka_protocol::messages::RequestHeader;
 use kafka_protocol::protocol::StrBytes;
 use proptest::prelude::*;
 
@@ -51,6 +51,10 @@ fn body(layout: &[shape::Field], version: i16, flexible: Flexible, out: &mut Vec
             }
             Kind::Array(fields) => {
                 one(out, 4);
+                body(fields, version, flexible, out);
+            }
+            Kind::Optional(fields) => {
+                out.push(1);
                 body(fields, version, flexible, out);
             }
         }

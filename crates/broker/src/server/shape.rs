@@ -13,6 +13,9 @@ use std::fmt;
 /// (and not the size of the request) bounds what decoding allocates: about 30 MB.
 pub(crate) const MAX_REQUEST_ELEMENTS: usize = 100_000;
 
+/// In front of a nullable structure that is there.
+const PRESENT: u8 = 1;
+
 /// How one field is laid out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
@@ -28,6 +31,8 @@ pub(crate) enum Kind {
     StrArray,
     /// An array of structures.
     Array(&'static [Field]),
+    /// A structure behind a byte that says whether it is there.
+    Optional(&'static [Field]),
 }
 
 /// One field and the versions it occurs in.
@@ -136,6 +141,10 @@ impl Walker<'_> {
             }
             Kind::StrArray => (0..self.count()?).try_for_each(|_| self.string()),
             Kind::Array(fields) => (0..self.count()?).try_for_each(|_| self.structure(fields)),
+            Kind::Optional(fields) => match self.take()? {
+                [PRESENT] => self.structure(fields),
+                _ => Ok(()),
+            },
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod list_offsets;
 pub(crate) mod offsets;
+pub(crate) mod partitions;
 pub(crate) mod produce;
 pub(crate) mod topics;
 
@@ -27,6 +28,14 @@ pub(crate) const NO_TRANSACTIONS: &str = "transactions are not supported by this
 /// The protocol's code for a result.
 pub(crate) fn code<T>(result: Result<T, ResponseError>) -> i16 {
     result.err().map_or(0, |error| error.code())
+}
+
+/// Why something was not done: the protocol's code, and words where the response has room for them.
+pub(crate) type Refusal = (i16, Option<StrBytes>);
+
+/// A refusal with its reason.
+pub(crate) fn refusal(error: ResponseError, reason: &'static str) -> Refusal {
+    (error.code(), Some(reason.into()))
 }
 
 /// A string for a response.

@@ -13,17 +13,14 @@ use kafka_protocol::messages::{
     BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
     MetadataResponse, TopicName,
 };
-use kafka_protocol::protocol::StrBytes;
 use tokio::task::block_in_place;
 
-use super::{configs, log_failure, text};
+use super::{Refusal, configs, log_failure, refusal, text};
 use crate::log::{LogConfig, LogError, Overrides, Topic};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
 use crate::server::config::AutoCreate;
 use crate::server::group::OFFSETS_TOPIC;
-
-type Refusal = (i16, Option<StrBytes>);
 
 /// The broker and its topics.
 pub(crate) fn metadata(server: &Server, peer: &Peer, request: MetadataRequest, version: i16) -> MetadataResponse {
@@ -147,10 +144,6 @@ struct Created {
     partitions: i32,
     config: LogConfig,
     overrides: Overrides,
-}
-
-fn refusal(error: ResponseError, reason: &'static str) -> Refusal {
-    (error.code(), Some(reason.into()))
 }
 
 fn create_topic(server: &Server, peer: &Peer, topic: &CreatableTopic, mode: Mode) -> Result<Created, Refusal> {
