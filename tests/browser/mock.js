@@ -15,6 +15,9 @@ const FIXTURES = new URL('fixtures/', import.meta.url);
 const TYPES = { '.html': 'text/html; charset=utf-8', '.css': 'text/css', '.js': 'text/javascript', '.svg': 'image/svg+xml' };
 const POLICY = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
+/** Pages that the viewer serves with the status of what is not there. */
+const LATER = new Set(['/events', '/timeline', '/studies']);
+
 export const patternUnits = () => accessUnits(new URL('pattern.h264', FIXTURES));
 export const patternPictures = () => pictures(new URL('pattern.mjpeg', FIXTURES));
 
@@ -148,7 +151,7 @@ export class Mock {
       return answer(200, 'image/jpeg', patternPictures()[0].data);
     }
     if (pathname.startsWith('/api/v1/actions/') && request.method === 'POST') return this.#action(pathname, json);
-    return answer(200, TYPES['.html'], readFileSync(new URL('index.html', ASSETS)));
+    return answer(LATER.has(pathname) ? 404 : 200, TYPES['.html'], readFileSync(new URL('index.html', ASSETS)));
   }
 
   #action(pathname, json) {

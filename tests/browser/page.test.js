@@ -504,6 +504,38 @@ describe('health', () => {
   }));
 });
 
+describe('sections', () => {
+  const entries = (page) => page.locator('.nav-item').allInnerTexts();
+
+  it('of later versions are not in the navigation, and their addresses say so', () => withPage({ fill: cameras(1) }, async (page, mock) => {
+    await anyMarker(page, 0, SIZE);
+    assert.deepEqual(await entries(page), ['Live', 'Health']);
+    for (const [path, name] of [['/events', 'Events'], ['/timeline', 'Timeline'], ['/studies', 'Studies']]) {
+      assert.equal((await page.goto(mock.url + path)).status(), 404);
+      await until(path, async () => (await page.locator('main').innerText()).split(/\n+/).join() === `${name},This screen is not part of this version.,Back to all cameras`);
+      assert.equal(await page.title(), `${name} · lumenbus`);
+    }
+    await page.getByRole('button', { name: /Switch to Chinese/ }).click();
+    assert.match(await page.locator('main').innerText(), /此版本不包含这个页面/);
+    await page.getByRole('link', { name: '返回全部摄像机' }).click();
+    await anyMarker(page, 0, SIZE);
+    assert.equal(new URL(page.url()).pathname, '/');
+  }));
+
+  it('are in the navigation once the viewer has them', () => withPage({ fill: (mock) => {
+    cameras(1)(mock);
+    mock.sections = { events: true, timeline: 'yes', studies: false };
+  } }, async (page) => {
+    await until('the entry', async () => (await entries(page)).join() === 'Live,Events,Health');
+    await page.getByRole('link', { name: 'Events' }).click();
+    // This page does not have the screen: a newer viewer beside an older page.
+    assert.match(await page.locator('main').innerText(), /not part of this version/);
+    assert.equal(await page.locator('.nav-item[aria-current]').innerText(), 'Events');
+    await page.keyboard.press('Escape');
+    await anyMarker(page, 0, SIZE);
+  }));
+});
+
 describe('people', () => {
   for (const locale of ['en', 'zh-CN']) {
     it(`have a page that fits a phone (${locale})`, () => withPage({ fill: (mock) => {

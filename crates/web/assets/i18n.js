@@ -4,7 +4,7 @@ const KEY = 'lumenbus.language';
 
 const en = {
   'nav': 'Screens', 'nav.live': 'Live', 'nav.health': 'Health', 'nav.events': 'Events', 'nav.timeline': 'Timeline', 'nav.studies': 'Studies',
-  'skip': 'Skip to the content', 'close': 'Close', 'later': 'This screen is not in this version of the page.',
+  'skip': 'Skip to the content', 'close': 'Close', 'later': 'This screen is not part of this version.',
   'language': 'Language: English. Switch to Chinese', 'language.short': 'EN',
   'theme.auto': 'Colours: as the system', 'theme.light': 'Colours: light', 'theme.dark': 'Colours: dark',
   'link.connecting': 'Connecting', 'link.open': 'Connected', 'link.closed': 'Disconnected', 'link.refused': 'Not admitted',
@@ -67,7 +67,7 @@ const en = {
 
 const zh = {
   'nav': '页面', 'nav.live': '实时', 'nav.health': '健康', 'nav.events': '事件', 'nav.timeline': '时间轴', 'nav.studies': '检查',
-  'skip': '跳到内容', 'close': '关闭', 'later': '此版本的页面没有这一屏。',
+  'skip': '跳到内容', 'close': '关闭', 'later': '此版本不包含这个页面。',
   'language': '语言：中文。切换为英文', 'language.short': '中',
   'theme.auto': '颜色：跟随系统', 'theme.light': '颜色：浅色', 'theme.dark': '颜色：深色',
   'link.connecting': '正在连接', 'link.open': '已连接', 'link.closed': '已断开', 'link.refused': '未获准入',

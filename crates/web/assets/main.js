@@ -4,10 +4,11 @@ import { CameraScreen, saveSnapshot } from './camera.js';
 import { el, icon, setAttribute, setText } from './dom.js';
 import { HealthScreen } from './health.js';
 import { language, memory, setLanguage, t } from './i18n.js';
+import { LaterScreen } from './later.js';
 import { Link } from './link.js';
 import { LiveScreen } from './live.js';
 import { media } from './player.js';
-import { Store } from './store.js';
+import { SECTIONS, Store } from './store.js';
 import { Theatre } from './theatre.js';
 
 const THEMES = ['auto', 'light', 'dark'];
@@ -49,8 +50,7 @@ function say(text, isError = false) {
 // The frame: header, banner, messages, help. Built anew when the language changes.
 
 function navigation() {
-  const { sections } = store;
-  const items = [['live', '/'], ...['events', 'timeline', 'studies'].filter((name) => sections[name]).map((name) => [name, `/${name}`]), ['health', '/health']];
+  const items = [['live', '/'], ...store.sections.map((name) => [name, `/${name}`]), ['health', '/health']];
   return items.map(([name, path]) => el('a', { class: 'nav-item', href: path, 'data-screen': name }, icon(name), el('span', { text: t(`nav.${name}`) })));
 }
 
@@ -138,17 +138,27 @@ function screenFor({ pathname, searchParams }) {
     }
     return ['live', new CameraScreen(app, { id, topic: searchParams.get('topic'), stream: searchParams.get('stream') })];
   }
-  if (pathname.startsWith('/health')) return ['health', new HealthScreen(app)];
+  if (pathname === '/health') return ['health', new HealthScreen(app)];
+  const later = SECTIONS.find((name) => pathname === `/${name}`);
+  if (later) return [later, new LaterScreen(app, later)];
   return ['live', new LiveScreen(app)];
+}
+
+/** Which entry of the navigation is open. */
+let section = 'live';
+
+function markCurrent() {
+  for (const item of frame.nav.children) setAttribute(item, 'aria-current', item.dataset.screen === section ? 'page' : null);
 }
 
 function show() {
   screen?.unmount();
   const [name, next] = screenFor(new URL(location.href));
   screen = next;
-  document.title = name === 'health' ? `${t('nav.health')} · lumenbus` : 'lumenbus';
+  section = name;
+  document.title = name === 'live' ? 'lumenbus' : `${t(`nav.${name}`)} · lumenbus`;
   document.body.dataset.screen = next instanceof CameraScreen ? 'camera' : name;
-  for (const item of frame.nav.children) setAttribute(item, 'aria-current', item.dataset.screen === name ? 'page' : null);
+  markCurrent();
   frame.main.replaceChildren(next.element);
   next.mount();
 }
@@ -238,7 +248,7 @@ document.addEventListener('keydown', (event) => {
 
 store.on('hello', () => {
   frame.nav.replaceChildren(...navigation());
-  for (const item of frame.nav.children) setAttribute(item, 'aria-current', item.dataset.screen === (document.body.dataset.screen === 'health' ? 'health' : 'live') ? 'page' : null);
+  markCurrent();
   setText(frame.title, ownTitle());
   frame.help.replaceWith((frame.help = helpDialog()));
 });

@@ -9,6 +9,8 @@ const MAX_LOG = 200;
 const OPEN_LINES = 30;
 /** Seconds on a tile's strip. */
 export const STRIP = 60;
+/** Screens that a version of the viewer may have. */
+export const SECTIONS = ['events', 'timeline', 'studies'];
 
 const ORDER = new Intl.Collator(undefined, { numeric: true });
 
@@ -80,8 +82,8 @@ export class Store {
   log = [];
   title = '';
   version = '';
-  sections = { events: false, timeline: false, studies: false };
-  comparison = { coded: null, jpeg: null };
+  /** Those of `SECTIONS` that this viewer has. */
+  sections = [];
   link = { state: 'connecting', reason: '', retryAt: NaN };
   #listeners = new Map();
 
@@ -127,9 +129,7 @@ export class Store {
     this.title = text(message.title, 80);
     this.version = text(message.version, 40);
     const sections = object(message.sections);
-    this.sections = { events: sections.events === true, timeline: sections.timeline === true, studies: sections.studies === true };
-    const comparison = object(message.comparison);
-    this.comparison = { coded: comparison.coded ?? null, jpeg: comparison.jpeg ?? null };
+    this.sections = SECTIONS.filter((name) => sections[name] === true);
     this.#setActions(message.actions);
     this.emit('hello');
   }

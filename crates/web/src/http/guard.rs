@@ -1,6 +1,6 @@
 //! Who is let in: Host, Origin, token. And what every answer carries.
 
-use super::{App, refusal};
+use super::{App, LATER, refusal};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -87,7 +87,7 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// The path of a page, as against an API path or a file.
 fn is_page(method: &Method, path: &str) -> bool {
-    let is_page = path == "/" || path == "/health" || path.starts_with("/camera/");
+    let is_page = matches!(path, "/" | "/health") || path.starts_with("/camera/") || LATER.contains(&path);
     is_page && (method == Method::GET || method == Method::HEAD)
 }
 

@@ -30,6 +30,9 @@ use tokio::sync::{Semaphore, watch};
 /// Longest body of a request.
 const MAX_BODY_BYTES: usize = 4 * 1024;
 
+/// Screens whose place in the navigation is kept and that this version does not have: the page says so.
+const LATER: [&str; 3] = ["/events", "/timeline", "/studies"];
+
 /// What every request can reach.
 pub(crate) struct App {
     pub(crate) hub: Arc<Hub>,
@@ -80,7 +83,8 @@ pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response
 
 /// All paths; `health` has `/metrics`, `/healthz` and `/readyz`.
 pub(crate) fn router(app: Arc<App>, health: Router) -> Router {
-    Router::new()
+    let later = LATER.iter().fold(Router::new(), |router, path| router.route(path, get(later)));
+    later
         .route("/", get(page))
         .route("/health", get(page))
         .route("/camera/{id}", get(page))
@@ -100,6 +104,14 @@ pub(crate) fn router(app: Arc<App>, health: Router) -> Router {
 
 async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
     app.assets.index(&headers)
+}
+
+async fn later(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
+    let mut response = app.assets.index(&headers);
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+    }
+    response
 }
 
 async fn asset(State(app): State<Arc<App>>, Path(path): Path<String>, headers: HeaderMap) -> Response<Body> {

@@ -12,7 +12,7 @@ fn locked() -> World {
 #[test]
 fn without_the_token_nothing_is_said() {
     let world = locked();
-    for path in ["/", "/health", "/camera/gate"] {
+    for path in ["/", "/health", "/camera/gate", "/events"] {
         let page = get(world.addr(), path);
         assert_eq!((page.status, page.header("content-type")), (401, Some("text/html; charset=utf-8")));
         assert!(String::from_utf8_lossy(&page.body).contains("token"));

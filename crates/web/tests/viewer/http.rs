@@ -27,6 +27,19 @@ fn pages_and_files_carry_the_headers_that_protect_them() {
     assert!(packed.body.len() < file.body.len());
 }
 
+#[test]
+fn screens_of_later_versions_are_a_page_that_says_so() {
+    let world = World::new();
+    let sections = get(world.addr(), "/api/v1/state").json()["hello"]["sections"].clone();
+    assert_eq!(sections, json!({ "events": false, "timeline": false, "studies": false }));
+    for path in ["/events", "/timeline", "/studies"] {
+        let page = get(world.addr(), path);
+        assert_eq!((page.status, page.header("content-type")), (404, Some("text/html; charset=utf-8")), "{path}");
+        assert_eq!(page.body, get(world.addr(), "/").body, "{path}");
+        assert!(page.header("content-security-policy").is_some(), "{path}");
+    }
+}
+
 /// Over plain HTTP from another machine a browser would complain of the header and ignore it.
 #[test]
 fn the_opener_policy_is_sent_where_browsers_honour_it() {
