@@ -42,30 +42,54 @@ pub(crate) fn install(release: &KafkaRelease) -> Result<Installation, KafkaError
     check_java()?;
     let version = exact_version(release)?;
     let installation = Installation::open(&version);
-    if installation.dir.exists() {
-        return Ok(installation);
+    resolve_once(&installation.dir, &version, |staging| {
+        let mut parts = ["broker", "tools"].into_iter();
+        parts.try_for_each(|part| copy_dependencies(release, &version, part, &staging.join(part)))
+    })?;
+    Ok(installation)
+}
+
+/// The folder with the jars of all of Kafka's programs, resolved if the cache lacks them.
+pub(crate) fn install_programs() -> Result<PathBuf, KafkaError> {
+    check_java()?;
+    let release = KafkaRelease::Newest4;
+    let version = version_in_pom(&release, "kafka.tools.version")?;
+    let dir = cache_root().join(format!("kafka-programs-{version}"));
+    resolve_once(&dir, &version, |staging| copy_dependencies(&release, &version, "programs", staging))?;
+    Ok(dir)
+}
+
+fn resolve_once(
+    dir: &Path,
+    version: &str,
+    resolve: impl FnOnce(&Path) -> Result<(), KafkaError>,
+) -> Result<(), KafkaError> {
+    if dir.exists() {
+        return Ok(());
     }
     let cache = cache_root();
     std::fs::create_dir_all(&cache).map_err(KafkaError::io("creating", &cache))?;
     // Test processes start together: one resolves, the others wait for it.
-    let lock_path = cache.join(format!("kafka-{version}.lock"));
+    let lock_path = beside(dir, "lock");
     let lock = File::create(&lock_path).map_err(KafkaError::io("creating", &lock_path))?;
     lock.lock().map_err(KafkaError::io("locking", &lock_path))?;
-    if !installation.dir.exists() {
-        eprintln!("resolving Apache Kafka {version} with Maven (once)");
-        resolve_into(release, &version, &installation.dir)?;
+    if dir.exists() {
+        return Ok(());
     }
-    Ok(installation)
-}
-
-fn resolve_into(release: &KafkaRelease, version: &str, dir: &Path) -> Result<(), KafkaError> {
-    let staging = dir.with_extension("partial");
+    eprintln!("resolving Apache Kafka {version} with Maven (once)");
+    let staging = beside(dir, "partial");
     // Left over from an interrupted run; absent otherwise.
     std::fs::remove_dir_all(&staging).or_else(absent_is_fine("removing", &staging))?;
-    for part in ["broker", "tools"] {
-        copy_dependencies(release, version, part, &staging.join(part))?;
-    }
+    resolve(&staging)?;
     std::fs::rename(&staging, dir).map_err(KafkaError::io("renaming", &staging))
+}
+
+/// `dir` with a suffix; its own dots belong to a version.
+fn beside(dir: &Path, suffix: &str) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
 }
 
 fn copy_dependencies(release: &KafkaRelease, version: &str, part: &str, target: &Path) -> Result<(), KafkaError> {
@@ -122,6 +146,10 @@ fn java_major(text: &str) -> Option<u32> {
 
 /// The version a release line stands for is written in the POM and nowhere else.
 fn exact_version(release: &KafkaRelease) -> Result<String, KafkaError> {
+    version_in_pom(release, "kafka.version")
+}
+
+fn version_in_pom(release: &KafkaRelease, property: &str) -> Result<String, KafkaError> {
     let path = pom_path();
     let pom = std::fs::read_to_string(&path).map_err(KafkaError::io("reading", &path))?;
     let section = match release {
@@ -130,11 +158,11 @@ fn exact_version(release: &KafkaRelease) -> Result<String, KafkaError> {
         KafkaRelease::Line39 => pom.split_once("<id>kafka-3.9</id>").map_or("", |(_, rest)| rest),
     };
     let version = section
-        .split_once("<kafka.version>")
-        .and_then(|(_, rest)| rest.split_once("</kafka.version>"))
+        .split_once(&format!("<{property}>"))
+        .and_then(|(_, rest)| rest.split_once(&format!("</{property}>")))
         .map(|(version, _)| version.trim().to_owned());
     version.ok_or_else(|| KafkaError::BadOptions {
-        reason: format!("{} names no kafka.version for {release:?}", path.display()),
+        reason: format!("{} names no {property} for {release:?}", path.display()),
     })
 }
 
