@@ -154,6 +154,9 @@ describe('commands of the camera screen work as they stand', () => {
       const n = await numberOf(url, camera);
       await anyMarker(page, n, camera === 'gate' ? GATE : STILL);
       await until('the address of the broker', async () => (await page.locator('pre').innerText()).includes(`127.0.0.1:${site.port}`));
+      const { partition, topic } = (await state(url)).cameras.get(camera);
+      assert.ok((await commandOf(page, 'Python')).includes(`consumer.assign([TopicPartition("${topic}", ${partition}, OFFSET_END)])`));
+      assert.ok((await commandOf(page, 'kcat')).includes(` -t ${topic} -p ${partition} `));
       if (await hasPython()) await prints('python3', ['-c', await commandOf(page, 'Python')], picture);
       else skip('python3 has no av, cv2 and confluent_kafka');
       if (hasProgram('kcat')) await prints('sh', ['-c', `exec ${await commandOf(page, 'kcat')}`], new RegExp(`${camera}  offset \\d+  \\d+ bytes`));

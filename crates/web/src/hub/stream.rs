@@ -83,6 +83,8 @@ pub(crate) struct Info {
     pub(crate) name: String,
     pub(crate) group: String,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Where its records are now; `None` until the directory says so.
+    pub(crate) partition: Option<u32>,
     pub(crate) codec: Option<Codec>,
     pub(crate) parameters: Option<Arc<StreamParameters>>,
     pub(crate) is_sealed: bool,
@@ -266,6 +268,7 @@ impl Stream {
         self.describe(entry);
         if self.epoch.is_none_or(|epoch| epoch <= stream.epoch) {
             self.info.codec = Some(stream.codec);
+            self.info.partition = Some(stream.partition);
             if stream.parameters.is_some() {
                 self.info.parameters.clone_from(&stream.parameters);
             }

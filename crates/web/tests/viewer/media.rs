@@ -193,6 +193,19 @@ fn a_stream_that_comes_later_is_listed_and_its_number_stays() {
 }
 
 #[test]
+fn the_list_says_in_which_partition_a_stream_is_also_after_a_move() {
+    let world = World::new();
+    let stream = world.stream("gate", "raw_video");
+    world.submit(&stream, video(1));
+    let mut client = Socket::open(world.addr());
+    let first = client.told("streams")["streams"][0]["partition"].as_u64().unwrap();
+    let next = if first == 0 { 1 } else { 0 };
+    stream.move_to(next).unwrap();
+    world.submit(&stream, video(1));
+    while client.told("streams")["streams"][0]["partition"] != next {}
+}
+
+#[test]
 fn a_snapshot_is_a_jpeg_whatever_the_codec() {
     let world = World::new();
     let (gate, dock) = (world.stream("gate", "raw_video"), world.stream("dock", "raw_images"));
