@@ -59,7 +59,10 @@ export function hasProgram(name) {
 
 export const hasChromium = () => existsSync(CHROMIUM);
 
-/** Waits until `check` answers something truthy; what it answered last is in the error. */
+/**
+ * Waits until `check` answers something truthy; what it answered last is in the error. It asks again and again: what a
+ * test looks at is on a screen, in a canvas or behind another process, and none of these has an event for it.
+ */
 export async function until(what, check, patience = PATIENCE_MS) {
   const end = Date.now() + patience;
   for (;;) {

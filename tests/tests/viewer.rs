@@ -54,12 +54,7 @@ fn pictures_are_the_right_ones_and_come_back_after_the_broker_was_killed() {
         assert_eq!(counter(&media), media.seq, "the picture is that of its seq");
     }
     broker.kill();
-    loop {
-        let notice = client.told("notice");
-        if notice["kind"] == "disconnected" {
-            break;
-        }
-    }
+    while client.told("notice")["kind"] != "disconnected" {}
     broker.start();
     let mut last = 0;
     for _ in 0..40 {
@@ -68,24 +63,15 @@ fn pictures_are_the_right_ones_and_come_back_after_the_broker_was_killed() {
         assert!(media.seq > last || last == 0, "each frame once, in order");
         last = media.seq;
     }
-    let published = publisher.interrupt().code(0);
-    drop(published);
-    loop {
-        match client.next() {
-            Message::Text(event) if event["type"] == "event" && event["kind"] == "end" => break,
-            Message::End | Message::Close(..) => panic!("the viewer went away"),
-            _ => {}
+    publisher.interrupt().code(0);
+    while client.told("event")["kind"] != "end" {}
+    let stats = loop {
+        let stats = client.told("stats");
+        if stats["streams"][0]["state"] == "ended" {
+            break stats;
         }
-    }
-    // What is shown is looked at once a second.
-    let state = loop {
-        let state = get(address, "/api/v1/state").json();
-        if state["stats"]["streams"][0]["state"] == "ended" {
-            break state;
-        }
-        std::thread::yield_now();
     };
-    let stream = &state["stats"]["streams"][0];
+    let stream = &stats["streams"][0];
     assert_eq!((&stream["unexplained"], &stream["open_gaps"]), (&0.into(), &0.into()), "{stream}");
     let received = stream["frames"].as_u64().unwrap();
     let joining = stream["joining"].as_u64().unwrap();

@@ -21,7 +21,7 @@ const WORKERS: usize = 2;
 const BLOCKING_WORKERS: usize = 8;
 /// Figures and states are told this often.
 const TICK: Duration = Duration::from_secs(1);
-/// Changes of the list that come together are told together.
+/// Changes of the list that come together are told together. Nothing announces the last one of a burst: only time tells.
 const GATHER: Duration = Duration::from_millis(50);
 /// How long clients may take to hear that the viewer stops.
 const CLOSE_TIME: Duration = Duration::from_secs(1);

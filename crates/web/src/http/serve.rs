@@ -25,7 +25,9 @@ const MAX_HEADERS: usize = 64;
 /// Refused connections that are told so at the same time; further ones are just closed.
 const MAX_REFUSALS: usize = 64;
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
-/// Out of file descriptors, most likely.
+/// After a connection could not be accepted: out of file descriptors, most likely. The system has no event for one that
+/// becomes free, in this process or another, and a listener with a waiting connection stays ready: without a pause the
+/// loop would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const TLS_HANDSHAKE: u8 = 0x16;
 

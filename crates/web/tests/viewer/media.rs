@@ -128,14 +128,18 @@ fn states_gaps_and_events_are_told() {
     world.submit(&stream, video(3));
     let mut client = Socket::open(world.addr());
     let phase = |wanted| move |snapshot: &lumenbus_web::ViewerSnapshot| snapshot.streams[0].state == wanted;
-    world.wait("live", phase(StreamPhase::Live));
+    // Where time is short, the one frame is an old one by the time its state is looked at.
+    let plays = |snapshot: &lumenbus_web::ViewerSnapshot| {
+        matches!(snapshot.streams[0].state, StreamPhase::Live | StreamPhase::Late)
+    };
+    world.wait("live", plays);
     stream.offline("unauthorized: the camera refuses its password").unwrap();
     let event = client.told("event");
     assert_eq!((&event["kind"], &event["n"]), (&json!("offline"), &json!(0)));
     world.wait("denied", phase(StreamPhase::Denied));
     world.submit(&stream, video(1));
     assert_eq!(client.told("event")["kind"], "online");
-    world.wait("live again", phase(StreamPhase::Live));
+    world.wait("live again", plays);
     stream.lose(5, GapReason::SourceLost).unwrap();
     let gap = client.told("gap");
     assert_eq!((&gap["first"], &gap["last"], &gap["reason"]), (&json!(4), &json!(8), &json!("source-lost")));

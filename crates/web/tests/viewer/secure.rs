@@ -1,6 +1,6 @@
 //! HTTPS, and a broker that comes late.
 
-use crate::support::{PATIENCE, World, get, raw, read_answer};
+use crate::support::{World, get, raw, read_answer, wait};
 use lumenbus_broker::{Broker, BrokerConfig};
 use lumenbus_bus::BusConfig;
 use lumenbus_web::{StreamPhase, TlsConfig, Viewer, ViewerConfig};
@@ -8,7 +8,6 @@ use openssl::hash::MessageDigest;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use std::io::{BufReader, Write as _};
 use std::net::TcpListener;
-use std::time::Instant;
 
 #[test]
 fn a_certificate_of_its_own_is_served_and_its_fingerprint_told() {
@@ -40,20 +39,13 @@ fn a_viewer_waits_for_its_broker() {
     let gate = lumenbus_web::ConfiguredCamera { id: "gate".parse().unwrap(), name: None, group: None, trouble: None };
     config.configured = std::sync::Arc::new(move || vec![gate.clone()]);
     let viewer = Viewer::start(config).unwrap();
-    let wait = |what: &str, is_so: &dyn Fn(&lumenbus_web::ViewerSnapshot) -> bool| {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so(&viewer.snapshot()) {
-            assert!(Instant::now() < deadline, "{what}: {:#?}", viewer.snapshot());
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    };
-    wait("told", &|snapshot| snapshot.disconnected.is_some() && !snapshot.streams.is_empty());
-    assert_eq!(viewer.snapshot().streams[0].state, StreamPhase::Connecting);
+    let told = wait(&viewer, "word of it", |snapshot| snapshot.disconnected.is_some() && !snapshot.streams.is_empty());
+    assert_eq!(told.streams[0].state, StreamPhase::Connecting);
     let state = get(viewer.addr(), "/api/v1/state").json();
     assert_eq!(state["stats"]["broker"]["is_connected"], false);
     let data = tempfile::tempdir().unwrap();
     let broker = Broker::start_blocking(BrokerConfig::new(data.path()).listen(address)).unwrap();
-    wait("connected", &|snapshot| snapshot.disconnected.is_none());
+    wait(&viewer, "the broker", |snapshot| snapshot.disconnected.is_none());
     viewer.close();
     broker.shutdown_blocking().unwrap();
 }

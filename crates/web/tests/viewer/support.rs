@@ -53,15 +53,7 @@ impl World {
     /// Waits until the viewer says so.
     #[track_caller]
     pub(crate) fn wait(&self, what: &str, is_so: impl Fn(&ViewerSnapshot) -> bool) -> ViewerSnapshot {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let snapshot = self.viewer.snapshot();
-            if is_so(&snapshot) {
-                return snapshot;
-            }
-            assert!(Instant::now() < deadline, "{what} did not come: {snapshot:#?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait(&self.viewer, what, is_so)
     }
 
     /// Publishes and waits until the viewer has it.
@@ -78,6 +70,20 @@ impl World {
         self.wait("frames", |snapshot| {
             snapshot.streams.iter().any(|known| known.camera == *camera && known.frames >= before + count)
         });
+    }
+}
+
+/// Waits until the viewer says so. A snapshot is a look from outside, as the terminal takes it: there is no event for it.
+#[track_caller]
+pub(crate) fn wait(viewer: &Viewer, what: &str, is_so: impl Fn(&ViewerSnapshot) -> bool) -> ViewerSnapshot {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let snapshot = viewer.snapshot();
+        if is_so(&snapshot) {
+            return snapshot;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come: {snapshot:#?}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
