@@ -80,20 +80,6 @@ pub(crate) fn write_offsets(path: &Path, offsets: &Offsets) -> Result<(), LogErr
     replace_file(path, text.as_bytes())
 }
 
-/// The newest epoch of a `leader-epoch-checkpoint`; writes the file for a new partition.
-pub(crate) fn leader_epoch(directory: &Path, start_offset: i64) -> Result<i32, LogError> {
-    let path = directory.join("leader-epoch-checkpoint");
-    if let Ok(text) = fs::read_to_string(&path) {
-        let last = text.lines().skip(2).last().and_then(|line| line.split_whitespace().next()?.parse().ok());
-        if let Some(epoch) = last {
-            return Ok(epoch);
-        }
-    }
-    // Not synced: a lost file is written again with the same contents.
-    fs::write(&path, format!("0\n1\n0 {start_offset}\n")).map_err(LogError::storage("write", &path))?;
-    Ok(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

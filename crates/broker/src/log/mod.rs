@@ -35,6 +35,7 @@ mod config;
 mod crc;
 mod data_dir;
 mod disk;
+mod epochs;
 mod error;
 mod handles;
 mod housekeeping;

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, CLEANER_OFFSETS, LOG_STARTS, Offsets, RECOVERY_POINTS};
 use super::config::{LogConfig, Overrides, StoreConfig};
 use super::data_dir;
+use super::epochs;
 use super::error::LogError;
 use super::housekeeping::Rounds;
 use super::partition::{OpenPartition, Partition};
@@ -44,6 +45,8 @@ pub struct LogStore {
     pub(super) config: StoreConfig,
     pub(super) shared: Arc<Shared>,
     cluster_id: String,
+    /// The leader epoch of this start.
+    leader_epoch: AtomicI32,
     topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// One topic is created, changed or deleted at a time.
     admin: Mutex<()>,
@@ -81,6 +84,7 @@ impl LogStore {
         let lock = data_dir::lock(&config.data_dir)?;
         let store = Self {
             cluster_id: data_dir::cluster_id(&config.data_dir)?,
+            leader_epoch: AtomicI32::new(0),
             shared,
             topics: RwLock::default(),
             admin: Mutex::default(),
@@ -93,6 +97,7 @@ impl LogStore {
         let mut report =
             RecoveryReport { clean: data_dir::take_clean_marker(&store.config.data_dir)?, ..RecoveryReport::default() };
         store.load(&mut report, now_ms)?;
+        store.begin_epoch()?;
         report.elapsed = started.elapsed();
         Ok((store, report))
     }
@@ -118,6 +123,20 @@ impl LogStore {
             report.notes.push(format!("{}: no topic file; taken over with default settings", record.name));
             record.save(data_dir)?;
             self.load_topic(&record, &checkpoints, report, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a leader epoch above all that any log knows; it is on the disk before a client can see it.
+    fn begin_epoch(&self) -> Result<(), LogError> {
+        let partitions = self.all_partitions();
+        let last = epochs::load_broker_epoch(&self.config.data_dir)?.unwrap_or(-1);
+        let last = partitions.iter().fold(last, |last, partition| last.max(partition.newest_epoch()));
+        let epoch = last.saturating_add(1);
+        epochs::save_broker_epoch(&self.config.data_dir, epoch)?;
+        self.leader_epoch.store(epoch, Ordering::Release);
+        for partition in partitions {
+            partition.begin_epoch(epoch);
         }
         Ok(())
     }
@@ -240,7 +259,13 @@ impl LogStore {
         config: &Arc<LogConfig>,
     ) -> Result<Vec<Arc<Partition>>, LogError> {
         let mut report = RecoveryReport::default();
-        indexes.map(|index| self.open_partition(record, index, config, None, (&mut report, 0))).collect()
+        let leader_epoch = self.leader_epoch.load(Ordering::Acquire);
+        let open = |index| {
+            let partition = self.open_partition(record, index, config, None, (&mut report, 0))?;
+            partition.begin_first_epoch(leader_epoch)?;
+            Ok(partition)
+        };
+        indexes.map(open).collect()
     }
 
     /// Checks what [`LogStore::create_topic`] would check, and creates nothing.

@@ -61,7 +61,7 @@ pub(crate) static APIS: &[Api] = &[
         ..api(ApiKey::Produce, (3, 12), 9, PRODUCE)
     },
     api(ApiKey::Fetch, (4, 12), 12, FETCH),
-    api(ApiKey::ListOffsets, (1, 7), 6, LIST_OFFSETS),
+    api(ApiKey::ListOffsets, (1, 10), 6, LIST_OFFSETS),
     api(ApiKey::Metadata, (0, 9), 9, admin::METADATA),
     api(ApiKey::OffsetCommit, (2, 6), 8, OFFSET_COMMIT),
     api(ApiKey::OffsetFetch, (1, 7), 6, OFFSET_FETCH),
@@ -114,6 +114,7 @@ const LIST_OFFSETS: &[Field] = &[
     always(I32),
     since(2, I8),
     always(Kind::Array(&[always(Kind::Str), always(Kind::Array(&[always(I32), since(4, I32), always(I64)]))])),
+    since(10, I32),
 ];
 
 const OFFSET_COMMIT: &[Field] = &[

@@ -61,10 +61,11 @@ impl Partition {
     }
 
     fn assign_offsets(&self, batches: &mut [CheckedBatch], base_offset: i64) -> Result<i64, LogError> {
+        let leader_epoch = self.leader_epoch();
         let mut next = base_offset;
         for batch in batches {
             batch.header.base_offset = next;
-            batch.header.leader_epoch = self.leader_epoch;
+            batch.header.leader_epoch = leader_epoch;
             let end = next.checked_add(i64::from(batch.header.count));
             next = end.ok_or(LogError::InvalidRecord { reason: "the partition has used up its offsets" })?;
         }

@@ -19,6 +19,8 @@ pub(super) struct Checked {
     pub(super) size: u64,
     pub(super) next_offset: i64,
     pub(super) scanned_bytes: u64,
+    /// Leader epochs and where they begin.
+    pub(super) epochs: Vec<(i32, i64)>,
     pub(super) fault: Option<LogError>,
 }
 
@@ -43,6 +45,7 @@ pub(super) fn check(file: &File, segment: &Segment, index: LiveIndex, expect: Ex
         size: start,
         next_offset: base,
         scanned_bytes: 0,
+        epochs: Vec::new(),
         fault: None,
     };
     let mut named = entry.map(|entry| base + i64::from(entry.relative));
@@ -78,6 +81,9 @@ impl Checked {
 
     fn accept(&mut self, position: u64, header: &BatchHeader) {
         self.indexer.observe_into(&mut self.index, position, header, INDEX_INTERVAL_BYTES);
+        if self.epochs.last().is_none_or(|(epoch, _)| *epoch < header.leader_epoch) {
+            self.epochs.push((header.leader_epoch, header.base_offset));
+        }
         self.size = position + header.size_u64();
         self.next_offset = header.last_offset() + 1;
     }

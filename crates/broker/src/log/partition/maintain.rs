@@ -66,6 +66,7 @@ impl Partition {
             self.sync_log(segment)?;
             self.sync_indexes(segment)?;
         }
+        self.save_epochs()?;
         producer::write_snapshot(&self.directory, plan.end_offset, &plan.snapshot)?;
         sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
         maintenance.snapshots.retain(|offset| *offset != plan.end_offset);
@@ -243,6 +244,7 @@ impl Partition {
                 segments = list.drain(..count).collect();
                 self.log_start_offset.fetch_max(list[0].base_offset, Ordering::AcqRel);
             });
+            self.cut_epochs_below(self.log_start_offset());
         }
         for segment in &segments {
             segment.retire(&self.shared);
@@ -259,6 +261,7 @@ impl Partition {
             return Err(LogError::OffsetOutOfRange { offset, log_start_offset, end_offset });
         }
         self.log_start_offset.fetch_max(wanted, Ordering::AcqRel);
+        self.cut_epochs_below(self.log_start_offset());
         self.waiters.wake_all();
         Ok(wanted.max(log_start_offset))
     }

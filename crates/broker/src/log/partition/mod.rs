@@ -6,6 +6,7 @@
 mod append;
 mod check;
 mod compact;
+mod epochs;
 mod filter;
 mod listing;
 mod maintain;
@@ -15,12 +16,13 @@ mod times;
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use super::config::LogConfig;
+use super::epochs::Epochs;
 use super::error::LogError;
 use super::indexer::Indexer;
 use super::producer::Producers;
@@ -95,7 +97,8 @@ pub struct Partition {
     directory: Arc<Path>,
     shared: Arc<Shared>,
     config: RwLock<Arc<LogConfig>>,
-    leader_epoch: i32,
+    leader_epoch: AtomicI32,
+    epochs: Mutex<Epochs>,
     writer: Mutex<Writer>,
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     maintenance: Mutex<Maintenance>,
@@ -162,12 +165,6 @@ impl Partition {
     #[must_use]
     pub fn high_watermark(&self) -> i64 {
         self.end_offset.load(Ordering::Acquire)
-    }
-
-    /// The leader epoch that appended batches carry.
-    #[must_use]
-    pub fn leader_epoch(&self) -> i32 {
-        self.leader_epoch
     }
 
     /// Bytes of all segments.

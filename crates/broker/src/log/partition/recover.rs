@@ -3,15 +3,15 @@
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::UNIX_EPOCH;
 
 use super::append::new_segment;
 use super::check::{Checked, Expect, check};
+use super::epochs::FoundEpochs;
 use super::listing::Listing;
 use super::{Maintenance, OPEN, Partition, Writer};
-use crate::log::checkpoint;
 use crate::log::config::LogConfig;
 use crate::log::error::LogError;
 use crate::log::index::{self, LiveIndex, OffsetEntry, TimeEntry};
@@ -52,12 +52,13 @@ impl OpenPartition<'_> {
         let mut listing = self.list()?;
         let log_start = self.log_start.unwrap_or(0);
         self.drop_below(&mut listing, log_start)?;
-        let (mut segments, tail) = self.check_segments(&listing)?;
+        let mut epochs = self.known_epochs()?;
+        let (mut segments, tail) = self.check_segments(&listing, &mut epochs)?;
         self.report.segments += segments.len();
         let log_start = log_start.max(segments.first().map_or(0, |segment| segment.base_offset));
         let tail = if tail.next_offset < log_start { self.begin_at(&mut segments, log_start)? } else { tail };
         let end = tail.next_offset;
-        let leader_epoch = checkpoint::leader_epoch(&self.directory, log_start)?;
+        let epochs = epochs.settle(&segments, &self.shared, (log_start, end))?;
         let producers = self.load_producers(&mut listing.snapshots, &segments, log_start, end)?;
         let writer = Writer {
             segment_since_ms: self.since_ms(&tail),
@@ -78,7 +79,8 @@ impl OpenPartition<'_> {
             directory: self.directory,
             shared: self.shared,
             config: RwLock::new(self.config),
-            leader_epoch,
+            leader_epoch: AtomicI32::new(epochs.latest().unwrap_or(0)),
+            epochs: Mutex::new(epochs),
             writer: Mutex::new(writer),
             segments: RwLock::new(Arc::new(segments)),
             maintenance: Mutex::new(Maintenance { snapshots: listing.snapshots }),
@@ -93,7 +95,11 @@ impl OpenPartition<'_> {
     }
 
     /// Trusts what lies below the recovery point and checks the rest; cuts the log at the first fault.
-    fn check_segments(&mut self, listing: &Listing) -> Result<(Vec<Arc<Segment>>, Tail), LogError> {
+    fn check_segments(
+        &mut self,
+        listing: &Listing,
+        epochs: &mut FoundEpochs,
+    ) -> Result<(Vec<Arc<Segment>>, Tail), LogError> {
         let bases: Vec<i64> = listing.logs.keys().copied().collect();
         let recovery_point = self.recovery_point.unwrap_or(0);
         let mut segments = Vec::with_capacity(bases.len() + 1);
@@ -108,6 +114,7 @@ impl OpenPartition<'_> {
             let checked = self.check_segment(&file, &segment, recovery_point)?;
             let broken = checked.fault.is_some() || next_base.is_some_and(|next| !self.continues(&checked, next));
             self.account(&segment, &checked, size);
+            epochs.take_note(&checked);
             if broken {
                 self.cut_after(&segments, &file, &checked, &bases[at + 1..])?;
             }

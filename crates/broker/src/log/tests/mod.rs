@@ -3,6 +3,7 @@
 mod append;
 mod compaction;
 mod disk_full;
+mod epochs;
 mod model;
 mod producers;
 mod reading;

@@ -237,7 +237,7 @@ fn kafka_can_tell_the_files_apart() {
     store.close().unwrap();
     let partition = dir.path().join("t-0");
     let text = |path: &str| fs::read_to_string(partition.join(path)).unwrap();
-    assert_eq!(text("leader-epoch-checkpoint"), "0\n1\n0 0\n");
+    assert_eq!(text("leader-epoch-checkpoint"), "0\n2\n0 0\n1 40\n", "the second start has its own");
     let id = topic::encode_id(store.topic("t").unwrap().id());
     assert_eq!(text("partition.metadata"), format!("version: 0\ntopic_id: {id}"));
     assert!(partition.join("00000000000000000040.snapshot").exists());

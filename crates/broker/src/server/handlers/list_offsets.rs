@@ -13,14 +13,25 @@ use kafka_protocol::messages::{
 
 use super::fetch::check_epoch;
 use super::{NO_OFFSET, NO_TIMESTAMP};
-use crate::log::{LogError, Partition};
+use crate::log::{LogError, Partition, TimestampOffset};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
+/// The first offset on the broker's own disk, where older segments are elsewhere (KIP-405). Here none are.
+const EARLIEST_LOCAL: i64 = -4;
+/// The last offset that is elsewhere as well (KIP-1005): nothing is.
+const LATEST_TIERED: i64 = -5;
 const UNKNOWN_EPOCH: i32 = -1;
+
+/// Where something was found; all -1 when the log has nothing there.
+struct Found {
+    offset: i64,
+    timestamp_ms: i64,
+    leader_epoch: i32,
+}
 
 /// Offsets by time, and the ends of the log.
 pub(crate) fn list_offsets(
@@ -32,10 +43,7 @@ pub(crate) fn list_offsets(
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
             let at = (&topic.name, wanted.partition_index, wanted.current_leader_epoch);
-            let found = log_of(server, peer, at).and_then(|log| {
-                let (offset, timestamp) = locate(&log, wanted, version)?;
-                Ok((offset, timestamp, log.leader_epoch()))
-            });
+            let found = log_of(server, peer, at).and_then(|log| locate(&log, wanted, version));
             list_response(wanted.partition_index, found, version)
         });
         ListOffsetsTopicResponse::default().with_partitions(partitions.collect()).with_name(topic.name.clone())
@@ -54,17 +62,29 @@ fn log_of(server: &Server, peer: &Peer, at: (&TopicName, i32, i32)) -> Result<Ar
     Ok(log)
 }
 
-/// Offset and time; −1 and −1 when the log has nothing there.
-fn locate(log: &Partition, wanted: &ListOffsetsPartition, version: i16) -> Result<(i64, i64), ResponseError> {
+fn locate(log: &Partition, wanted: &ListOffsetsPartition, version: i16) -> Result<Found, ResponseError> {
     let found = match wanted.timestamp {
-        LATEST => return Ok((log.high_watermark(), NO_TIMESTAMP)),
-        EARLIEST => return Ok((log.log_start_offset(), NO_TIMESTAMP)),
+        LATEST => return Ok(end(log.high_watermark(), log.leader_epoch())),
+        EARLIEST => return Ok(first(log)),
         MAX_TIMESTAMP if version >= 7 => log.max_timestamp(),
+        EARLIEST_LOCAL if version >= 8 => return Ok(first(log)),
+        LATEST_TIERED if version >= 9 => Ok(None),
         timestamp if timestamp >= 0 => log.offset_for_timestamp(timestamp),
         _ => return Err(ResponseError::UnsupportedVersion),
     };
     let found = found.map_err(|error| storage(&error))?;
-    Ok(found.map_or((NO_OFFSET, NO_TIMESTAMP), |at| (at.offset, at.timestamp_ms)))
+    let nothing = TimestampOffset { offset: NO_OFFSET, timestamp_ms: NO_TIMESTAMP };
+    let TimestampOffset { offset, timestamp_ms } = found.unwrap_or(nothing);
+    Ok(Found { offset, timestamp_ms, leader_epoch: log.epoch_at(offset).unwrap_or(UNKNOWN_EPOCH) })
+}
+
+fn first(log: &Partition) -> Found {
+    let offset = log.log_start_offset();
+    end(offset, log.epoch_at(offset).unwrap_or(UNKNOWN_EPOCH))
+}
+
+fn end(offset: i64, leader_epoch: i32) -> Found {
+    Found { offset, timestamp_ms: NO_TIMESTAMP, leader_epoch }
 }
 
 fn storage(error: &LogError) -> ResponseError {
@@ -72,22 +92,18 @@ fn storage(error: &LogError) -> ResponseError {
     ResponseError::try_from_code(code).unwrap_or(ResponseError::UnknownServerError)
 }
 
-fn list_response(
-    index: i32,
-    found: Result<(i64, i64, i32), ResponseError>,
-    version: i16,
-) -> ListOffsetsPartitionResponse {
+fn list_response(index: i32, found: Result<Found, ResponseError>, version: i16) -> ListOffsetsPartitionResponse {
     let response = ListOffsetsPartitionResponse::default().with_partition_index(index);
     match found {
-        Ok((offset, timestamp, epoch)) => {
-            let response = response.with_offset(offset).with_timestamp(timestamp);
-            if version >= 4 { response.with_leader_epoch(epoch) } else { response }
+        Ok(found) => {
+            let response = response.with_offset(found.offset).with_timestamp(found.timestamp_ms);
+            if version >= 4 { response.with_leader_epoch(found.leader_epoch) } else { response }
         }
         Err(error) => response.with_error_code(error.code()).with_offset(NO_OFFSET).with_timestamp(NO_TIMESTAMP),
     }
 }
 
-/// Where a leader epoch ended: with one leader for ever, the current one ends where the log does.
+/// Where a leader epoch ended, so that a reader learns whether what it has read is still there (KIP-320).
 pub(crate) fn offset_for_leader_epoch(
     server: &Server,
     peer: &Peer,
@@ -107,9 +123,10 @@ fn epoch_end(wanted: &OffsetForLeaderPartition, log: Result<Arc<Partition>, Resp
     let response = EpochEndOffset::default().with_partition(wanted.partition);
     match log {
         Err(error) => response.with_error_code(error.code()),
-        Ok(log) if wanted.leader_epoch == log.leader_epoch() => {
-            response.with_leader_epoch(log.leader_epoch()).with_end_offset(log.high_watermark())
+        Ok(log) => {
+            let known = log.end_of_epoch(wanted.leader_epoch);
+            let (epoch, end_offset) = known.unwrap_or((UNKNOWN_EPOCH, NO_OFFSET));
+            response.with_leader_epoch(epoch).with_end_offset(end_offset)
         }
-        Ok(_) => response.with_leader_epoch(UNKNOWN_EPOCH).with_end_offset(NO_OFFSET),
     }
 }
