@@ -23,6 +23,6 @@ pub mod log;
 mod server;
 
 pub use server::{
-    AllowAll, Authorizer, AutoCreate, Broker, BrokerConfig, BrokerError, GroupConfig, Limits, Operation, Principal,
-    Resource, RunningBroker, check_request,
+    AllowAll, ApiRequests, Authorizer, AutoCreate, Broker, BrokerConfig, BrokerError, GroupConfig, Limits, Operation,
+    Principal, Resource, RunningBroker, check_request,
 };

@@ -99,12 +99,19 @@ pub(crate) async fn answer(server: &Server, peer: &Peer, bytes: Bytes) -> Result
             let response = cluster::unsupported_api_versions();
             encode(ApiKey::ApiVersions, 0, buffer, &response).map(Some)
         }
-        Parsed::Request(header, body) => match header.api.key {
-            ApiKey::Produce => produced(server, peer, &header, body),
-            ApiKey::Fetch => fetched(server, peer, &header, body).await.map(Some),
-            ApiKey::JoinGroup | ApiKey::SyncGroup => grouped(server, peer, header, body).await.map(Some),
-            _ => at_once(server, peer, &header, body).map(Some),
-        },
+        Parsed::Request(header, body) => {
+            server.requests.count(header.api, header.version);
+            respond(server, peer, header, body).await
+        }
+    }
+}
+
+async fn respond(server: &Server, peer: &Peer, header: Header, body: Bytes) -> Result<Option<Reply>, BadRequest> {
+    match header.api.key {
+        ApiKey::Produce => produced(server, peer, &header, body),
+        ApiKey::Fetch => fetched(server, peer, &header, body).await.map(Some),
+        ApiKey::JoinGroup | ApiKey::SyncGroup => grouped(server, peer, header, body).await.map(Some),
+        _ => at_once(server, peer, &header, body).map(Some),
     }
 }
 

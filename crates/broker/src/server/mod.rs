@@ -13,6 +13,7 @@ mod error;
 mod group;
 mod handlers;
 mod producer_ids;
+mod requests;
 mod run;
 mod shape;
 mod wire;
@@ -28,12 +29,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 pub use access::{AllowAll, Authorizer, Operation, Principal, Resource};
 pub use config::{AutoCreate, BrokerConfig, GroupConfig, Limits};
 pub use error::BrokerError;
+pub use requests::ApiRequests;
 pub use run::{Broker, RunningBroker};
 
 use crate::log::LogStore;
 use access::Peer;
 use group::{Coordinator, OffsetStore};
 use producer_ids::ProducerIds;
+use requests::Requests;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub(crate) struct Server {
     pub(crate) offsets: OffsetStore,
     pub(crate) groups: Coordinator,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) requests: Requests,
     /// Where clients find this broker.
     pub(crate) advertised: (String, u16),
     pub(crate) request_budget: Arc<Semaphore>,
@@ -70,6 +74,7 @@ impl Server {
             offsets,
             groups: Coordinator::new(config.groups.clone()),
             producer_ids,
+            requests: Requests::default(),
             advertised,
             request_budget: wire::request_budget(&config.limits),
             answer_budget: wire::answer_budget(&config.limits),

@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::access::{Peer, Principal};
 use super::group::{Committed, TopicPartition};
-use super::{BrokerConfig, BrokerError, Server, connection};
+use super::{ApiRequests, BrokerConfig, BrokerError, Server, connection};
 
 const MAX_DEFAULT_THREADS: usize = 4;
 /// Pause after the system refused a connection (usually: no file descriptors left).
@@ -117,6 +117,12 @@ impl RunningBroker {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         &self.server.config.store.data_dir
+    }
+
+    /// The APIs it speaks, and how often each version was asked for since the start.
+    #[must_use]
+    pub fn requests(&self) -> Vec<ApiRequests> {
+        self.server.requests.snapshot()
     }
 
     /// Completes when the broker has ended by itself, which it does only after a fault.
