@@ -46,7 +46,9 @@ fn a_healthy_broker_with_a_live_camera() {
     assert!(is(&ran, "disk", "ok").contains("retention ends the growth"));
     is(&ran, "latency.budget", "ok");
     assert_eq!(ran.summary()["is_reachable"], true);
-    assert_eq!(ran.objects("finding").iter().filter(|finding| finding["code"] == "build.nasm").count(), 1);
+    // Other processors' H.264 code needs no nasm. Without it nothing is wrong: the exit code is 0.
+    let needs_nasm = cfg!(any(target_arch = "x86", target_arch = "x86_64"));
+    assert_eq!(findings(&ran, "build.nasm").len(), usize::from(needs_nasm));
     for finding in ran.objects("finding") {
         let is_told = !finding["what"].as_str().unwrap().is_empty();
         let is_problem = ["warning", "error"].iter().any(|severity| finding["severity"] == *severity);

@@ -6,10 +6,12 @@ use crate::output::Output;
 use crate::settings::Settings;
 use crate::units;
 use clap::Args;
+use lumenbus_codec::has_h264_assembly;
 use lumenbus_ops::budget::Traffic;
 use lumenbus_ops::doctor::{Diagnosis, DoctorConfig, Finding, Severity, diagnose};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,13 +76,18 @@ fn config(arguments: &DoctorArguments, settings: &Settings) -> anyhow::Result<Do
     config.sample = arguments.sample.min(Duration::from_secs(600));
     config.data.clone_from(&arguments.data);
     config.free_bytes = arguments.free;
-    config.has_nasm = match env!("LUMENBUS_NASM") {
-        "found" => Some(true),
-        "missing" => Some(false),
-        _ => None,
-    };
+    config.has_h264_assembly = own_assembly();
     config.client = format!("this client is librdkafka {}", rdkafka::util::get_rdkafka_version().1);
     Ok(config)
+}
+
+/// What this program holds, not what was there when some part of it was built.
+fn own_assembly() -> Option<bool> {
+    let found = std::env::current_exe().and_then(File::open).and_then(has_h264_assembly);
+    found.unwrap_or_else(|error| {
+        tracing::debug!(%error, "this program's own file cannot be read");
+        None
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,12 @@
 //! H.264 (ITU-T H.264) by openh264, built from source.
 
+mod assembly;
 mod decode;
 mod encode;
 mod order;
 mod syntax;
+
+pub use assembly::has_h264_assembly;
 
 use crate::registry::{Entry, Side};
 use lumenbus_frame::Codec;

@@ -43,8 +43,8 @@ pub struct DoctorConfig {
     pub data: Option<PathBuf>,
     /// Bytes that are free on the brokers' disks, where somebody knows.
     pub free_bytes: Option<u64>,
-    /// Whether nasm was there when this program was built; `None` where it makes no difference.
-    pub has_nasm: Option<bool>,
+    /// Whether this program's H.264 code has its assembly; `None` where there is none or nobody knows.
+    pub has_h264_assembly: Option<bool>,
     /// The Kafka client's name and version.
     pub client: String,
 }
@@ -62,7 +62,7 @@ impl DoctorConfig {
             sample: Duration::from_secs(2),
             data: None,
             free_bytes: None,
-            has_nasm: None,
+            has_h264_assembly: None,
             client: "librdkafka".to_owned(),
         }
     }
@@ -107,7 +107,7 @@ pub fn diagnose(config: &DoctorConfig, mut on_finding: impl FnMut(&Finding)) -> 
         }
         None => tell(connect::tls_of_bootstrap(&config.bus)),
     }
-    tell(nasm(config.has_nasm));
+    tell(assembly(config.has_h264_assembly));
     let budget = budget(&config.bus, config.traffic);
     tell(budget_findings(&budget, config.budget_millis));
     Diagnosis { findings, is_reachable: facts.is_some(), budget }
@@ -151,14 +151,20 @@ fn disk(config: &DoctorConfig, reader: &mut StatusReader, before: &ClusterStatus
     cluster::disk(&usage)
 }
 
-fn nasm(has_nasm: Option<bool>) -> Vec<Finding> {
-    match has_nasm {
+fn assembly(has_h264_assembly: Option<bool>) -> Vec<Finding> {
+    match has_h264_assembly {
         None => Vec::new(),
-        Some(true) => vec![Finding::ok("build.nasm", "the H.264 codec was built with nasm")],
+        Some(true) => vec![Finding::ok("build.nasm", "the H.264 codec has its assembly")],
+        // Nothing is wrong: who passes coded frames through never needs it.
         Some(false) => vec![
-            Finding::warning("build.nasm", "the H.264 codec was built without nasm")
-                .because("encoding and decoding H.264 then take several times the processor time")
-                .remedy("install nasm (`apt-get install nasm`) and build again; passthrough is not affected"),
+            Finding::new(Severity::Note, "build.nasm", "the H.264 codec was built without its assembly")
+                .because(
+                    "nasm was not there when it was built; encoding and decoding take several times the processor time",
+                )
+                .remedy(
+                    "where H.264 is encoded or decoded: install nasm (`apt-get install nasm`), then `cargo clean -p \
+                     openh264-sys2`, whose build does not look for it again, and build anew",
+                ),
         ],
     }
 }
