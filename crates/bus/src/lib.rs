@@ -25,7 +25,7 @@ pub use diagnosis::{BrokerAddress, BrokerProblem, ClusterFacts, probe};
 pub use directory::{Directory, DirectoryEvent, DirectoryWatch, MAX_CAMERAS, first_partition};
 pub use error::BusError;
 pub use kafka_properties::{JavaProperties, PropertiesError, PropertyEffect, PropertyNote};
-pub use publisher::{Publisher, PublisherConfig, StreamHandle, StreamOptions};
+pub use publisher::{CameraDescription, Publisher, PublisherConfig, StreamHandle, StreamOptions};
 pub use statistics::{BrokerStatistics, ClientStatistics, ClientType, PartitionStatistics};
 pub use subscriber::{Event, Policy, Start, Subscriber, SubscriberConfig};
 pub use trace::FrameTracer;

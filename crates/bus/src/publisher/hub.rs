@@ -12,11 +12,11 @@ use crate::publisher::event::{Events, PublisherEvent};
 use crate::publisher::latency::LatencyBuckets;
 use crate::publisher::scribe::Job;
 use crate::publisher::stats::{self, PublisherStats};
-use crate::publisher::stream::Stream;
+use crate::publisher::stream::{CameraDescription, Stream};
 use crate::publisher::topic::TopicFacts;
 use crate::publisher::window::{TotalWindow, cost};
 use crate::{BusConfig, BusError, ClientStatistics};
-use lumenbus_frame::{Clock, Epoch};
+use lumenbus_frame::{CameraId, Clock, Epoch};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -40,6 +40,8 @@ pub(crate) struct Hub {
     pub(crate) topics: Mutex<BTreeMap<String, TopicFacts>>,
     pub(crate) replaced_clients: AtomicU64,
     pub(crate) statistics: Mutex<Option<Arc<ClientStatistics>>>,
+    /// What cameras were described as and the directory does not have yet.
+    pub(crate) descriptions: Mutex<BTreeMap<CameraId, CameraDescription>>,
     pub(crate) is_closed: AtomicBool,
     client: RwLock<Option<Arc<Client>>>,
     streams: RwLock<HashMap<u32, Arc<Stream>>>,
@@ -66,6 +68,7 @@ impl Hub {
             topics: Mutex::default(),
             replaced_clients: AtomicU64::new(0),
             statistics: Mutex::default(),
+            descriptions: Mutex::default(),
             is_closed: AtomicBool::new(false),
             client: RwLock::new(None),
             streams: RwLock::default(),
@@ -322,7 +325,7 @@ impl Hub {
         }
     }
 
-    fn add_job(&self, job: Job) {
+    pub(crate) fn add_job(&self, job: Job) {
         lock(&self.jobs).push_back(job);
         self.job_arrived.notify_all();
     }

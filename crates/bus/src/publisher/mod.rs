@@ -52,13 +52,14 @@ pub use handle::StreamHandle;
 pub use latency::LatencySummary;
 pub use outgoing::LbJson;
 pub use stats::{PublisherStats, StreamStats, StreamSummary};
-pub use stream::StreamOptions;
+pub use stream::{CameraDescription, StreamOptions};
 
 use crate::directory::{Directory, DirectoryWatch, first_partition};
 use crate::publisher::core::{StreamCore, StreamLimits};
 use crate::publisher::epoch::next_epoch;
 use crate::publisher::hub::{Hub, lock};
 use crate::publisher::outgoing::RecordForm;
+use crate::publisher::scribe::Job;
 use crate::publisher::stream::Stream;
 use crate::publisher::topic::TopicFacts;
 use crate::publisher::traces::Traces;
@@ -244,6 +245,17 @@ impl Publisher {
         }
         let known = known.filter(|partition| *partition < facts.partitions);
         Ok(known.unwrap_or_else(|| first_partition(&id.camera, facts.partitions)))
+    }
+
+    /// What people are told of a camera from now on: its streams here go on as they are, and its directory entry is
+    /// written soon, also when its streams have ended. A camera that the directory does not know stays unknown to it;
+    /// a stream that is opened later brings a description of its own.
+    pub fn describe(&self, camera: &CameraId, description: CameraDescription) {
+        for stream in self.hub.streams().into_iter().filter(|stream| stream.id.camera == *camera) {
+            lock(&stream.description).clone_from(&description);
+        }
+        lock(&self.hub.descriptions).insert(camera.clone(), description);
+        self.hub.add_job(Job::Describe(camera.clone()));
     }
 
     /// The numbers of this moment.

@@ -7,8 +7,8 @@ use crate::publisher::epoch::next_epoch;
 use crate::publisher::event::PublisherEvent;
 use crate::publisher::hub::{Hub, lock};
 use crate::publisher::stream::{Stream, put_entry, stream_entry};
-use lumenbus_frame::Epoch;
-use lumenbus_wire::StreamState;
+use lumenbus_frame::{CameraId, Epoch};
+use lumenbus_wire::{CameraEntry, StreamState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -21,6 +21,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) enum Job {
     /// Write a stream's directory entry.
     Entry(Arc<Stream>),
+    /// Write what a camera was described as since.
+    Describe(CameraId),
     /// Replace a Kafka client that failed for good.
     ReplaceClient,
 }
@@ -57,6 +59,7 @@ fn write_entries(hub: &Arc<Hub>) {
     while hub.check_open().is_ok() {
         match hub.next_job(Duration::from_secs(1)) {
             Some(Job::Entry(stream)) => refresh_entry(hub, &stream),
+            Some(Job::Describe(camera)) => describe(hub, camera),
             Some(Job::ReplaceClient) => replace_client(hub),
             None => {}
         }
@@ -90,12 +93,37 @@ fn refresh_entry(hub: &Hub, stream: &Arc<Stream>) {
     }
 }
 
+/// Writes the newest description of a camera; one without an entry gets it with its first stream.
+fn describe(hub: &Hub, camera: CameraId) {
+    let Some(description) = lock(&hub.descriptions).remove(&camera) else { return };
+    let is_new = |known: CameraEntry| {
+        let mut entry = known.clone();
+        description.put(&mut entry);
+        entry != known
+    };
+    if !hub.directory.entry(&camera).is_some_and(is_new) {
+        return;
+    }
+    match hub.directory.update(&camera, |entry| description.put(entry)) {
+        Ok(()) => {}
+        // Beyond the limits of an entry: it will be so the next time.
+        Err(error @ BusError::DirectoryEntry { .. }) => tracing::warn!(%error, "a camera's description is not written"),
+        Err(error) => {
+            tracing::warn!(%camera, %error, "the camera's description could not be written yet");
+            hub.pause(RETRY);
+            // A newer one goes before it.
+            lock(&hub.descriptions).entry(camera.clone()).or_insert(description);
+            hub.add_job(Job::Describe(camera));
+        }
+    }
+}
+
 /// Writes a stream's entry and waits for it.
 pub(crate) fn write_entry(hub: &Hub, stream: &Stream, facts: EntryFacts, state: StreamState) -> Result<(), BusError> {
     let ours = facts.epoch;
     let entry = stream_entry(&stream.id, &stream.options, facts, state, hub.now().unix_nanos);
     let mut theirs = None;
-    hub.directory.update(&stream.id.camera, |camera| theirs = put_entry(camera, &stream.options, entry))?;
+    hub.directory.update(&stream.id.camera, |camera| theirs = put_entry(camera, &lock(&stream.description), entry))?;
     match theirs {
         Some(theirs) => Err(BusError::Superseded { stream: stream.id.clone(), ours, theirs }),
         None => Ok(()),

@@ -16,12 +16,8 @@ pub struct StreamOptions {
     pub codec: Codec,
     /// What a decoder must know; the keyframes tell it as well.
     pub parameters: Option<Arc<StreamParameters>>,
-    /// The camera's display name; `None` keeps what the directory has.
-    pub display_name: Option<String>,
-    /// The camera's group; `None` keeps what the directory has.
-    pub group: Option<String>,
-    /// The camera's labels, each replacing the one of the same key.
-    pub labels: Vec<(String, String)>,
+    /// The camera, as people know it.
+    pub camera: CameraDescription,
     /// Where the stream begins; `None`: where the directory has it, else murmur2 of the camera id.
     pub partition: Option<u32>,
 }
@@ -30,21 +26,31 @@ impl StreamOptions {
     /// Nothing but the codec.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
-        Self { codec, parameters: None, display_name: None, group: None, labels: Vec::new(), partition: None }
+        Self { codec, parameters: None, camera: CameraDescription::default(), partition: None }
     }
+}
 
-    fn put_camera(&self, entry: &mut CameraEntry) {
-        if let Some(name) = &self.display_name {
+/// What the directory tells people of a camera. `None` keeps what it has; empty takes it away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CameraDescription {
+    /// Its display name.
+    pub name: Option<String>,
+    /// Its group.
+    pub group: Option<String>,
+    /// All of its labels, key and value.
+    pub labels: Option<Vec<(String, String)>>,
+}
+
+impl CameraDescription {
+    pub(crate) fn put(&self, entry: &mut CameraEntry) {
+        if let Some(name) = &self.name {
             entry.name.clone_from(name);
         }
         if let Some(group) = &self.group {
             entry.group.clone_from(group);
         }
-        for label in &self.labels {
-            match entry.labels.iter_mut().find(|known| known.0 == label.0) {
-                Some(known) => known.1.clone_from(&label.1),
-                None => entry.labels.push(label.clone()),
-            }
+        if let Some(labels) = &self.labels {
+            entry.labels.clone_from(labels);
         }
     }
 }
@@ -55,6 +61,8 @@ pub(crate) struct Stream {
     pub(crate) partitions: u32,
     pub(crate) core: Mutex<StreamCore>,
     pub(crate) options: StreamOptions,
+    /// As it was opened with, or as it was described since.
+    pub(crate) description: Mutex<CameraDescription>,
     pub(crate) is_waiting: AtomicBool,
     pub(crate) is_entry_queued: AtomicBool,
     pub(crate) is_in_trouble: AtomicBool,
@@ -74,6 +82,7 @@ impl Stream {
     pub(crate) fn new(number: u32, core: StreamCore, options: StreamOptions, partitions: u32, steps: u64) -> Self {
         Self {
             number,
+            description: Mutex::new(options.camera.clone()),
             id: core.id.clone(),
             partitions,
             core: Mutex::new(core),
@@ -138,7 +147,7 @@ pub(crate) fn stream_entry(
 /// Puts a stream into its camera's entry; the higher epoch of somebody else stays, and is returned.
 pub(crate) fn put_entry(
     entry: &mut CameraEntry,
-    options: &StreamOptions,
+    description: &CameraDescription,
     stream: StreamEntry,
 ) -> Option<lumenbus_frame::Epoch> {
     let is_same = |known: &&mut StreamEntry| known.topic == stream.topic && known.name == stream.name;
@@ -147,6 +156,24 @@ pub(crate) fn put_entry(
         Some(known) => *known = stream,
         None => entry.streams.push(stream),
     }
-    options.put_camera(entry);
+    description.put(entry);
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_stays_and_what_is_empty_goes() {
+        let some = |text: &str| Some(text.to_owned());
+        let label = |key: &str| (key.to_owned(), "1".to_owned());
+        let mut entry = CameraEntry::default();
+        let all = CameraDescription { name: some("Gate"), group: some("yard"), labels: Some(vec![label("a")]) };
+        all.put(&mut entry);
+        CameraDescription::default().put(&mut entry);
+        assert_eq!((entry.name.as_str(), entry.group.as_str(), entry.labels.len()), ("Gate", "yard", 1));
+        CameraDescription { name: some(""), group: None, labels: Some(vec![label("b")]) }.put(&mut entry);
+        assert_eq!((entry.name.as_str(), entry.group.as_str(), entry.labels), ("", "yard", vec![label("b")]));
+    }
 }

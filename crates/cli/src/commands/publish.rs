@@ -180,8 +180,8 @@ fn stream_options(
     }
     let mut options = StreamOptions::new(codec);
     options.parameters = Some(Arc::new(parameters));
-    options.display_name = arguments.name.clone();
-    options.group = arguments.camera_group.clone();
+    options.camera.name.clone_from(&arguments.name);
+    options.camera.group.clone_from(&arguments.camera_group);
     options
 }
 

@@ -173,8 +173,15 @@ impl Worker {
             return Ok(());
         }
         self.end_stream(self.fleet.finish);
-        let handle = self.publisher.stream(stream.clone(), self.options(&parameters, codec))?;
-        self.stream = Some(handle);
+        let mut options = stream_options(&parameters, codec);
+        options.camera = self.shared.description();
+        let before = options.camera.clone();
+        self.stream = Some(self.publisher.stream(stream.clone(), options)?);
+        let after = self.shared.description();
+        if after != before {
+            // Who described it meanwhile did not find the stream yet.
+            self.publisher.describe(&self.config.id, after);
+        }
         let mut progress = self.shared.progress();
         (progress.codec, progress.stream) = (Some(codec), Some(stream));
         Ok(())
@@ -184,19 +191,6 @@ impl Worker {
         let base = self.config.topic.as_ref().map_or_else(|| default_topic(codec), |topic| topic.as_str());
         let topic = self.fleet.topic_prefix.topic(base);
         StreamId { camera: self.config.id.clone(), topic, name: self.config.stream.clone() }
-    }
-
-    fn options(&self, source: &StreamParameters, codec: Codec) -> StreamOptions {
-        let mut parameters = source.clone();
-        if codec != source.codec {
-            parameters = StreamParameters { codec, codec_string: None, ..parameters };
-        }
-        let mut options = StreamOptions::new(codec);
-        options.parameters = Some(Arc::new(parameters));
-        options.display_name = self.config.name.clone();
-        options.group = self.config.group.clone();
-        options.labels = self.config.labels.clone();
-        options
     }
 
     /// Says what is wrong and waits until it is worth another try.
@@ -298,6 +292,14 @@ impl Worker {
         let outcome = outcome.map_err(|source| FleetError::Bus { camera, source: Arc::new(source) });
         self.shared.progress().outcome = Some(outcome);
     }
+}
+
+fn stream_options(source: &StreamParameters, codec: Codec) -> StreamOptions {
+    let mut parameters = source.clone();
+    if codec != source.codec {
+        parameters = StreamParameters { codec, codec_string: None, ..parameters };
+    }
+    StreamOptions { parameters: Some(Arc::new(parameters)), ..StreamOptions::new(codec) }
 }
 
 /// Frames that a camera gives in this time.
