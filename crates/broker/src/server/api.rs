@@ -1,14 +1,14 @@
 //! Which APIs and versions this broker speaks, and how their requests are laid out.
 //!
 //! An API is listed here only when all of it works. Versions stop before what is missing: topic
-//! ids (Produce 13, Fetch 13, Metadata 10, CreateTopics 7, DeleteTopics 6) and static members
-//! (JoinGroup 5, SyncGroup, Heartbeat and LeaveGroup 3, OffsetCommit 7).
+//! ids (Produce 13, Fetch 13, Metadata 10, CreateTopics 7, DeleteTopics 6, OffsetCommit and OffsetFetch 10).
 
 mod admin;
+mod groups;
 
 use kafka_protocol::messages::ApiKey;
 
-use super::shape::{Field, Flexible, Kind, always, between, since};
+use super::shape::{Field, Flexible, Kind, always, since};
 
 /// One API: its version range and the layout of its requests.
 #[derive(Debug)]
@@ -63,15 +63,17 @@ pub(crate) static APIS: &[Api] = &[
     api(ApiKey::Fetch, (4, 12), 12, FETCH),
     api(ApiKey::ListOffsets, (1, 10), 6, LIST_OFFSETS),
     api(ApiKey::Metadata, (0, 9), 9, admin::METADATA),
-    api(ApiKey::OffsetCommit, (2, 6), 8, OFFSET_COMMIT),
-    api(ApiKey::OffsetFetch, (1, 7), 6, OFFSET_FETCH),
-    api(ApiKey::FindCoordinator, (0, 4), 3, FIND_COORDINATOR),
-    api(ApiKey::JoinGroup, (0, 4), 6, JOIN_GROUP),
-    api(ApiKey::Heartbeat, (0, 2), 4, HEARTBEAT),
-    api(ApiKey::LeaveGroup, (0, 2), 4, LEAVE_GROUP),
-    api(ApiKey::SyncGroup, (0, 2), 4, SYNC_GROUP),
-    api(ApiKey::DescribeGroups, (0, 5), 5, DESCRIBE_GROUPS),
-    api(ApiKey::ListGroups, (0, 4), 3, LIST_GROUPS),
+    api(ApiKey::OffsetCommit, (2, 9), 8, groups::OFFSET_COMMIT),
+    api(ApiKey::OffsetFetch, (1, 9), 6, groups::OFFSET_FETCH),
+    api(ApiKey::FindCoordinator, (0, 6), 3, groups::FIND_COORDINATOR),
+    api(ApiKey::JoinGroup, (0, 9), 6, groups::JOIN_GROUP),
+    api(ApiKey::Heartbeat, (0, 4), 4, groups::HEARTBEAT),
+    api(ApiKey::LeaveGroup, (0, 5), 4, groups::LEAVE_GROUP),
+    api(ApiKey::SyncGroup, (0, 5), 4, groups::SYNC_GROUP),
+    api(ApiKey::DescribeGroups, (0, 6), 5, groups::DESCRIBE_GROUPS),
+    api(ApiKey::ListGroups, (0, 5), 3, groups::LIST_GROUPS),
+    api(ApiKey::DeleteGroups, (0, 2), 2, groups::DELETE_GROUPS),
+    api(ApiKey::OffsetDelete, (0, 0), i16::MAX, groups::OFFSET_DELETE),
     api(ApiKey::ApiVersions, (0, 3), 3, API_VERSIONS),
     api(ApiKey::CreateTopics, (2, 6), 5, admin::CREATE_TOPICS),
     api(ApiKey::DeleteTopics, (1, 5), 4, admin::DELETE_TOPICS),
@@ -116,46 +118,6 @@ const LIST_OFFSETS: &[Field] = &[
     always(Kind::Array(&[always(Kind::Str), always(Kind::Array(&[always(I32), since(4, I32), always(I64)]))])),
     since(10, I32),
 ];
-
-const OFFSET_COMMIT: &[Field] = &[
-    always(Kind::Str),
-    always(I32),
-    always(Kind::Str),
-    between(2, 4, I64),
-    always(Kind::Array(&[
-        always(Kind::Str),
-        always(Kind::Array(&[always(I32), always(I64), since(6, I32), always(Kind::Str)])),
-    ])),
-];
-
-const OFFSET_FETCH: &[Field] =
-    &[always(Kind::Str), always(Kind::Array(&[always(Kind::Str), always(Kind::FixedArray(4))])), since(7, I8)];
-
-const FIND_COORDINATOR: &[Field] = &[between(0, 3, Kind::Str), since(1, I8), since(4, Kind::StrArray)];
-
-const JOIN_GROUP: &[Field] = &[
-    always(Kind::Str),
-    always(I32),
-    since(1, I32),
-    always(Kind::Str),
-    always(Kind::Str),
-    always(Kind::Array(&[always(Kind::Str), always(Kind::Bytes)])),
-];
-
-const HEARTBEAT: &[Field] = &[always(Kind::Str), always(I32), always(Kind::Str)];
-
-const LEAVE_GROUP: &[Field] = &[always(Kind::Str), always(Kind::Str)];
-
-const SYNC_GROUP: &[Field] = &[
-    always(Kind::Str),
-    always(I32),
-    always(Kind::Str),
-    always(Kind::Array(&[always(Kind::Str), always(Kind::Bytes)])),
-];
-
-const DESCRIBE_GROUPS: &[Field] = &[always(Kind::StrArray), since(3, I8)];
-
-const LIST_GROUPS: &[Field] = &[since(4, Kind::StrArray)];
 
 const API_VERSIONS: &[Field] = &[since(3, Kind::Str), since(3, Kind::Str)];
 

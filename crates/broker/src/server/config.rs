@@ -127,7 +127,7 @@ pub struct GroupConfig {
     pub initial_rebalance_delay: Duration,
     /// Members of one group (Kafka: `group.max.size`).
     pub max_members: usize,
-    /// Groups with members.
+    /// Groups with members; as many without members are remembered besides.
     pub max_groups: usize,
     /// Subscription data one member may send with its protocols.
     pub max_member_metadata_bytes: usize,

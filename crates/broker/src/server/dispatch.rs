@@ -10,7 +10,7 @@ use super::Server;
 use super::access::Peer;
 use super::api::{self, Api};
 use super::handlers::produce::Produced;
-use super::handlers::{cluster, configs, fetch, group, groups, list_offsets, offsets, produce, topics};
+use super::handlers::{cluster, configs, fetch, group, groups, list_offsets, offset_fetch, offsets, produce, topics};
 use super::shape::{self, Flexible, Misshapen};
 use super::wire::Reply;
 
@@ -132,7 +132,7 @@ async fn fetched(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> 
 
 async fn grouped(server: &Server, peer: &Peer, mut header: Header, body: Bytes) -> Result<Reply, BadRequest> {
     if header.api.key == ApiKey::SyncGroup {
-        let response = group::sync(server, peer, header.decode(body)?).await;
+        let response = group::sync(server, peer, header.decode(body)?, header.version).await;
         return header.reply(&response);
     }
     let from = (header.version, header.client_id.take());
@@ -162,11 +162,13 @@ fn at_once(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result
         }
         ApiKey::InitProducerId => header.reply(&cluster::init_producer_id(server, peer, &header.decode(body)?)),
         ApiKey::Heartbeat => header.reply(&group::heartbeat(server, peer, &header.decode(body)?)),
-        ApiKey::LeaveGroup => header.reply(&group::leave(server, peer, &header.decode(body)?)),
-        ApiKey::DescribeGroups => header.reply(&groups::describe_groups(server, peer, header.decode(body)?)),
+        ApiKey::LeaveGroup => header.reply(&group::leave(server, peer, header.decode(body)?, version)),
+        ApiKey::OffsetCommit => header.reply(&offsets::commit(server, peer, header.decode(body)?, version)),
+        ApiKey::OffsetFetch => header.reply(&offset_fetch::fetch(server, peer, header.decode(body)?, version)),
+        ApiKey::OffsetDelete => header.reply(&offsets::delete(server, peer, header.decode(body)?)),
+        ApiKey::DescribeGroups => header.reply(&groups::describe_groups(server, peer, header.decode(body)?, version)),
         ApiKey::ListGroups => header.reply(&groups::list_groups(server, peer, &header.decode(body)?, version)),
-        ApiKey::OffsetCommit => header.reply(&offsets::commit(server, peer, header.decode(body)?)),
-        ApiKey::OffsetFetch => header.reply(&offsets::fetch(server, peer, header.decode(body)?, version)),
+        ApiKey::DeleteGroups => header.reply(&groups::delete_groups(server, peer, header.decode(body)?)),
         _ => admin::administer(server, peer, header, body),
     }
 }

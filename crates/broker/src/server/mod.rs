@@ -44,7 +44,7 @@ pub(crate) struct Server {
     pub(crate) config: BrokerConfig,
     pub(crate) limits: Arc<Limits>,
     pub(crate) store: LogStore,
-    pub(crate) offsets: OffsetStore,
+    pub(crate) offsets: Arc<OffsetStore>,
     pub(crate) groups: Coordinator,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) requests: Requests,
@@ -67,12 +67,13 @@ impl Server {
         } else {
             tracing::warn!(?recovery, "logs recovered after an unclean stop");
         }
-        let (offsets, _groups) = OffsetStore::open(&store, config.groups.max_committed_offsets)?;
+        let (offsets, kept_groups) = OffsetStore::open(&store, config.groups.max_committed_offsets)?;
+        let offsets = Arc::new(offsets);
         let producer_ids = ProducerIds::open(&config.store.data_dir)?;
         Ok(Self {
             limits: Arc::new(config.limits.clone()),
+            groups: Coordinator::new(config.groups.clone(), Arc::clone(&offsets), kept_groups),
             offsets,
-            groups: Coordinator::new(config.groups.clone()),
             producer_ids,
             requests: Requests::default(),
             advertised,
@@ -135,7 +136,8 @@ fn since_epoch() -> std::time::Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn now_ms() -> i64 {
+/// Unix milliseconds.
+pub(crate) fn now_ms() -> i64 {
     i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 

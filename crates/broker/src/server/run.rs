@@ -14,7 +14,6 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::access::{Peer, Principal};
-use super::group::{Committed, TopicPartition};
 use super::{ApiRequests, BrokerConfig, BrokerError, Server, connection};
 
 const MAX_DEFAULT_THREADS: usize = 4;
@@ -280,10 +279,7 @@ fn house_round(server: &Server, round: u64) {
 fn expire_offsets(server: &Server, now_ms: i64) {
     let kept_ms = server.config.groups.offsets_retention.as_millis();
     let before_ms = now_ms.saturating_sub(i64::try_from(kept_ms).unwrap_or(i64::MAX));
-    let is_over = |group: &str, _: &TopicPartition, committed: &Committed| {
-        committed.committed_ms < before_ms && !server.groups.is_occupied(group)
-    };
-    if let Err(error) = server.offsets.expire(now_ms, is_over) {
+    if let Err(error) = server.groups.expire(before_ms, now_ms) {
         tracing::error!(%error, "committed offsets cannot be expired");
     }
 }

@@ -1,26 +1,33 @@
 //! Lets connections wait on the group state machines and keeps their time.
 
+mod upkeep;
+
 use std::collections::HashMap;
-use std::future::pending;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::sleep_until;
 
-use super::member::{Answer, GroupView, Join, JoinRefused, Joined, Ticket};
-use super::state::{Group, Rules};
+use super::member::{Answer, Caller, GroupView, Join, JoinRefused, Joined, Synced, Ticket};
+use super::offsets::{OffsetStore, StoredGroups};
+use super::records::{MAX_NAME_BYTES, StoredGroup};
+use super::state::{Group, Rules, Sync};
 use crate::server::config::GroupConfig;
+use crate::server::now_ms;
+
+/// Assignors one member may offer; clients have up to three.
+const MAX_PROTOCOLS: usize = 64;
 
 type JoinAnswer = Result<Joined, JoinRefused>;
-type SyncAnswer = Result<Bytes, ResponseError>;
+type SyncAnswer = Result<Synced, ResponseError>;
 
 /// All groups of the broker.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     config: GroupConfig,
+    /// Keeps the groups, and what they have committed.
+    offsets: Arc<OffsetStore>,
     groups: Mutex<Groups>,
     /// A deadline came up before the one that [`Coordinator::run`] sleeps for.
     sooner: Notify,
@@ -33,11 +40,17 @@ struct Groups {
     syncs: HashMap<Ticket, oneshot::Sender<SyncAnswer>>,
     last_ticket: u64,
     bytes: usize,
+    /// Groups with somebody in them or on the way.
+    occupied: usize,
     /// What [`Coordinator::run`] sleeps for.
     alarm: Option<Instant>,
 }
 
 impl Groups {
+    fn is_occupied(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|group| !group.is_vacant())
+    }
+
     fn ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         Ticket(self.last_ticket)
@@ -58,35 +71,70 @@ impl Groups {
     }
 
     /// Applies a change to a group, which comes into being for it, and carries out what follows.
-    fn change<T>(&mut self, name: &str, rules: Rules, change: impl FnOnce(&mut Group) -> T) -> T {
+    fn change<T>(&mut self, name: &str, terms: Terms<'_>, change: impl FnOnce(&mut Group) -> T) -> T {
         let group = match self.by_name.get_mut(name) {
             Some(group) => group,
-            None => self.by_name.entry(name.to_owned()).or_insert_with(|| Group::new(rules)),
+            None => self.by_name.entry(name.to_owned()).or_insert_with(|| Group::new(terms.rules)),
         };
-        let bytes_before = group.bytes();
+        let (bytes_before, was_vacant) = (group.bytes(), group.is_vacant());
         let result = change(group);
         self.bytes = self.bytes + group.bytes() - bytes_before;
+        self.occupied = self.occupied + usize::from(was_vacant) - usize::from(group.is_vacant());
         let answers = group.take_answers();
-        if group.is_vacant() {
+        if let Some(unsaved) = group.take_unsaved(now_ms()) {
+            keep(terms.offsets, name, &unsaved);
+        }
+        if group.is_unused() {
             self.by_name.remove(name);
-            tracing::debug!(group = name, "group is empty");
         }
         self.deliver(answers);
         result
     }
 }
 
+/// What a change to any group needs.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    rules: Rules,
+    offsets: &'a OffsetStore,
+}
+
+/// Members are told only what is kept, unless it cannot be kept: then the group works on, and a restart
+/// costs it a rebalance.
+fn keep(offsets: &OffsetStore, name: &str, group: &StoredGroup) {
+    if let Err(error) = offsets.keep_group(name, Some(group), now_ms()) {
+        tracing::warn!(group = name, %error, "the group's members cannot be kept; a restart will make them join again");
+    }
+    if group.members.is_empty() {
+        tracing::debug!(group = name, "group is empty");
+    }
+}
+
 impl Coordinator {
-    pub(crate) fn new(config: GroupConfig) -> Self {
-        Self { config, groups: Mutex::default(), sooner: Notify::new() }
+    /// Goes on with the groups there were at the last stop.
+    pub(crate) fn new(config: GroupConfig, offsets: Arc<OffsetStore>, kept: StoredGroups) -> Self {
+        let coordinator = Self { config, offsets, groups: Mutex::default(), sooner: Notify::new() };
+        let mut groups = coordinator.lock();
+        let now = Instant::now();
+        for (name, kept) in kept {
+            let group = Group::restore(coordinator.rules(), kept, now, coordinator.config.max_session_timeout);
+            groups.bytes += group.bytes();
+            groups.occupied += usize::from(!group.is_vacant());
+            groups.by_name.insert(name, group);
+        }
+        drop(groups);
+        coordinator
     }
 
     /// Joins a group; the answer comes when its next generation begins.
     pub(crate) async fn join(&self, name: &str, join: Join) -> JoinAnswer {
         let member_id = join.member_id.clone().unwrap_or_default();
         let refused = |error| JoinRefused { error, member_id };
-        if name.is_empty() {
+        if name.is_empty() || name.len() > MAX_NAME_BYTES {
             return Err(refused(ResponseError::InvalidGroupId));
+        }
+        if !has_bearable_names(&join) {
+            return Err(refused(ResponseError::InvalidRequest));
         }
         let timeouts = self.config.min_session_timeout..=self.config.max_session_timeout;
         if !timeouts.contains(&join.session_timeout) {
@@ -97,6 +145,7 @@ impl Coordinator {
             if !self.has_room(&groups, name, &join) {
                 return Err(refused(ResponseError::GroupMaxSizeReached));
             }
+            self.make_room(&mut groups);
             let (sender, receiver) = oneshot::channel();
             let ticket = groups.ticket();
             groups.joins.insert(ticket, sender);
@@ -113,26 +162,24 @@ impl Coordinator {
         let bytes: usize = metadata.sum();
         bytes <= self.config.max_member_metadata_bytes
             && groups.bytes + bytes <= self.config.max_groups_bytes
-            && (groups.by_name.len() < self.config.max_groups || groups.by_name.contains_key(name))
+            && (groups.occupied < self.config.max_groups || groups.is_occupied(name))
     }
 
     /// Brings the leader's assignments, or waits for them.
-    pub(crate) async fn sync(&self, name: &str, from: (&str, i32), assignments: Vec<(String, Bytes)>) -> SyncAnswer {
+    pub(crate) async fn sync(&self, name: &str, sync: Sync<'_>) -> SyncAnswer {
         let (answer, guard) = {
             let mut groups = self.lock();
             if !groups.by_name.contains_key(name) {
                 return Err(ResponseError::UnknownMemberId);
             }
-            let bytes: usize = assignments.iter().map(|(_, data)| data.len()).sum();
+            let bytes: usize = sync.assignments.iter().map(|(_, data)| data.len()).sum();
             if groups.bytes + bytes > self.config.max_groups_bytes {
                 return Err(ResponseError::GroupMaxSizeReached);
             }
             let (sender, receiver) = oneshot::channel();
             let ticket = groups.ticket();
             groups.syncs.insert(ticket, sender);
-            self.change(&mut groups, name, |group| {
-                group.sync(Instant::now(), ticket, from, assignments);
-            });
+            self.change(&mut groups, name, |group| group.sync(Instant::now(), ticket, sync));
             (receiver, self.guard(name, ticket))
         };
         let answer = answer.await;
@@ -140,86 +187,46 @@ impl Coordinator {
         answer.unwrap_or(Err(ResponseError::CoordinatorNotAvailable))
     }
 
-    pub(crate) fn heartbeat(&self, name: &str, member: &str, generation: i32) -> Result<(), ResponseError> {
-        self.change_existing(name, |group| group.heartbeat(Instant::now(), member, generation))
+    pub(crate) fn heartbeat(&self, name: &str, caller: Caller<'_>) -> Result<(), ResponseError> {
+        // This only puts a deadline off, so nothing else has to be looked at; `tick` finds out.
+        let mut groups = self.lock();
+        let group = groups.by_name.get_mut(name).ok_or(ResponseError::UnknownMemberId)?;
+        group.heartbeat(Instant::now(), caller)
     }
 
-    pub(crate) fn leave(&self, name: &str, member: &str) -> Result<(), ResponseError> {
-        self.change_existing(name, |group| group.leave(Instant::now(), member))
-    }
-
-    /// Whether offsets may be committed by `member`.
-    pub(crate) fn may_commit(&self, name: &str, member: &str, generation: i32) -> Result<(), ResponseError> {
+    pub(crate) fn leave(&self, name: &str, caller: Caller<'_>) -> Result<(), ResponseError> {
         let mut groups = self.lock();
         if !groups.by_name.contains_key(name) {
-            return match (generation < 0, member.is_empty()) {
-                (true, true) => Ok(()),
-                _ => Err(ResponseError::IllegalGeneration),
-            };
+            return Err(ResponseError::UnknownMemberId);
         }
-        self.change(&mut groups, name, |group| group.may_commit(Instant::now(), member, generation))
+        self.change(&mut groups, name, |group| group.leave(Instant::now(), caller))
     }
 
-    /// Every group that somebody is in: name, state, protocol type.
+    /// Whether offsets may be committed by `caller`.
+    pub(crate) fn may_commit(&self, name: &str, caller: Caller<'_>) -> Result<(), ResponseError> {
+        let mut groups = self.lock();
+        match groups.by_name.get_mut(name) {
+            Some(group) => group.may_commit(Instant::now(), caller),
+            None if caller.generation < 0 => Ok(()),
+            None if self.offsets.has_group(name) => Err(ResponseError::UnknownMemberId),
+            None => Err(ResponseError::GroupIdNotFound),
+        }
+    }
+
+    /// Every group that was ever joined: name, state, protocol type.
     pub(crate) fn list(&self) -> Vec<(String, &'static str, String)> {
         let groups = self.lock();
         let row = |(name, group): (&String, &Group)| (name.clone(), group.state(), group.protocol_type().to_owned());
         groups.by_name.iter().map(row).collect()
     }
 
-    /// A group that somebody is in.
+    /// A group that was ever joined.
     pub(crate) fn view(&self, name: &str) -> Option<GroupView> {
         self.lock().by_name.get(name).map(Group::view)
     }
 
-    /// Whether somebody is in the group.
-    pub(crate) fn is_occupied(&self, name: &str) -> bool {
-        self.lock().by_name.contains_key(name)
-    }
-
-    /// Keeps the groups' time; never ends.
-    pub(crate) async fn run(&self) {
-        loop {
-            let alarm = self.tick(Instant::now());
-            let rings = async {
-                match alarm {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => pending().await,
-                }
-            };
-            tokio::select! {
-                () = rings => {}
-                () = self.sooner.notified() => {}
-            }
-        }
-    }
-
-    fn tick(&self, now: Instant) -> Option<Instant> {
-        let mut groups = self.lock();
-        let is_due = |group: &Group| group.next_deadline().is_some_and(|at| at <= now);
-        let due: Vec<String> =
-            groups.by_name.iter().filter(|(_, group)| is_due(group)).map(|(name, _)| name.clone()).collect();
-        for name in due {
-            groups.change(&name, self.rules(), |group| group.tick(now));
-        }
-        groups.alarm = groups.by_name.values().filter_map(Group::next_deadline).min();
-        groups.alarm
-    }
-
-    fn change_existing(
-        &self,
-        name: &str,
-        change: impl FnOnce(&mut Group) -> Result<(), ResponseError>,
-    ) -> Result<(), ResponseError> {
-        let mut groups = self.lock();
-        if !groups.by_name.contains_key(name) {
-            return Err(ResponseError::UnknownMemberId);
-        }
-        self.change(&mut groups, name, change)
-    }
-
     fn change<T>(&self, groups: &mut Groups, name: &str, change: impl FnOnce(&mut Group) -> T) -> T {
-        let result = groups.change(name, self.rules(), change);
+        let result = groups.change(name, self.terms(), change);
         let next = groups.by_name.get(name).and_then(Group::next_deadline);
         if let Some(next) = next
             && groups.alarm.is_none_or(|alarm| next < alarm)
@@ -232,6 +239,10 @@ impl Coordinator {
 
     fn rules(&self) -> Rules {
         Rules { initial_delay: self.config.initial_rebalance_delay, max_members: self.config.max_members }
+    }
+
+    fn terms(&self) -> Terms<'_> {
+        Terms { rules: self.rules(), offsets: &self.offsets }
     }
 
     fn guard<'a>(&'a self, name: &'a str, ticket: Ticket) -> Abandoned<'a> {
@@ -250,6 +261,13 @@ impl Coordinator {
     fn lock(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether all names fit into the records that keep them.
+fn has_bearable_names(join: &Join) -> bool {
+    let names = join.protocols.iter().map(|(name, _)| name);
+    let mut names = names.chain(&join.member_id).chain(&join.instance_id).chain([&join.protocol_type, &join.new_id]);
+    join.protocols.len() <= MAX_PROTOCOLS && names.all(|name| name.len() <= MAX_NAME_BYTES)
 }
 
 /// Tells the group when a waiting connection is closed.

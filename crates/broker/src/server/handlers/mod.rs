@@ -8,6 +8,7 @@ pub(crate) mod fetch_response;
 pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod list_offsets;
+pub(crate) mod offset_fetch;
 pub(crate) mod offsets;
 pub(crate) mod partitions;
 pub(crate) mod produce;

@@ -1,33 +1,40 @@
-//! OffsetCommit and OffsetFetch.
-
-use std::collections::{BTreeMap, HashSet};
+//! OffsetCommit and OffsetDelete.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
-use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
+use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use kafka_protocol::messages::{
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, TopicName,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, TopicName,
 };
 
-use super::{NO_OFFSET, code, log_failure, text};
+use super::{code, log_failure};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
-use crate::server::group::{CommitError, Committed, TopicPartition};
+use crate::server::group::{Caller, CommitError, Committed, MAX_NAME_BYTES, TopicPartition};
 
-const UNKNOWN_EPOCH: i32 = -1;
+/// First version in which a group may be missing; before, it is of another generation.
+const MISSING_VERSION: i16 = 9;
 
 type Checked = Vec<(TopicName, Vec<(i32, Result<(), ResponseError>)>)>;
 
 /// Keeps a group's offsets. What cannot be kept is refused by partition; the rest is kept.
-pub(crate) fn commit(server: &Server, peer: &Peer, request: OffsetCommitRequest) -> OffsetCommitResponse {
+pub(crate) fn commit(server: &Server, peer: &Peer, request: OffsetCommitRequest, version: i16) -> OffsetCommitResponse {
     let group = &*request.group_id;
-    let member = &*request.member_id;
+    let caller = Caller {
+        member_id: &request.member_id,
+        instance_id: request.group_instance_id.as_deref(),
+        generation: request.generation_id_or_member_epoch,
+    };
     let allowed = match server.allows(peer, Operation::Read, Resource::Group(group)) {
-        true => server.groups.may_commit(group, member, request.generation_id_or_member_epoch),
+        true if group.len() > MAX_NAME_BYTES => Err(ResponseError::InvalidGroupId),
+        true => server.groups.may_commit(group, caller),
         false => Err(ResponseError::GroupAuthorizationFailed),
     };
+    let allowed = allowed.map_err(|error| match error {
+        ResponseError::GroupIdNotFound if version < MISSING_VERSION => ResponseError::IllegalGeneration,
+        error => error,
+    });
     let now_ms = server.now_ms();
     let mut accepted = Vec::new();
     let mut checked: Checked = Vec::new();
@@ -60,7 +67,7 @@ fn check(
     let log = server.store.partition(topic, partition.partition_index);
     log.ok_or(ResponseError::UnknownTopicOrPartition)?;
     let metadata = partition.committed_metadata.as_ref().map_or(0, |metadata| metadata.len());
-    if metadata > server.config.groups.max_offset_metadata_bytes {
+    if metadata > server.config.groups.max_offset_metadata_bytes.min(MAX_NAME_BYTES) {
         return Err(ResponseError::OffsetMetadataTooLarge);
     }
     Ok(())
@@ -106,90 +113,48 @@ fn commit_response(checked: Checked, kept: Result<(), ResponseError>) -> OffsetC
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-/// A group's offsets: those asked for, or all of them.
-pub(crate) fn fetch(server: &Server, peer: &Peer, request: OffsetFetchRequest, version: i16) -> OffsetFetchResponse {
+/// Drops some of what a group has committed, except for topics its members read.
+pub(crate) fn delete(server: &Server, peer: &Peer, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     let group = &*request.group_id;
-    if !server.allows(peer, Operation::Describe, Resource::Group(group)) {
-        let error = ResponseError::GroupAuthorizationFailed;
-        return fetch_refused(request.topics.unwrap_or_default(), error, version);
-    }
-    // Version 1 has no null array; an empty one asks for nothing there.
-    let topics = match request.topics {
-        None => all(server, peer, group, version),
-        Some(topics) => {
-            let mut seen = HashSet::new();
-            let mut fresh = |topic: &TopicName, index| seen.insert((topic.clone(), index));
-            let topics = topics.into_iter().map(|mut topic| {
-                let name = topic.name.clone();
-                topic.partition_indexes.retain(|index| fresh(&name, *index));
-                named(server, peer, group, topic, version)
-            });
-            topics.collect()
-        }
+    let in_use = match server.allows(peer, Operation::Delete, Resource::Group(group)) {
+        true => server.groups.topics_in_use(group),
+        false => Err(ResponseError::GroupAuthorizationFailed),
     };
-    OffsetFetchResponse::default().with_topics(topics)
-}
-
-/// From version 2 on the request as a whole can fail.
-fn fetch_refused(topics: Vec<OffsetFetchRequestTopic>, error: ResponseError, version: i16) -> OffsetFetchResponse {
-    if version >= 2 {
-        return OffsetFetchResponse::default().with_error_code(error.code());
-    }
-    let topics = topics.into_iter().map(|topic| {
-        let indexes = topic.partition_indexes.into_iter();
-        let partitions = indexes.map(|index| none(index).with_error_code(error.code()));
-        OffsetFetchResponseTopic::default().with_partitions(partitions.collect()).with_name(topic.name)
-    });
-    OffsetFetchResponse::default().with_topics(topics.collect())
-}
-
-fn all(server: &Server, peer: &Peer, group: &str, version: i16) -> Vec<OffsetFetchResponseTopic> {
-    let mut topics: BTreeMap<String, Vec<OffsetFetchResponsePartition>> = BTreeMap::new();
-    for ((topic, index), committed) in server.offsets.all(group) {
-        if server.allows(peer, Operation::Describe, Resource::Topic(&topic)) {
-            let partition = found(index, Some(committed), version);
-            topics.entry(topic).or_default().push(partition);
-        }
-    }
-    let topics = topics.into_iter().map(|(name, partitions)| {
-        OffsetFetchResponseTopic::default().with_name(TopicName(text(name))).with_partitions(partitions)
-    });
-    topics.collect()
-}
-
-fn named(
-    server: &Server,
-    peer: &Peer,
-    group: &str,
-    topic: OffsetFetchRequestTopic,
-    version: i16,
-) -> OffsetFetchResponseTopic {
-    let allowed = server.allows(peer, Operation::Describe, Resource::Topic(&topic.name));
-    let partitions = topic.partition_indexes.into_iter().map(|index| match allowed {
-        true => {
-            let at = (topic.name.to_string(), index);
-            found(index, server.offsets.get(group, &at), version)
-        }
-        false => none(index).with_error_code(ResponseError::TopicAuthorizationFailed.code()),
-    });
-    OffsetFetchResponseTopic::default().with_partitions(partitions.collect()).with_name(topic.name.clone())
-}
-
-fn found(index: i32, committed: Option<Committed>, version: i16) -> OffsetFetchResponsePartition {
-    let Some(committed) = committed else {
-        return none(index);
+    let in_use = match in_use {
+        Ok(in_use) => in_use,
+        Err(error) => return OffsetDeleteResponse::default().with_error_code(error.code()),
     };
-    let partition = OffsetFetchResponsePartition::default()
-        .with_partition_index(index)
-        .with_committed_offset(committed.offset)
-        .with_metadata(Some(text(committed.metadata)));
-    if version >= 5 { partition.with_committed_leader_epoch(committed.leader_epoch) } else { partition }
+    let is_in_use = |topic: &str| in_use.as_ref().is_none_or(|topics| topics.contains(topic));
+    let mut gone = Vec::new();
+    let mut checked: Checked = Vec::new();
+    for topic in request.topics {
+        let may = match server.allows(peer, Operation::Read, Resource::Topic(&topic.name)) {
+            false => Err(ResponseError::TopicAuthorizationFailed),
+            true if is_in_use(&topic.name) => Err(ResponseError::GroupSubscribedToTopic),
+            true => Ok(()),
+        };
+        let check = |index| {
+            let is_there = server.store.partition(&topic.name, index).is_some();
+            may.and(is_there.then_some(()).ok_or(ResponseError::UnknownTopicOrPartition))
+        };
+        let partitions: Vec<_> =
+            topic.partitions.iter().map(|p| (p.partition_index, check(p.partition_index))).collect();
+        let accepted = partitions.iter().filter(|(_, check)| check.is_ok());
+        gone.extend(accepted.map(|(index, _)| (topic.name.to_string(), *index)));
+        checked.push((topic.name, partitions));
+    }
+    match server.offsets.remove(group, gone, server.now_ms()) {
+        Ok(()) => delete_response(checked),
+        Err(error) => OffsetDeleteResponse::default().with_error_code(log_failure(&error).0),
+    }
 }
 
-fn none(index: i32) -> OffsetFetchResponsePartition {
-    OffsetFetchResponsePartition::default()
-        .with_partition_index(index)
-        .with_committed_offset(NO_OFFSET)
-        .with_committed_leader_epoch(UNKNOWN_EPOCH)
-        .with_metadata(Some(text("")))
+fn delete_response(checked: Checked) -> OffsetDeleteResponse {
+    let topics = checked.into_iter().map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|(index, check)| {
+            OffsetDeleteResponsePartition::default().with_partition_index(index).with_error_code(code(check))
+        });
+        OffsetDeleteResponseTopic::default().with_partitions(partitions.collect()).with_name(name)
+    });
+    OffsetDeleteResponse::default().with_topics(topics.collect())
 }

@@ -1,9 +1,13 @@
 //! One consumer group of the classic protocol, as a state machine without clock, task or socket.
 //!
 //! Members that have to wait for each other hand in a [`Ticket`]; the answers come out of
-//! [`Group::take_answers`]. Time is an argument. The states are those of Apache Kafka's group
-//! coordinator: empty, preparing (members join), completing (waiting for the leader's assignment),
-//! stable.
+//! [`Group::take_answers`], and what has to outlive the process out of [`Group::take_unsaved`]. Time is
+//! an argument. The states are those of Apache Kafka's group coordinator: empty, preparing (members
+//! join), completing (waiting for the leader's assignment), stable.
+
+mod join;
+mod stored;
+mod sync;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -12,17 +16,23 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
 use super::member::{
-    Admission, Answer, GroupView, Join, JoinRefused, Joined, Member, MemberView, Ticket, elect_protocol,
+    Answer, Caller, GroupView, JoinRefused, Joined, JoinedMember, Member, MemberView, Synced, Ticket, elect_protocol,
 };
+use super::members::Members;
+use super::subscription;
+
+pub(crate) use sync::Sync;
 
 /// Kafka's word for a group without members.
 pub(crate) const EMPTY: &str = "Empty";
+/// The protocol type of consumers; only their subscriptions can be read.
+const CONSUMER: &str = "consumer";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Empty,
     Preparing { earliest: Instant, latest: Instant },
-    Completing { latest: Instant },
+    Completing,
     Stable,
 }
 
@@ -44,11 +54,15 @@ pub(crate) struct Group {
     protocol_type: String,
     protocol: String,
     leader: String,
-    /// In the order they first joined.
-    members: Vec<Member>,
+    members: Members,
     /// Newcomers that were told their id, and until when they may come.
     pending: HashMap<String, Instant>,
+    /// Until when every member must have asked for its assignment.
+    sync_until: Option<Instant>,
     answers: Vec<Answer>,
+    is_unsaved: bool,
+    /// When it was last saved, Unix milliseconds: for an empty group, since when it is empty.
+    saved_ms: i64,
 }
 
 impl Group {
@@ -60,9 +74,12 @@ impl Group {
             protocol_type: String::new(),
             protocol: String::new(),
             leader: String::new(),
-            members: Vec::new(),
+            members: Members::default(),
             pending: HashMap::new(),
+            sync_until: None,
             answers: Vec::new(),
+            is_unsaved: false,
+            saved_ms: 0,
         }
     }
 
@@ -71,12 +88,27 @@ impl Group {
         self.members.is_empty() && self.pending.is_empty()
     }
 
+    /// Whether nobody ever was in the group.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.is_vacant() && self.generation == 0
+    }
+
+    /// Whether it has members; newcomers on their way are none.
+    pub(crate) fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// Whether its members are consumers.
+    pub(crate) fn is_consumer(&self) -> bool {
+        self.protocol_type == CONSUMER
+    }
+
     /// Kafka's word for where the group is in its life.
     pub(crate) fn state(&self) -> &'static str {
         match self.phase {
             Phase::Empty => EMPTY,
             Phase::Preparing { .. } => "PreparingRebalance",
-            Phase::Completing { .. } => "CompletingRebalance",
+            Phase::Completing => "CompletingRebalance",
             Phase::Stable => "Stable",
         }
     }
@@ -91,6 +123,7 @@ impl Group {
         let settled = |bytes: Bytes| if is_settled { bytes } else { Bytes::new() };
         let member = |m: &Member| MemberView {
             id: m.id.clone(),
+            instance_id: m.instance_id.clone(),
             client_id: m.client_id.clone(),
             client_host: m.client_host.clone(),
             subscription: settled(m.subscription(&self.protocol)),
@@ -102,6 +135,22 @@ impl Group {
             protocol: if is_settled { self.protocol.clone() } else { String::new() },
             members: self.members.iter().map(member).collect(),
         }
+    }
+
+    /// The topics its members subscribed to; `None` when nobody but the members can tell.
+    pub(crate) fn subscribed_topics(&self) -> Option<HashSet<String>> {
+        if self.members.is_empty() {
+            return Some(HashSet::new());
+        }
+        if !self.is_consumer() {
+            return None;
+        }
+        let mut topics = HashSet::new();
+        for member in self.members.iter() {
+            let (_, metadata) = member.protocols.first()?;
+            topics.extend(subscription::topics(metadata)?);
+        }
+        Some(topics)
     }
 
     /// Bytes of ids, subscriptions and assignments held.
@@ -119,141 +168,73 @@ impl Group {
         let sessions = self.members.iter().filter(|m| !m.waits()).map(|m| m.session_ends);
         let phase = match self.phase {
             Phase::Preparing { earliest, latest } if self.everybody_joined() => Some(earliest.min(latest)),
-            Phase::Preparing { latest, .. } | Phase::Completing { latest } => Some(latest),
-            Phase::Empty | Phase::Stable => None,
+            Phase::Preparing { latest, .. } => Some(latest),
+            Phase::Empty | Phase::Completing | Phase::Stable => None,
         };
-        sessions.chain(self.pending.values().copied()).chain(phase).min()
+        sessions.chain(self.pending.values().copied()).chain(phase).chain(self.sync_until).min()
     }
 
-    /// A member joins, or joins again. The answer follows by ticket.
-    pub(crate) fn join(&mut self, now: Instant, ticket: Ticket, join: Join) {
-        let id = join.member_id.clone();
-        match self.admit(now, join) {
-            Ok(member_id) => self.joined(now, ticket, &member_id),
-            Err(refused) => self.answers.push(Answer::Join(
-                ticket,
-                Err(JoinRefused { member_id: refused.1.or(id).unwrap_or_default(), error: refused.0 }),
-            )),
+    /// Removes members and newcomers whose time is up and ends phases that have lasted too long.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.pending.retain(|_, until| *until > now);
+        let mut expired: HashSet<String> =
+            self.members.iter().filter(|m| !m.waits() && m.session_ends <= now).map(|m| m.id.clone()).collect();
+        if self.sync_until.is_some_and(|until| until <= now) {
+            self.sync_until = None;
+            expired.extend(self.members.iter().filter(|m| m.owes_sync).map(|m| m.id.clone()));
         }
-    }
-
-    /// Enters the member (or its new subscription) and begins a rebalance when that changes
-    /// something; gives back its id.
-    fn admit(&mut self, now: Instant, join: Join) -> Result<String, (ResponseError, Option<String>)> {
-        if !self.compatible(&join) {
-            return Err((ResponseError::InconsistentGroupProtocol, None));
-        }
-        let Some(id) = join.member_id.clone() else {
-            return self.admit_newcomer(now, join);
-        };
-        if self.pending.remove(&id).is_some() {
-            self.add_member(now, id.clone(), join);
-            return Ok(id);
-        }
-        let is_leader = id == self.leader;
-        let Some(member) = self.members.iter_mut().find(|m| m.id == id) else {
-            return Err((ResponseError::UnknownMemberId, None));
-        };
-        let changed = member.protocols != join.protocols;
-        member.session_timeout = join.session_timeout;
-        member.rebalance_timeout = join.rebalance_timeout;
-        member.protocols = join.protocols;
-        member.alive(now);
-        match self.phase {
-            Phase::Stable if changed || is_leader => self.begin_rebalance(now),
-            Phase::Completing { .. } if changed => self.begin_rebalance(now),
-            _ => {}
-        }
-        Ok(id)
-    }
-
-    fn admit_newcomer(&mut self, now: Instant, join: Join) -> Result<String, (ResponseError, Option<String>)> {
-        if self.members.len() + self.pending.len() >= self.rules.max_members {
-            return Err((ResponseError::GroupMaxSizeReached, None));
-        }
-        let id = join.new_id.clone();
-        match join.admission {
-            Admission::AtOnce => {
-                self.add_member(now, id.clone(), join);
-                Ok(id)
-            }
-            Admission::ByIdFirst => {
-                self.pending.insert(id.clone(), now + join.session_timeout);
-                Err((ResponseError::MemberIdRequired, Some(id)))
-            }
-        }
-    }
-
-    fn add_member(&mut self, now: Instant, id: String, join: Join) {
-        if self.members.is_empty() {
-            self.protocol_type = join.protocol_type;
-        }
-        self.members.push(Member {
-            id,
-            client_id: join.client_id,
-            client_host: join.client_host,
-            session_timeout: join.session_timeout,
-            rebalance_timeout: join.rebalance_timeout,
-            protocols: join.protocols,
-            assignment: Bytes::new(),
-            session_ends: now + join.session_timeout,
-            joining: None,
-            syncing: None,
-        });
-        match self.phase {
-            Phase::Preparing { earliest, latest } if earliest > now => {
-                let earliest = (now + self.rules.initial_delay).min(latest);
-                self.phase = Phase::Preparing { earliest, latest };
-            }
-            Phase::Preparing { .. } => {}
-            Phase::Empty | Phase::Completing { .. } | Phase::Stable => self.begin_rebalance(now),
-        }
-    }
-
-    /// One assignor at least must be understood by all members.
-    fn compatible(&self, join: &Join) -> bool {
-        if join.protocol_type.is_empty() || join.protocols.is_empty() {
-            return false;
-        }
-        let mut others = self.members.iter().filter(|m| Some(&m.id) != join.member_id.as_ref()).peekable();
-        if others.peek().is_none() {
-            return true;
-        }
-        let others: Vec<_> = others.collect();
-        let shared = |name: &str| others.iter().all(|m| m.supports(name));
-        join.protocol_type == self.protocol_type && join.protocols.iter().any(|(n, _)| shared(n))
-    }
-
-    fn joined(&mut self, now: Instant, ticket: Ticket, id: &str) {
-        if !matches!(self.phase, Phase::Preparing { .. }) {
-            let joined = self.describe(id);
-            self.answers.push(Answer::Join(ticket, Ok(joined)));
-            return;
-        }
-        let member = self.members.iter_mut().find(|m| m.id == id);
-        let member = member.expect("only members that were admitted get here");
-        if let Some(former) = member.joining.replace(ticket) {
-            self.answers.push(Answer::Join(
-                former,
-                Err(JoinRefused { error: ResponseError::RebalanceInProgress, member_id: id.to_owned() }),
-            ));
+        if !expired.is_empty() {
+            self.remove(now, &expired);
         }
         self.complete_when_ready(now);
     }
 
+    /// Puts every deadline off: for so long nobody was served.
+    pub(crate) fn put_off(&mut self, by: Duration) {
+        self.members.iter_mut().for_each(|member| member.session_ends += by);
+        self.pending.values_mut().for_each(|until| *until += by);
+        self.sync_until = self.sync_until.map(|until| until + by);
+        if let Phase::Preparing { latest, .. } = &mut self.phase {
+            *latest += by;
+        }
+    }
+
+    /// The request behind a ticket is gone with its connection: its member lives on only as long
+    /// as its session.
+    pub(crate) fn abandon(&mut self, now: Instant, ticket: Ticket) {
+        for member in self.members.iter_mut() {
+            if member.joining == Some(ticket) {
+                member.joining = None;
+                member.alive(now);
+            }
+            if member.syncing == Some(ticket) {
+                member.syncing = None;
+                member.alive(now);
+            }
+        }
+    }
+
     fn describe(&self, id: &str) -> Joined {
-        let subscriptions = |m: &Member| (m.id.clone(), m.subscription(&self.protocol));
+        let row = |m: &Member| JoinedMember {
+            id: m.id.clone(),
+            instance_id: m.instance_id.clone(),
+            subscription: m.subscription(&self.protocol),
+        };
         Joined {
             member_id: id.to_owned(),
             generation: self.generation,
+            protocol_type: self.protocol_type.clone(),
             protocol: self.protocol.clone(),
             leader: self.leader.clone(),
-            members: if id == self.leader { self.members.iter().map(subscriptions).collect() } else { Vec::new() },
+            skip_assignment: false,
+            members: if id == self.leader { self.members.iter().map(row).collect() } else { Vec::new() },
         }
     }
 
     fn begin_rebalance(&mut self, now: Instant) {
-        for member in &mut self.members {
+        self.sync_until = None;
+        for member in self.members.iter_mut() {
+            member.owes_sync = false;
             if let Some(ticket) = member.syncing.take() {
                 member.session_ends = now + member.session_timeout;
                 let refused = Err(ResponseError::RebalanceInProgress);
@@ -277,32 +258,45 @@ impl Group {
         self.pending.is_empty() && self.members.iter().all(|m| m.joining.is_some())
     }
 
+    /// Ends the preparation when all are there, or when its time is up: then without the members that
+    /// did not come. Static ones stay in, they may be restarting; their session decides.
     fn complete_when_ready(&mut self, now: Instant) {
-        if let Phase::Preparing { earliest, latest } = self.phase
-            && (now >= latest || (now >= earliest && self.everybody_joined()))
-        {
-            self.members.retain(|m| m.joining.is_some());
+        let Phase::Preparing { earliest, latest } = self.phase else {
+            return;
+        };
+        if now < latest && (now < earliest || !self.everybody_joined()) {
+            return;
+        }
+        self.members.retain(|m| m.joining.is_some() || m.instance_id.is_some());
+        if self.members.iter().any(|m| m.joining.is_some()) || self.members.is_empty() {
             self.complete(now);
+        } else {
+            self.phase = Phase::Preparing { earliest: now, latest: now + self.longest_rebalance_timeout() };
         }
     }
 
     /// Begins the next generation with the members that are there.
     fn complete(&mut self, now: Instant) {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
-        let Some(first) = self.members.first() else {
+        self.sync_until = None;
+        let first = self.members.iter().find(|m| m.joining.is_some()).map(|m| m.id.clone());
+        let Some(first) = first else {
             self.phase = Phase::Empty;
             self.leader.clear();
             self.protocol.clear();
+            self.is_unsaved = true;
             return;
         };
-        if !self.members.iter().any(|m| m.id == self.leader) {
-            self.leader = first.id.clone();
+        if !self.members.iter().any(|m| m.id == self.leader && m.joining.is_some()) {
+            self.leader = first;
         }
         self.protocol = elect_protocol(&self.members);
-        self.phase = Phase::Completing { latest: now + self.longest_rebalance_timeout() };
+        self.phase = Phase::Completing;
+        self.sync_until = Some(now + self.longest_rebalance_timeout());
         let mut due = Vec::with_capacity(self.members.len());
-        for member in &mut self.members {
+        for member in self.members.iter_mut() {
             member.assignment = Bytes::new();
+            member.owes_sync = true;
             member.alive(now);
             due.extend(member.joining.take().map(|ticket| (ticket, member.id.clone())));
         }
@@ -312,145 +306,31 @@ impl Group {
         }
     }
 
-    /// A member asks for its assignment; the leader brings those of all. The answer follows by
-    /// ticket.
-    pub(crate) fn sync(&mut self, now: Instant, ticket: Ticket, from: (&str, i32), assignments: Vec<(String, Bytes)>) {
-        let (id, generation) = from;
-        if let Err(error) = self.check_member(id, generation) {
-            self.answers.push(Answer::Sync(ticket, Err(error)));
-            return;
-        }
-        let is_leader = id == self.leader;
-        let member = self.members.iter_mut().find(|m| m.id == id);
-        let member = member.expect("the member was checked above");
-        member.alive(now);
-        match self.phase {
-            Phase::Stable => {
-                let assignment = Ok(member.assignment.clone());
-                self.answers.push(Answer::Sync(ticket, assignment));
-            }
-            Phase::Completing { .. } => {
-                if let Some(former) = member.syncing.replace(ticket) {
-                    let refused = Err(ResponseError::RebalanceInProgress);
-                    self.answers.push(Answer::Sync(former, refused));
-                }
-                if is_leader {
-                    self.distribute(now, assignments);
-                }
-            }
-            Phase::Preparing { .. } | Phase::Empty => {
-                let refused = Err(ResponseError::RebalanceInProgress);
-                self.answers.push(Answer::Sync(ticket, refused));
+    /// Whether `caller` is who it says.
+    fn check_identity(&self, caller: Caller<'_>) -> Result<(), ResponseError> {
+        if let Some(instance_id) = caller.instance_id {
+            let known = self.members.of_instance(instance_id).ok_or(ResponseError::UnknownMemberId)?;
+            if known.id != caller.member_id {
+                return Err(ResponseError::FencedInstanceId);
             }
         }
-    }
-
-    fn distribute(&mut self, now: Instant, assignments: Vec<(String, Bytes)>) {
-        let mut assignments: HashMap<String, Bytes> = assignments.into_iter().collect();
-        self.phase = Phase::Stable;
-        for member in &mut self.members {
-            member.assignment = assignments.remove(&member.id).unwrap_or_default();
-            if let Some(ticket) = member.syncing.take() {
-                member.session_ends = now + member.session_timeout;
-                let assignment = Ok(member.assignment.clone());
-                self.answers.push(Answer::Sync(ticket, assignment));
-            }
+        match self.members.contains(caller.member_id) {
+            true => Ok(()),
+            false => Err(ResponseError::UnknownMemberId),
         }
     }
 
-    fn check_member(&self, id: &str, generation: i32) -> Result<(), ResponseError> {
-        if !self.members.iter().any(|m| m.id == id) {
-            return Err(ResponseError::UnknownMemberId);
+    fn check_member(&self, caller: Caller<'_>) -> Result<(), ResponseError> {
+        self.check_identity(caller)?;
+        match caller.generation == self.generation {
+            true => Ok(()),
+            false => Err(ResponseError::IllegalGeneration),
         }
-        if generation != self.generation {
-            return Err(ResponseError::IllegalGeneration);
-        }
-        Ok(())
-    }
-
-    /// A sign of life. During a rebalance the answer tells the member to join again.
-    pub(crate) fn heartbeat(&mut self, now: Instant, id: &str, generation: i32) -> Result<(), ResponseError> {
-        if self.pending.contains_key(id) {
-            return Err(ResponseError::RebalanceInProgress);
-        }
-        self.check_member(id, generation)?;
-        let found = self.members.iter_mut().find(|m| m.id == id);
-        found.expect("the member was checked above").alive(now);
-        match self.phase {
-            Phase::Preparing { .. } => Err(ResponseError::RebalanceInProgress),
-            Phase::Empty | Phase::Completing { .. } | Phase::Stable => Ok(()),
-        }
-    }
-
-    /// Whether offsets may be committed, which counts as a sign of life. Generation −1 without a
-    /// member id is a consumer that assigns its partitions itself.
-    pub(crate) fn may_commit(&mut self, now: Instant, id: &str, generation: i32) -> Result<(), ResponseError> {
-        if generation < 0 && id.is_empty() && self.members.is_empty() {
-            return Ok(());
-        }
-        self.check_member(id, generation)?;
-        if matches!(self.phase, Phase::Completing { .. }) {
-            return Err(ResponseError::RebalanceInProgress);
-        }
-        let found = self.members.iter_mut().find(|m| m.id == id);
-        found.expect("the member was checked above").alive(now);
-        Ok(())
-    }
-
-    /// A member goes; the others divide its partitions.
-    pub(crate) fn leave(&mut self, now: Instant, id: &str) -> Result<(), ResponseError> {
-        if self.pending.remove(id).is_some() {
-            self.complete_when_ready(now);
-            return Ok(());
-        }
-        if !self.members.iter().any(|m| m.id == id) {
-            return Err(ResponseError::UnknownMemberId);
-        }
-        self.remove(now, &HashSet::from([id.to_owned()]));
-        Ok(())
-    }
-
-    /// The request behind a ticket is gone with its connection: its member lives on only as long
-    /// as its session.
-    pub(crate) fn abandon(&mut self, now: Instant, ticket: Ticket) {
-        for member in &mut self.members {
-            if member.joining == Some(ticket) {
-                member.joining = None;
-                member.alive(now);
-            }
-            if member.syncing == Some(ticket) {
-                member.syncing = None;
-                member.alive(now);
-            }
-        }
-    }
-
-    /// Removes members and newcomers whose time is up and ends phases that have lasted too long.
-    pub(crate) fn tick(&mut self, now: Instant) {
-        self.pending.retain(|_, until| *until > now);
-        let mut expired: HashSet<String> =
-            self.members.iter().filter(|m| !m.waits() && m.session_ends <= now).map(|m| m.id.clone()).collect();
-        if matches!(self.phase, Phase::Completing { latest } if latest <= now) {
-            let silent = self.members.iter().filter(|m| m.syncing.is_none());
-            expired.extend(silent.map(|m| m.id.clone()));
-        }
-        if !expired.is_empty() {
-            self.remove(now, &expired);
-        }
-        self.complete_when_ready(now);
     }
 
     fn remove(&mut self, now: Instant, ids: &HashSet<String>) {
-        for member in self.members.iter_mut().filter(|m| ids.contains(&m.id)) {
-            let gone = ResponseError::UnknownMemberId;
-            if let Some(ticket) = member.joining.take() {
-                let member_id = member.id.clone();
-                let refused = JoinRefused { error: gone, member_id };
-                self.answers.push(Answer::Join(ticket, Err(refused)));
-            }
-            if let Some(ticket) = member.syncing.take() {
-                self.answers.push(Answer::Sync(ticket, Err(gone)));
-            }
+        for id in ids {
+            self.turn_away(id, ResponseError::UnknownMemberId);
         }
         self.members.retain(|m| !ids.contains(&m.id));
         if self.members.is_empty() {
@@ -461,8 +341,25 @@ impl Group {
             self.begin_rebalance(now);
         }
     }
+
+    /// Answers what a member waits for.
+    fn turn_away(&mut self, id: &str, error: ResponseError) {
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
+        if let Some(ticket) = member.joining.take() {
+            let refused = JoinRefused { error, member_id: id.to_owned() };
+            self.answers.push(Answer::Join(ticket, Err(refused)));
+        }
+        if let Some(ticket) = member.syncing.take() {
+            self.answers.push(Answer::Sync(ticket, Err(error)));
+        }
+    }
+
+    fn synced(&self, assignment: Bytes) -> Synced {
+        Synced { protocol_type: self.protocol_type.clone(), protocol: self.protocol.clone(), assignment }
+    }
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

@@ -1,4 +1,8 @@
+mod kept;
+mod statics;
+
 use super::*;
+use crate::server::group::member::{Admission, Join, ReturnOfLeader};
 use proptest::prelude::*;
 
 const SESSION: Duration = Duration::from_secs(10);
@@ -33,6 +37,7 @@ impl Bench {
                     assert!(self.joined.insert(ticket, answer).is_none(), "answered twice");
                 }
                 Answer::Sync(ticket, answer) => {
+                    let answer = answer.map(|synced| synced.assignment);
                     assert!(self.synced.insert(ticket, answer).is_none(), "answered twice");
                 }
             }
@@ -52,7 +57,7 @@ impl Bench {
     }
 
     fn join(&mut self, id: &str) -> Ticket {
-        let known = self.group.members.iter().any(|m| m.id == id);
+        let known = self.group.members.contains(id) || self.group.pending.contains_key(id);
         self.join_with(request(id, known.then_some(id), &["range"]))
     }
 
@@ -60,8 +65,8 @@ impl Bench {
         let ticket = self.ticket();
         let assignments =
             assignments.iter().map(|(id, data)| ((*id).to_owned(), Bytes::from_static(data.as_bytes()))).collect();
-        let generation = self.group.generation;
-        self.group.sync(self.now, ticket, (id, generation), assignments);
+        let caller = Caller { member_id: id, instance_id: None, generation: self.group.generation };
+        self.group.sync(self.now, ticket, Sync { caller, believes: [None; 2], assignments });
         self.collect();
         ticket
     }
@@ -73,7 +78,7 @@ impl Bench {
     }
 
     fn beat(&mut self, id: &str) -> Result<(), ResponseError> {
-        self.group.heartbeat(self.now, id, self.group.generation)
+        self.group.heartbeat(self.now, who(id, self.group.generation))
     }
 
     /// `ids` join together and get their assignments.
@@ -89,11 +94,17 @@ impl Bench {
     }
 }
 
+fn who(member_id: &str, generation: i32) -> Caller<'_> {
+    Caller { member_id, instance_id: None, generation }
+}
+
 fn request(new_id: &str, id: Option<&str>, protocols: &[&str]) -> Join {
     Join {
         client_id: "test".to_owned(),
         client_host: "/127.0.0.1".to_owned(),
         member_id: id.map(str::to_owned),
+        instance_id: None,
+        return_of_leader: ReturnOfLeader::SkipAssignment,
         new_id: new_id.to_owned(),
         admission: Admission::AtOnce,
         session_timeout: SESSION,
@@ -117,7 +128,7 @@ fn members_that_come_together_share_the_first_generation() {
     bench.pass(DELAY / 2);
     let leader = bench.joined[&first].clone().unwrap();
     assert_eq!((leader.generation, &*leader.leader, &*leader.protocol), (1, "a", "range"));
-    let names: Vec<_> = leader.members.iter().map(|(id, _)| &**id).collect();
+    let names: Vec<_> = leader.members.iter().map(|member| &*member.id).collect();
     assert_eq!(names, ["a", "b"]);
     assert!(bench.joined[&second].clone().unwrap().members.is_empty());
 
@@ -142,7 +153,7 @@ fn a_third_member_makes_the_others_join_again() {
     bench.join("b");
     assert_eq!(bench.joined[&third].clone().unwrap().generation, 2);
     assert_eq!(bench.beat("a"), Ok(()));
-    assert_eq!(bench.group.heartbeat(bench.now, "a", 1), Err(ResponseError::IllegalGeneration));
+    assert_eq!(bench.group.heartbeat(bench.now, who("a", 1)), Err(ResponseError::IllegalGeneration));
 }
 
 #[test]
@@ -254,17 +265,17 @@ fn a_changed_subscription_rebalances_and_an_unchanged_one_does_not() {
     assert_eq!(bench.beat("a"), Err(ResponseError::RebalanceInProgress));
     let leader = bench.join("a");
     let leader = bench.joined[&leader].clone().unwrap();
-    assert_eq!(leader.members[1].1, Bytes::from_static(b"other topics"));
+    assert_eq!(leader.members[1].subscription, Bytes::from_static(b"other topics"));
 }
 
 #[test]
 fn leaving_ends_membership_and_the_last_one_ends_the_group() {
     let mut bench = Bench::new();
     bench.settle(&["a", "b"]);
-    assert_eq!(bench.group.leave(bench.now, "a"), Ok(()));
-    assert_eq!(bench.group.leave(bench.now, "a"), Err(ResponseError::UnknownMemberId));
+    assert_eq!(bench.group.leave(bench.now, who("a", -1)), Ok(()));
+    assert_eq!(bench.group.leave(bench.now, who("a", -1)), Err(ResponseError::UnknownMemberId));
     assert_eq!(bench.beat("b"), Err(ResponseError::RebalanceInProgress));
-    assert_eq!(bench.group.leave(bench.now, "b"), Ok(()));
+    assert_eq!(bench.group.leave(bench.now, who("b", -1)), Ok(()));
     assert!(bench.group.is_vacant());
     assert_eq!(bench.group.next_deadline(), None);
 }
@@ -273,20 +284,20 @@ fn leaving_ends_membership_and_the_last_one_ends_the_group() {
 fn offsets_are_committed_by_members_of_this_generation() {
     let mut bench = Bench::new();
     let now = bench.now;
-    assert_eq!(bench.group.may_commit(now, "", -1), Ok(()), "assigned by hand");
+    assert_eq!(bench.group.may_commit(now, who("", -1)), Ok(()), "assigned by hand");
     bench.settle(&["a"]);
-    assert_eq!(bench.group.may_commit(now, "a", 1), Ok(()));
+    assert_eq!(bench.group.may_commit(now, who("a", 1)), Ok(()));
     for (id, generation, expected) in [
         ("a", 0, ResponseError::IllegalGeneration),
         ("b", 1, ResponseError::UnknownMemberId),
         ("", -1, ResponseError::UnknownMemberId),
     ] {
-        assert_eq!(bench.group.may_commit(now, id, generation), Err(expected));
+        assert_eq!(bench.group.may_commit(now, who(id, generation)), Err(expected));
     }
     bench.join("b");
-    assert_eq!(bench.group.may_commit(now, "a", 1), Ok(()), "also while others join");
+    assert_eq!(bench.group.may_commit(now, who("a", 1)), Ok(()), "also while others join");
     bench.join("a");
-    let refused = bench.group.may_commit(now, "a", 2);
+    let refused = bench.group.may_commit(now, who("a", 2));
     assert_eq!(refused, Err(ResponseError::RebalanceInProgress));
 }
 
@@ -305,7 +316,11 @@ fn a_full_group_takes_nobody() {
 enum Step {
     Join(u8),
     JoinById(u8),
+    /// A static member comes, or comes back.
+    Return(u8),
     Sync(u8),
+    /// The member in this place asks for its assignment.
+    SyncNth(usize),
     Beat(u8),
     Leave(u8),
     Abandon(u64),
@@ -317,7 +332,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         who.clone().prop_map(Step::Join),
         who.clone().prop_map(Step::JoinById),
+        (0..3_u8).prop_map(Step::Return),
         who.clone().prop_map(Step::Sync),
+        (0..5_usize).prop_map(Step::SyncNth),
         who.clone().prop_map(Step::Beat),
         who.prop_map(Step::Leave),
         (0..100_u64).prop_map(Step::Abandon),
@@ -338,14 +355,22 @@ proptest! {
                 Step::Join(who) => drop(bench.join(&who.to_string())),
                 Step::JoinById(who) => {
                     let id = who.to_string();
-                    let known = bench.group.members.iter().any(|m| m.id == id)
-                        || bench.group.pending.contains_key(&id);
+                    let known = bench.group.members.contains(&id) || bench.group.pending.contains_key(&id);
                     let join = request(&id, known.then_some(&id), &["range"]);
                     bench.join_with(Join { admission: Admission::ByIdFirst, ..join });
                 }
+                Step::Return(name) => {
+                    let id = format!("{name}-{}", bench.tickets);
+                    let instance_id = Some(format!("s{name}"));
+                    bench.join_with(Join { instance_id, ..request(&id, None, &["range"]) });
+                }
+                Step::SyncNth(place) => {
+                    let id = bench.group.members.iter().nth(place).map(|m| m.id.clone());
+                    id.iter().for_each(|id| drop(bench.sync(id, &[])));
+                }
                 Step::Sync(who) => drop(bench.sync(&who.to_string(), &[])),
                 Step::Beat(who) => drop(bench.beat(&who.to_string())),
-                Step::Leave(who) => drop(bench.group.leave(bench.now, &who.to_string())),
+                Step::Leave(name) => drop(bench.group.leave(bench.now, who(&name.to_string(), -1))),
                 Step::Abandon(ticket) => {
                     bench.group.abandon(bench.now, Ticket(ticket));
                     abandoned.insert(Ticket(ticket));
@@ -358,7 +383,8 @@ proptest! {
             let members = bench.group.members.len();
             prop_assert!(members + bench.group.pending.len() <= 5);
             prop_assert_eq!(members == 0, bench.group.phase == Phase::Empty);
-            if matches!(bench.group.phase, Phase::Completing { .. } | Phase::Stable) {
+            prop_assert!(bench.group.members.iter().all(|m| bench.group.members.contains(&m.id)));
+            if matches!(bench.group.phase, Phase::Completing | Phase::Stable) {
                 prop_assert!(bench.group.members.iter().any(|m| m.id == bench.group.leader));
                 prop_assert!(bench.group.members.iter().all(|m| m.joining.is_none()));
             }

@@ -1,0 +1,158 @@
+//! What happens to groups with time, and by an administrator's hand.
+
+use std::collections::{HashMap, HashSet};
+use std::future::pending;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::ResponseError;
+use tokio::time::sleep_until;
+
+use super::{Coordinator, Group, Groups};
+use crate::log::LogError;
+use crate::server::group::records::Committed;
+
+/// When the alarm is handled so much too late, nobody was served meanwhile: the machine or the disk
+/// stood still. Members get that time back.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// How long a group needs what it has committed.
+enum Need {
+    /// While it has members, except for topics they do not subscribe to, where that can be told.
+    Members(Option<HashSet<String>>),
+    /// For some time after it became empty, Unix milliseconds.
+    Since(i64),
+}
+
+impl Coordinator {
+    /// Keeps the groups' time; never ends. One alarm serves all groups: signs of life only put deadlines
+    /// off, so it is looked at again when it rings, not with every one of them.
+    pub(crate) async fn run(&self) {
+        loop {
+            let alarm = self.tick(Instant::now());
+            let rings = async {
+                match alarm {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = rings => {}
+                () = self.sooner.notified() => {}
+            }
+        }
+    }
+
+    pub(super) fn tick(&self, now: Instant) -> Option<Instant> {
+        let mut groups = self.lock();
+        let late = groups.alarm.map_or(Duration::ZERO, |alarm| now.saturating_duration_since(alarm));
+        if late >= STANDSTILL {
+            tracing::warn!(?late, "nobody was served meanwhile; the sessions of group members are longer by this");
+            groups.by_name.values_mut().for_each(|group| group.put_off(late));
+        }
+        let is_due = |group: &Group| group.next_deadline().is_some_and(|at| at <= now);
+        let due: Vec<String> =
+            groups.by_name.iter().filter(|(_, group)| is_due(group)).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            groups.change(&name, self.terms(), |group| group.tick(now));
+        }
+        groups.alarm = groups.by_name.values().filter_map(Group::next_deadline).min();
+        groups.alarm
+    }
+
+    /// Groups that nobody is in take up room as well, but not for ever.
+    pub(super) fn make_room(&self, groups: &mut Groups) {
+        if groups.by_name.len() >= groups.occupied + self.config.max_groups {
+            self.forget_vacant(groups, |_| true);
+        }
+    }
+
+    fn forget_vacant(&self, groups: &mut Groups, is_over: impl Fn(&str) -> bool) {
+        let over: Vec<String> = groups
+            .by_name
+            .iter()
+            .filter(|(name, group)| group.is_vacant() && is_over(name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in over {
+            if let Err(error) = self.offsets.keep_group(&name, None, crate::server::now_ms()) {
+                tracing::error!(group = name, %error, "an empty group cannot be forgotten");
+                return;
+            }
+            groups.by_name.remove(&name);
+        }
+    }
+
+    /// Drops offsets that no group has needed since `before_ms`, and groups that have neither members nor
+    /// offsets.
+    ///
+    /// As in Kafka: an empty group's offsets count from the moment it became empty, or from their commit
+    /// when that was later; those of a group with members only where it no longer subscribes to the topic;
+    /// those of consumers that assign their partitions themselves from their commit.
+    pub(crate) fn expire(&self, before_ms: i64, now_ms: i64) -> Result<(), LogError> {
+        let needs: HashMap<String, Need> =
+            self.lock().by_name.iter().map(|(name, group)| (name.clone(), need(group))).collect();
+        self.offsets
+            .expire(now_ms, |group, (topic, _), committed| is_over(needs.get(group), topic, committed, before_ms))?;
+        let mut groups = self.lock();
+        self.forget_vacant(&mut groups, |name| !self.offsets.has_group(name));
+        Ok(())
+    }
+
+    /// Forgets a group that nobody is in.
+    pub(crate) fn delete(&self, name: &str, now_ms: i64) -> Result<(), ResponseError> {
+        if name.is_empty() {
+            return Err(ResponseError::InvalidGroupId);
+        }
+        let mut groups = self.lock();
+        let is_known = match groups.by_name.get(name) {
+            Some(group) if group.has_members() => return Err(ResponseError::NonEmptyGroup),
+            known => known.is_some(),
+        };
+        if !is_known && !self.offsets.has_group(name) {
+            return Err(ResponseError::GroupIdNotFound);
+        }
+        let forgotten = self.offsets.remove_group(name, now_ms).and_then(|()| match is_known {
+            true => self.offsets.keep_group(name, None, now_ms),
+            false => Ok(()),
+        });
+        forgotten.map_err(|error| {
+            tracing::error!(group = name, %error, "a group cannot be deleted");
+            ResponseError::KafkaStorageError
+        })?;
+        if let Some(group) = groups.by_name.remove(name) {
+            groups.occupied -= usize::from(!group.is_vacant());
+        }
+        Ok(())
+    }
+
+    /// Of which topics a group's offsets may not be deleted, because its members read them; `None`: of all.
+    pub(crate) fn topics_in_use(&self, name: &str) -> Result<Option<HashSet<String>>, ResponseError> {
+        match self.lock().by_name.get(name) {
+            Some(group) if group.has_members() && !group.is_consumer() => Err(ResponseError::NonEmptyGroup),
+            Some(group) => Ok(group.subscribed_topics()),
+            None if self.offsets.has_group(name) => Ok(Some(HashSet::new())),
+            None => Err(ResponseError::GroupIdNotFound),
+        }
+    }
+}
+
+fn need(group: &Group) -> Need {
+    match group.has_members() {
+        true => Need::Members(group.subscribed_topics()),
+        false => Need::Since(group.empty_since_ms()),
+    }
+}
+
+fn is_over(need: Option<&Need>, topic: &str, committed: &Committed, before_ms: i64) -> bool {
+    let since_ms = match need {
+        Some(Need::Members(None)) => return false,
+        Some(Need::Members(Some(topics))) if topics.contains(topic) => return false,
+        Some(Need::Since(since_ms)) => committed.committed_ms.max(*since_ms),
+        Some(Need::Members(Some(_))) | None => committed.committed_ms,
+    };
+    since_ms < before_ms
+}
+
+#[cfg(test)]
+#[path = "upkeep_tests.rs"]
+mod tests;
