@@ -113,19 +113,24 @@ fn a_file_that_changes_is_followed_without_touching_what_stays() {
         (&Value::from("comes"), &Value::from("goes"), &Value::from("stays"))
     );
 
+    // Another name stops no picture.
+    site.write(&format!("{OWN_BROKER}{stays}name = \"Main gate\"\n{}", camera("comes", "test:160x128@25")));
+    let renamed = up.wait_for_objects(2, reloads);
+    assert_eq!((&renamed["described"][0], &renamed["changed"]), (&Value::from("stays"), &Value::Array(Vec::new())));
+
     // A wrong file is refused with line, key and reason, and what runs goes on.
     site.write(&format!("{OWN_BROKER}{stays}fsp = 25\n"));
-    let second = up.wait_for_objects(2, reloads);
-    assert_eq!(second["is_taken"], false);
-    let error = second["error"].as_str().unwrap();
+    let wrong = up.wait_for_objects(3, reloads);
+    assert_eq!(wrong["is_taken"], false);
+    let error = wrong["error"].as_str().unwrap();
     assert!(error.contains("line 9: [[camera]] fsp: unknown field `fsp`"), "{error}");
 
     // What cannot change while it runs says so. Asked for by a signal.
     site.write(&format!("topic_prefix = \"x.\"\n{OWN_BROKER}{stays}"));
     up.signal(Signal::HUP);
-    let third = up.wait_for_objects(3, reloads);
-    assert_eq!((&third["is_taken"], &third["next_start"][0]), (&Value::from(true), &Value::from("topic_prefix")));
-    assert_eq!(third["removed"][0], "comes");
+    let frozen = up.wait_for_objects(4, reloads);
+    assert_eq!((&frozen["is_taken"], &frozen["next_start"][0]), (&Value::from(true), &Value::from("topic_prefix")));
+    assert_eq!(frozen["removed"][0], "comes");
 
     let ran = up.interrupt().code(0);
     check_sum(&ran);

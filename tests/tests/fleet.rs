@@ -11,7 +11,7 @@ use lumenbus::pipeline::fleet::{
 };
 use lumenbus::pipeline::tally::Tally;
 use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
-use lumenbus_wire::StreamState;
+use lumenbus_wire::{CameraEntry, StreamState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -65,6 +65,19 @@ impl Site {
             }
             assert!(since.elapsed() < PATIENCE, "{camera} is never {what}: {status:?}");
             std::thread::yield_now();
+        }
+    }
+
+    /// The camera's entry in the directory, as soon as it is as wanted.
+    fn entry(&self, directory: &Directory, camera: &str, is_there: impl Fn(&CameraEntry) -> bool) -> CameraEntry {
+        let since = Instant::now();
+        loop {
+            directory.sync().unwrap();
+            let entry = directory.entry(&id(camera));
+            if let Some(entry) = entry.filter(&is_there) {
+                return entry;
+            }
+            assert!(since.elapsed() < PATIENCE, "{camera} in the directory: {:?}", directory.entry(&id(camera)));
         }
     }
 
@@ -181,6 +194,49 @@ fn changes_touch_only_what_changed() {
     assert_eq!((epochs("stays"), epochs("changes"), epochs("goes"), epochs("late")), (1, 2, 1, 1));
 }
 
+/// Names are for people: pictures do not stop for one, and what is taken away does not stay in the directory.
+#[test]
+fn a_camera_is_described_anew_while_it_runs() {
+    let site = site();
+    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let mut named = pattern("named");
+    (named.name, named.group) = (Some("Gate".to_owned()), Some("yard".to_owned()));
+    named.labels = vec![label("floor", "0"), label("side", "north")];
+    let mut ends = pattern("ends");
+    ends.source = CameraSource::Spec("test:160x128@50,frames=7".to_owned());
+    site.fleet.apply(vec![named.clone(), ends.clone()]);
+    let epoch = site.wait_for_frames("named", 5);
+    site.wait("ends", "over", |status| matches!(status.state, CameraState::Stopped { .. }));
+    let directory = Directory::open_reading(&site.bus).unwrap();
+    let entry = site.entry(&directory, "named", |_| true);
+    assert_eq!((entry.name.as_str(), entry.group.as_str()), ("Gate", "yard"));
+    assert_eq!(entry.labels, named.labels);
+
+    (named.name, named.group, named.labels) = (Some("Main gate".to_owned()), None, vec![label("floor", "1")]);
+    ends.name = Some("Short".to_owned());
+    let changes = site.fleet.apply(vec![named.clone(), ends.clone()]);
+    assert_eq!(names(&changes.described), ["named", "ends"]);
+    assert!(changes.changed.is_empty() && !changes.is_empty(), "{changes:?}");
+    assert_eq!(site.status("named").name.as_deref(), Some("Main gate"));
+    let entry = site.entry(&directory, "named", |entry| entry.name == "Main gate");
+    assert_eq!((entry.group.as_str(), entry.labels), ("", named.labels.clone()));
+    assert_eq!((entry.streams.len(), entry.streams[0].epoch), (1, epoch));
+    // Also when its stream has ended.
+    let entry = site.entry(&directory, "ends", |entry| entry.name == "Short");
+    assert_eq!(entry.streams[0].state, StreamState::Ended);
+    assert_eq!(site.wait_for_frames("named", 5), epoch, "pictures do not stop");
+
+    // What is written later of the stream keeps it, and does not bring back what was before.
+    let unnamed = pattern("named");
+    assert_eq!(names(&site.fleet.apply(vec![unnamed, ends]).described), ["named"]);
+    site.fleet.unplug(&id("named")).unwrap();
+    let is_offline = |entry: &CameraEntry| entry.streams[0].state == StreamState::Offline;
+    let entry = site.entry(&directory, "named", is_offline);
+    assert_eq!((entry.name.as_str(), entry.labels.len()), ("", 0), "{entry:?}");
+    let (_, tally, _) = site.finish_and_check();
+    assert!(tally.streams().all(|(_, tally)| tally.ended.len() == 1), "each camera had one epoch");
+}
+
 #[test]
 fn a_pulled_cable_is_a_gap_that_adds_up() {
     let site = site();
@@ -197,11 +253,7 @@ fn a_pulled_cable_is_a_gap_that_adds_up() {
     assert_eq!(site.wait_for_frames("cable", 10), epoch, "the stream stays the same");
     assert!(site.fleet.unplug(&id("nobody")).is_err());
     let directory = Directory::open_reading(&site.bus).unwrap();
-    let since = Instant::now();
-    while directory.entry(&id("cable")).unwrap().streams[0].state != StreamState::Live {
-        assert!(since.elapsed() < PATIENCE, "the directory has the camera for away");
-        directory.sync().unwrap();
-    }
+    site.entry(&directory, "cable", |entry| entry.streams[0].state == StreamState::Live);
 
     let (_, tally, frames) = site.finish_and_check();
     let of_cable = |stream: &StreamId| stream.camera == id("cable");

@@ -25,7 +25,7 @@ const MAX_TOLD_CAMERAS: usize = 50;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Runs what lumenbus.toml (or --config FILE) says: the embedded broker or a cluster, cameras, viewer.\nCameras that change in the file are added, restarted and removed within two seconds; SIGHUP does it at once.\nA file that is wrong is refused, and what runs goes on.\n\nExamples:\n  lumenbus init && lumenbus up\n  lumenbus up --config /etc/lumenbus/lumenbus.toml --log-format json"
+    after_help = "Runs what lumenbus.toml (or --config FILE) says: the embedded broker or a cluster, cameras, viewer.\nCameras that change in the file are added, restarted, renamed and removed within two seconds; SIGHUP does it at once.\nA file that is wrong is refused, and what runs goes on.\n\nExamples:\n  lumenbus init && lumenbus up\n  lumenbus up --config /etc/lumenbus/lumenbus.toml --log-format json"
 )]
 pub(crate) struct UpArguments {
     #[command(flatten)]
@@ -196,14 +196,19 @@ fn reload_json(changes: &Changes, next_start: &[&str]) -> Value {
         |(camera, error): &(CameraId, FleetError)| json!({ "camera": camera.as_str(), "why": error.to_string() });
     json!({
         "is_taken": true, "added": names(&changes.added), "changed": names(&changes.changed),
-        "removed": names(&changes.removed), "unchanged": names(&changes.unchanged),
+        "described": names(&changes.described), "removed": names(&changes.removed), "unchanged": names(&changes.unchanged),
         "refused": changes.refused.iter().map(refused).collect::<Vec<_>>(), "next_start": next_start,
     })
 }
 
 /// `added gate, yard; removed old; 3 cameras go on untouched`
 fn counts(changes: &Changes) -> String {
-    let rows = [("added", &changes.added), ("restarted", &changes.changed), ("removed", &changes.removed)];
+    let rows = [
+        ("added", &changes.added),
+        ("restarted", &changes.changed),
+        ("described anew", &changes.described),
+        ("removed", &changes.removed),
+    ];
     let told = rows.iter().filter(|(_, cameras)| !cameras.is_empty());
     let mut parts: Vec<_> = told.map(|(what, cameras)| format!("{what} {}", names(cameras).join(", "))).collect();
     parts.push(match changes.unchanged.len() {

@@ -1,6 +1,7 @@
 //! One camera as it is configured.
 
 use bytes::Bytes;
+use lumenbus_bus::CameraDescription;
 use lumenbus_codec::EncoderConfig;
 use lumenbus_frame::{CameraId, Codec, Deadline, FrameRate, StreamName, StreamParameters, TopicName};
 use lumenbus_source::{Looped, Source, SourceError, SourceOptions, SourceSpec, open_bytes, open_spec, redact};
@@ -79,18 +80,18 @@ impl fmt::Debug for CameraSource {
     }
 }
 
-/// A camera of a fleet. Two that are equal need no restart.
+/// A camera of a fleet. Two that differ in name, group and labels only need no restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameraConfig {
     /// Its id, unique in the fleet.
     pub id: CameraId,
     /// Where the frames come from.
     pub source: CameraSource,
-    /// Display name; `None` keeps what the directory has.
+    /// Display name; without one the directory has none.
     pub name: Option<String>,
-    /// Group; `None` keeps what the directory has.
+    /// Group; without one the directory has none.
     pub group: Option<String>,
-    /// Labels, each replacing the one of the same key.
+    /// All of its labels.
     pub labels: Vec<(String, String)>,
     /// How the frames are coded on the bus.
     pub codec: CameraCodec,
@@ -157,6 +158,18 @@ impl CameraConfig {
         Some(config)
     }
 
+    /// What people are told of it: this configuration is the whole truth.
+    pub(super) fn description(&self) -> CameraDescription {
+        let (name, group) = (self.name.clone().unwrap_or_default(), self.group.clone().unwrap_or_default());
+        CameraDescription { name: Some(name), group: Some(group), labels: Some(self.labels.clone()) }
+    }
+
+    /// Whether it gives the same frames in the same way, whatever people are told of it.
+    pub(super) fn feeds_as(&self, other: &Self) -> bool {
+        let (name, group, labels) = (other.name.clone(), other.group.clone(), other.labels.clone());
+        Self { name, group, labels, ..self.clone() } == *other
+    }
+
     pub(super) fn open(&self) -> Result<Looped, SourceError> {
         let options = SourceOptions { frame_rate: self.fps, ..SourceOptions::default() };
         let source = self.source.clone();
@@ -188,6 +201,14 @@ mod tests {
         let source = CameraSource::Spec("rtsp://admin:hunter2@10.0.0.7/1".to_owned());
         let shown = format!("{source} {source:?}");
         assert!(shown.contains("10.0.0.7") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_name_does_not_change_what_is_fed() {
+        let camera = CameraConfig::new("a".parse().unwrap(), CameraSource::Spec("test:640x480@30".to_owned()));
+        let named = CameraConfig { name: Some("Gate".to_owned()), ..camera.clone() };
+        assert!(named.feeds_as(&camera) && camera.feeds_as(&named));
+        assert!(!CameraConfig { bitrate: Some(1_000_000), ..named }.feeds_as(&camera));
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub struct Changes {
     pub added: Vec<CameraId>,
     /// Cameras that were started again with other settings: a new epoch.
     pub changed: Vec<CameraId>,
+    /// Cameras that go on as they are, under another name, in another group or with other labels.
+    pub described: Vec<CameraId>,
     /// Cameras that are gone; their streams are being ended.
     pub removed: Vec<CameraId>,
     /// Cameras that nothing happened to.
@@ -95,7 +97,8 @@ impl Changes {
     /// Whether everything is as it was.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty() && self.refused.is_empty()
+        let lists = [&self.added, &self.changed, &self.described, &self.removed];
+        lists.iter().all(|list| list.is_empty()) && self.refused.is_empty()
     }
 }
 
@@ -138,8 +141,9 @@ impl Fleet {
 
     /// Makes the fleet as `cameras` say: starts, restarts and stops what differs, by id, and returns at once.
     ///
-    /// What did not change runs on: same epoch, no frame lost. A camera that changed is ended and comes back under a
-    /// new epoch. Order does not matter.
+    /// What did not change runs on: same epoch, no frame lost. So does a camera of which only name, group or labels
+    /// changed; the directory hears of it. One that changed otherwise is ended and comes back under a new epoch. Order
+    /// does not matter.
     pub fn apply(&self, cameras: Vec<CameraConfig>) -> Changes {
         let mut changes = Changes::default();
         let mut members = lock(&self.members);
@@ -175,8 +179,15 @@ impl Fleet {
     /// Adds a camera, changes it or leaves it alone.
     fn take(&self, members: &mut Members, config: CameraConfig, changes: &mut Changes) -> Result<(), FleetError> {
         let id = config.id.clone();
-        if members.running.get(&id).is_some_and(|known| known.config == config) {
-            changes.unchanged.push(id);
+        if let Some(known) = members.running.get_mut(&id).filter(|known| known.config.feeds_as(&config)) {
+            if known.config == config {
+                changes.unchanged.push(id);
+            } else {
+                known.shared.describe(config.description());
+                self.publisher.describe(&id, config.description());
+                known.config = config;
+                changes.described.push(id);
+            }
             return Ok(());
         }
         config.source.check().map_err(|error| FleetError::Source { camera: id.clone(), source: Arc::new(error) })?;
@@ -202,11 +213,12 @@ impl Fleet {
 
     fn spawn(&self, config: CameraConfig, predecessor: Option<JoinHandle<()>>) -> Result<Camera, FleetError> {
         if !config.enabled {
-            let shared = Shared::new(CameraState::Stopped { reason: Arc::from("not enabled") });
+            let state = CameraState::Stopped { reason: Arc::from("not enabled") };
+            let shared = Shared::new(state, config.description());
             // Still joined, by whoever joins this camera.
             return Ok(Camera { config, shared: Arc::new(shared), thread: predecessor });
         }
-        let shared = Arc::new(Shared::new(CameraState::Starting));
+        let shared = Arc::new(Shared::new(CameraState::Starting, config.description()));
         let worker = Worker {
             config: config.clone(),
             fleet: self.config.clone(),

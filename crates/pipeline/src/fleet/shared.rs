@@ -3,6 +3,7 @@
 use crate::Shutdown;
 use crate::fleet::status::{CameraState, Progress};
 use crate::publish::FeedReport;
+use lumenbus_bus::CameraDescription;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,15 +29,17 @@ pub(super) struct Shared {
     changed: Condvar,
     progress: Mutex<Progress>,
     over: Condvar,
+    description: Mutex<CameraDescription>,
 }
 
 impl Shared {
-    pub(super) fn new(state: CameraState) -> Self {
+    pub(super) fn new(state: CameraState, description: CameraDescription) -> Self {
         Self {
             control: Mutex::new(Control { wanted: Wanted::Run, attempt: None }),
             changed: Condvar::new(),
             progress: Mutex::new(Progress::new(state)),
             over: Condvar::new(),
+            description: Mutex::new(description),
         }
     }
 
@@ -70,6 +73,15 @@ impl Shared {
         let attempt = (control.wanted == Wanted::Run).then(Arc::default);
         control.attempt.clone_from(&attempt);
         attempt
+    }
+
+    /// What people are told of the camera.
+    pub(super) fn description(&self) -> CameraDescription {
+        lock(&self.description).clone()
+    }
+
+    pub(super) fn describe(&self, description: CameraDescription) {
+        *lock(&self.description) = description;
     }
 
     pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
