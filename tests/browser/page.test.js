@@ -206,7 +206,7 @@ describe('watching', () => {
     await anyMarker(page, 0, SIZE);
     mock.refuse = 401;
     for (const client of mock.connections) client.destroy();
-    await until('the reason', async () => /token is missing or has changed/.test(await page.locator('.banner').innerText().catch(() => '')));
+    await until('the reason', async () => /cannot decode JPEG 2000/.test(await tile(page, 0).innerText()));
   }));
 
   it('reports what was shown, sampled, in the clock of the server', () => withPage({ fill: cameras(2) }, async (page, mock) => {
@@ -474,6 +474,23 @@ describe('camera', () => {
     await page.getByRole('link', { name: /H\.264/ }).click();
     await goesOn(page, 0, SIZE, 3);
   }));
+
+  it('follows its stream to another partition', () => withPage({ fill: cameras(1), path: '/camera/cam-0' }, async (page, mock) => {
+    await until('the partition', async () => (await page.locator('pre').innerText()).includes('TopicPartition("raw_video", 0, OFFSET_END)'));
+    mock.streams.get(0).facts.partition = 7;
+    mock.sendStreams();
+    await until('the new one', async () => (await page.locator('pre').innerText()).includes('TopicPartition("raw_video", 7, OFFSET_END)'));
+    mock.streams.get(0).facts.partition = null;
+    mock.sendStreams();
+    await until('all of them', async () => (await page.locator('pre').innerText()).includes('for p in partitions'));
+  }));
+
+  it('has a name for every codec', () => withPage({ fill: (mock) => mock.add(facts(0, 'old', { codec: 'jpeg2000', codec_string: null, mime: null })) }, async (page) => {
+    await until('the reason', async () => /JPEG 2000[^]*cannot decode JPEG 2000/.test((await tile(page, 0).innerText()).split('\n').reverse().join('\n')) || /cannot decode JPEG 2000/.test(await tile(page, 0).innerText()));
+    assert.equal(await tile(page, 0).locator('.badge').innerText(), 'JPEG 2000');
+  }));
+
+  it('says when there is no camera at all', () => withPage({ path: '/camera/none' }, (page) => until('the text', async () => /There is no camera “none”/.test(await page.locator('main').innerText()))));
 
   it('says when there is no such camera', () => withPage({ fill: cameras(1), path: '/camera/none' }, async (page) => {
     await until('the text', async () => /There is no camera “none”/.test(await page.locator('main').innerText()));

@@ -4,9 +4,9 @@ import { Actions } from './activity.js';
 import { brokersOf, commandsFor } from './commands.js';
 import { copyText, el, icon, setAttribute, setText } from './dom.js';
 import { age, bytes, clock, mbit, number } from './format.js';
-import { gapReason, stateText, t } from './i18n.js';
+import { gapReason, gapText, stateText, t } from './i18n.js';
 import { Plot, Waterfall } from './plot.js';
-import { cameraPath, codecName, drawStrip, Veil } from './tile.js';
+import { cameraPath, codecName, drawStrip, GAP_SHOWN_MS, Veil } from './tile.js';
 
 const GAPS_SHOWN = 50;
 
@@ -39,6 +39,7 @@ export class CameraScreen {
   #health = null;
   #command = 'python';
   #isClosed = false;
+  #chipTimer = 0;
 
   constructor(app, { id, topic, stream }) {
     this.app = app;
@@ -110,6 +111,7 @@ export class CameraScreen {
 
   unmount() {
     this.#isClosed = true;
+    clearTimeout(this.#chipTimer);
     this.#stops.forEach((stop) => stop());
     if (this.#stream) this.app.theatre.remove(this.#stream.facts.n);
     this.plots.forEach((plot) => plot.close());
@@ -132,8 +134,7 @@ export class CameraScreen {
     this.missing.hidden = chosen !== null;
     this.body.hidden = chosen === null;
     if (!chosen) {
-      const isOpen = store.link.state === 'open' && store.streams.size > 0;
-      setText(this.missing.lastChild, t(isOpen ? 'camera.unknown' : 'nothing.connecting', { id: this.wanted.id }));
+      setText(this.missing.lastChild, t(store.isListed ? 'camera.unknown' : 'nothing.connecting', { id: this.wanted.id }));
       setText(this.name, this.wanted.id);
     }
     if (chosen !== this.#stream) {
@@ -143,11 +144,14 @@ export class CameraScreen {
       if (chosen) {
         theatre.add(chosen.facts.n, this.holder, { onShown: () => this.#shown() });
         theatre.setVisible(chosen.facts.n, true);
-        this.#commands();
         this.#gaps();
       }
     }
-    if (chosen) this.#facts(all);
+    if (chosen) {
+      this.#facts(all);
+      // The stream may have moved to another partition.
+      this.#commands();
+    }
     this.#neighbours();
   }
 
@@ -245,13 +249,17 @@ export class CameraScreen {
       return el('li', { title: `epoch ${gap.epoch}` }, el('time', { text: clock(gap.at) }), el('span', { class: 'gap-what', text: gapReason(gap.reason) }),
         el('span', { class: 'gap-frames', text: frames }), el('span', { class: 'gap-extent', text: extent }));
     }));
-    const [newest] = gaps;
-    this.gapChip.hidden = !newest || this.app.theatre === null || Math.abs(newest.at - this.app.now()) > 6000;
-    if (!this.gapChip.hidden) {
-      setText(this.gapChip, gapReason(newest.reason));
-      setTimeout(() => (this.gapChip.hidden = true), 8000);
-    }
+    this.#chip(gaps[0]);
     this.#gapTotals();
+  }
+
+  /** On the picture, like on a tile: the newest gap, while it is news. */
+  #chip(gap) {
+    if (!gap || Math.abs(gap.at - this.app.now()) > GAP_SHOWN_MS) return;
+    setText(this.gapChip, gapText(gap));
+    this.gapChip.hidden = false;
+    clearTimeout(this.#chipTimer);
+    this.#chipTimer = setTimeout(() => (this.gapChip.hidden = true), GAP_SHOWN_MS);
   }
 
   #commands() {

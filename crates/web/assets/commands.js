@@ -74,7 +74,7 @@ function pythonVideo(facts, brokers) {
 
 /** { python, curl, kcat } for a stream; what makes no sense for it is left out. */
 export function commandsFor(facts, brokers) {
-  const isPictures = ['jpeg', 'png', 'webp', 'jp2'].includes(facts.codec);
+  const isPictures = ['jpeg', 'png', 'webp', 'jpeg2000'].includes(facts.codec);
   const isVideo = ['h264', 'h265', 'av1'].includes(facts.codec);
   const commands = {};
   if (!facts.isSealed && isPictures) commands.python = pythonPictures(facts, brokers);

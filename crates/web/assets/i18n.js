@@ -184,7 +184,7 @@ export function gapText(gap) {
 export function troubleText({ facts, trouble }) {
   if (trouble !== 'codec') return t('unplayable.failed', { why: trouble });
   if (facts.codec === 'raw') return t('unplayable.pixels');
-  const codec = { h264: 'H.264', h265: 'H.265', av1: 'AV1', jp2: 'JPEG 2000' }[facts.codec] ?? facts.codec;
+  const codec = { h264: 'H.264', h265: 'H.265', av1: 'AV1', jpeg2000: 'JPEG 2000' }[facts.codec] ?? facts.codec;
   if (!window.isSecureContext && facts.codec === 'av1') return t('unplayable.insecure', { codec });
   if (facts.codec === 'h265') return t('unplayable.h265');
   return t('unplayable.codec', { codec });

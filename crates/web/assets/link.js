@@ -8,7 +8,7 @@ const MAX_RETRY_MS = 10_000;
 const REPORT_EVERY_MS = 500;
 const PING_EVERY_MS = 4000;
 const FIRST_PINGS = 5;
-/** Statistics come every second: so long a silence is a dead connection. */
+/** Statistics come every second: so long a silence, also before the first word, is a dead connection. */
 const SILENCE_MS = 12_000;
 export const MAX_WATCHED = 64;
 /** In one message, which may have 16 KiB; and of one stream. */
@@ -180,7 +180,7 @@ export class Link {
 
   #flush() {
     const now = performance.now();
-    if (this.isOpen && now - this.#heard > SILENCE_MS) {
+    if (this.#socket && now - this.#heard > SILENCE_MS) {
       const socket = this.#socket;
       this.#lost('');
       socket.close();

@@ -201,7 +201,7 @@ export class LiveScreen {
     this.empty.hidden = !isEmpty;
     if (!isEmpty) return;
     const isFiltered = this.#tiles.size > 0;
-    const sort = isFiltered ? 'nothing.found' : this.app.store.link.state === 'open' ? 'nothing.cameras' : 'nothing.connecting';
+    const sort = isFiltered ? 'nothing.found' : this.app.store.isListed ? 'nothing.cameras' : 'nothing.connecting';
     const command = sort === 'nothing.cameras' ? el('code', { text: 'lumenbus publish test:1280x720@30 --camera gate --codec h264' }) : null;
     this.empty.replaceChildren(icon(sort === 'nothing.connecting' ? 'connecting' : 'search'), el('p', { text: t(sort) }), ...(command ? [command] : []));
     setAttribute(this.empty, 'data-sort', sort);

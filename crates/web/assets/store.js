@@ -76,6 +76,8 @@ class Stream {
 
 export class Store {
   streams = new Map();
+  /** Whether the server has said which streams there are. */
+  isListed = false;
   totals = readTotals(null);
   broker = { isConnected: true, reason: '' };
   actions = [];
@@ -151,6 +153,7 @@ export class Store {
       streams.set(n, stream);
     }
     this.streams = streams;
+    this.isListed = true;
     this.emit('streams');
   }
 

@@ -5,10 +5,11 @@ import { age, clock, mbit, number } from './format.js';
 import { gapText, stateText, troubleText, t } from './i18n.js';
 import { STRIP } from './store.js';
 
-const GAP_SHOWN_MS = 8000;
+/** How long a gap stands on the picture. */
+export const GAP_SHOWN_MS = 8000;
 const PLAYING = new Set(['live', 'late']);
 
-export const codecName = (codec) => ({ h264: 'H.264', h265: 'H.265', av1: 'AV1', jpeg: 'JPEG', png: 'PNG', webp: 'WebP', jp2: 'JPEG 2000', raw: 'RAW' })[codec] ?? codec.toUpperCase();
+export const codecName = (codec) => ({ h264: 'H.264', h265: 'H.265', av1: 'AV1', jpeg: 'JPEG', png: 'PNG', webp: 'WebP', jpeg2000: 'JPEG 2000', raw: 'RAW' })[codec] ?? codec.toUpperCase();
 
 /** The address of a stream's own screen. */
 export function cameraPath(facts, isOnlyStream) {

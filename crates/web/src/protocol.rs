@@ -111,11 +111,8 @@ pub enum ClientMessage {
 #[non_exhaustive]
 pub enum MessageError {
     /// Too long.
-    #[error("the message has {bytes} bytes; the limit is {MAX_MESSAGE_BYTES}")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
+    #[error("the message has more than {MAX_MESSAGE_BYTES} bytes, which is the limit")]
+    TooLong,
     /// Not JSON, or not a message of the protocol.
     #[error("the message is not of this protocol: {reason}")]
     Malformed {
@@ -139,7 +136,7 @@ impl MessageError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::TooLong { .. } => "message-too-long",
+            Self::TooLong => "message-too-long",
             Self::Malformed { .. } => "malformed",
             Self::TooMany { .. } => "too-many",
         }
@@ -150,7 +147,7 @@ impl ClientMessage {
     /// Reads one message. Nesting is limited by `serde_json` (128 levels), length by [`MAX_MESSAGE_BYTES`].
     pub fn parse(text: &str) -> Result<Self, MessageError> {
         if text.len() > MAX_MESSAGE_BYTES {
-            return Err(MessageError::TooLong { bytes: text.len() });
+            return Err(MessageError::TooLong);
         }
         let message: Self = serde_json::from_str(text)
             .map_err(|error| MessageError::Malformed { reason: error.to_string().chars().take(200).collect() })?;

@@ -170,14 +170,10 @@ impl Client {
     }
 
     async fn received(&mut self, message: Result<Message, axum::Error>) -> Result<(), End> {
-        let message = message.map_err(|error| {
-            // Only a message beyond the limit leaves a connection that can still be told so.
-            match error.to_string() {
-                text if text.contains("too long") || text.contains("too big") => {
-                    MessageError::TooLong { bytes: 0 }.into()
-                }
-                _ => End::Gone,
-            }
+        // Only a message beyond the limit leaves a connection that can still be told so; the text is all that says which.
+        let message = message.map_err(|error| match error.to_string() {
+            text if text.contains("too long") || text.contains("too big") => MessageError::TooLong.into(),
+            _ => End::from(error),
         })?;
         if !self.allowance.spend(Instant::now()) {
             return Err(refused("too-many-messages", "at most 100 messages a second are permitted"));

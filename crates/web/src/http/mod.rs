@@ -19,7 +19,7 @@ use assets::Assets;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use axum::routing::{any, get, post};
 use serde_json::json;
@@ -119,10 +119,7 @@ async fn asset(State(app): State<Arc<App>>, Path(path): Path<String>, headers: H
 }
 
 async fn favicon(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
-    let names = ["favicon.ico", "favicon.svg", "icon.svg"];
-    let found = names.iter().find_map(|name| app.assets.get(name, &headers));
-    // A browser asks by itself: no icon is no error.
-    found.unwrap_or_else(|| (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "max-age=3600")]).into_response())
+    app.assets.get("favicon.svg", &headers).unwrap_or_else(not_found)
 }
 
 async fn unknown() -> Response<Body> {

@@ -88,15 +88,21 @@ impl Server {
 
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
         let mut closing = self.closing.clone();
+        let mut is_told = false;
         loop {
             let accepted = tokio::select! {
                 _ = closing.wait_for(|is_closing| *is_closing) => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => self.admit(stream),
+                Ok((stream, _)) => {
+                    is_told = false;
+                    self.admit(stream);
+                }
                 Err(error) => {
-                    tracing::warn!("the viewer cannot accept a connection: {error}");
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!("the viewer cannot accept connections: {error}");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

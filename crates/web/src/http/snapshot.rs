@@ -70,7 +70,8 @@ impl Snapshots {
             drop(turn);
             file
         };
-        let file = tokio::task::spawn_blocking(work).await.map_err(|_| Refused::Busy)?.map_err(Refused::Codec)?;
+        let made = tokio::task::spawn_blocking(work).await.map_err(|_| Refused::NoPicture)?.map_err(Refused::Codec)?;
+        let file = made.ok_or(Refused::NoPicture)?;
         self.keep(n, frame.id, &file);
         Ok(file)
     }
@@ -78,10 +79,12 @@ impl Snapshots {
 
 enum Refused {
     Busy,
+    /// The decoder takes the keyframe and makes nothing of it.
+    NoPicture,
     Codec(CodecError),
 }
 
-fn to_jpeg(frame: &HubFrame) -> Result<Bytes, CodecError> {
+fn to_jpeg(frame: &HubFrame) -> Result<Option<Bytes>, CodecError> {
     let capture = CaptureTime::arrival(frame.capture_micros.saturating_mul(1_000));
     let mut coded = EncodedFrame::new(frame.codec, capture, frame.payload.clone()).keyframe();
     coded.parameters.clone_from(&frame.parameters);
@@ -89,12 +92,12 @@ fn to_jpeg(frame: &HubFrame) -> Result<Bytes, CodecError> {
     let mut decoder = decoder(frame.codec, &DecoderConfig::default())?;
     decoder.decode(Ticket(0), &coded, &mut pictures)?;
     decoder.flush(&mut pictures)?;
-    let picture = pictures.first().ok_or(CodecError::NeedsKeyframe { codec: frame.codec })?;
+    let Some(picture) = pictures.first() else { return Ok(None) };
     let mut encoder = encoder(&EncoderConfig::new(Codec::Jpeg))?;
     encoder.set_color(picture.color);
     let mut files = Vec::new();
     encoder.encode(&picture.frame, &mut files)?;
-    Ok(files.first().map(|file| file.payload.clone()).unwrap_or_default())
+    Ok(files.first().map(|file| file.payload.clone()))
 }
 
 /// The camera's stream that was asked for, or its first one that has a picture.
@@ -128,6 +131,9 @@ pub(crate) async fn snapshot(
         Ok(file) => picture(&frame, file),
         Err(Refused::Busy) => {
             refusal(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many pictures are being made; ask again")
+        }
+        Err(Refused::NoPicture) => {
+            refusal(StatusCode::UNPROCESSABLE_ENTITY, "undecodable", "there is no picture in the newest keyframe")
         }
         Err(Refused::Codec(error @ CodecError::NotBuilt { .. })) => {
             refusal(StatusCode::NOT_IMPLEMENTED, "codec-not-built", &error.to_string())

@@ -52,6 +52,8 @@ struct Registry {
     by_id: HashMap<StreamId, usize>,
     /// Cameras that are configured and have published nothing.
     empty: HashMap<CameraId, usize>,
+    /// [`MAX_STREAMS`] was reached, and the log says so: once, not at every frame that is left out.
+    is_full: bool,
 }
 
 /// Shared by feeds and sessions.
@@ -153,24 +155,13 @@ impl Hub {
 
     /// The stream with this identity, made when it is new; `None` beyond [`MAX_STREAMS`] and for unwanted cameras.
     fn stream(&self, id: &Arc<StreamId>) -> Option<Arc<HubStream>> {
-        if let Some(at) = self.registry().by_id.get(&**id) {
-            return self.registry().list.get(*at).cloned();
+        let known = self.registry().find(id);
+        if known.is_some() || !self.cameras.matches(id.camera.as_str()) {
+            return known;
         }
-        if !self.cameras.matches(id.camera.as_str()) {
-            return None;
-        }
-        let mut registry = self.registry_mut();
-        let at = match registry.empty.remove(&id.camera) {
-            Some(at) => {
-                registry.list[at].lock().id = Some(Arc::clone(id));
-                at
-            }
-            None => registry.add(id.camera.clone(), Some(Arc::clone(id)))?,
-        };
-        registry.by_id.insert((**id).clone(), at);
-        drop(registry);
+        let stream = self.registry_mut().find_or_add(id)?;
         self.changed.notify_one();
-        self.registry().list.get(at).cloned()
+        Some(stream)
     }
 
     /// What one stream's ring may hold now.
@@ -361,7 +352,7 @@ impl Hub {
         &self.limits
     }
 
-    /// The newest stream numbers of the compared cameras.
+    /// The first stream numbers of the compared cameras.
     pub(crate) fn comparison(&self) -> Option<(Option<u16>, Option<u16>)> {
         let comparison = self.comparison.as_ref()?;
         let first = |camera| self.of_camera(camera).first().map(|stream| stream.n);
@@ -380,10 +371,32 @@ impl Drop for ViewerTicket {
 }
 
 impl Registry {
+    fn find(&self, id: &StreamId) -> Option<Arc<HubStream>> {
+        self.by_id.get(id).and_then(|at| self.list.get(*at)).cloned()
+    }
+
+    /// The directory and a topic may bring the same stream at the same time: who comes second finds it.
+    fn find_or_add(&mut self, id: &Arc<StreamId>) -> Option<Arc<HubStream>> {
+        if let Some(known) = self.find(id) {
+            return Some(known);
+        }
+        let at = match self.empty.remove(&id.camera) {
+            Some(at) => {
+                self.list[at].lock().id = Some(Arc::clone(id));
+                at
+            }
+            None => self.add(id.camera.clone(), Some(Arc::clone(id)))?,
+        };
+        self.by_id.insert((**id).clone(), at);
+        self.list.get(at).cloned()
+    }
+
     fn add(&mut self, camera: CameraId, id: Option<Arc<StreamId>>) -> Option<usize> {
         let at = self.list.len();
         if at >= MAX_STREAMS {
-            tracing::warn!(%camera, "more than {MAX_STREAMS} streams: this one is not shown");
+            if !std::mem::replace(&mut self.is_full, true) {
+                tracing::warn!(%camera, "more than {MAX_STREAMS} streams: this one and later ones are not shown");
+            }
             return None;
         }
         let n = u16::try_from(at).ok()?;
@@ -402,5 +415,47 @@ impl Registry {
         let mut stream = self.list[at].lock();
         stream.info.name = camera.name.clone().unwrap_or_default();
         stream.info.group = camera.group.clone().unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lumenbus_bus::BusConfig;
+    use std::sync::Barrier;
+
+    fn hub() -> Hub {
+        Hub::new(&ViewerConfig::new(BusConfig::new("127.0.0.1:1")))
+    }
+
+    fn id(number: usize) -> Arc<StreamId> {
+        Arc::new(StreamId::main(format!("cam-{number}").parse().unwrap(), "raw_video".parse().unwrap()))
+    }
+
+    #[test]
+    fn a_stream_that_two_threads_bring_at_once_is_one_stream() {
+        const THREADS: usize = 4;
+        let (hub, turn) = (hub(), Barrier::new(THREADS));
+        let numbers = || {
+            let bring = |number| {
+                turn.wait();
+                hub.stream(&id(number)).unwrap().n
+            };
+            (0..200).map(bring).collect::<Vec<_>>()
+        };
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..THREADS).map(|_| scope.spawn(numbers)).collect();
+            let all: Vec<_> = all.into_iter().map(|thread| thread.join().unwrap()).collect();
+            assert!(all.iter().all(|numbers| *numbers == all[0]));
+        });
+        assert_eq!(hub.all().len(), 200);
+    }
+
+    #[test]
+    fn streams_beyond_the_limit_are_left_out() {
+        let hub = hub();
+        assert!((0..MAX_STREAMS).all(|number| hub.stream(&id(number)).is_some()));
+        assert!(hub.stream(&id(MAX_STREAMS)).is_none());
+        assert!(hub.stream(&id(0)).is_some());
     }
 }
