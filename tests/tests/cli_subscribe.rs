@@ -133,8 +133,8 @@ fn a_group_goes_on_where_it_was() {
 #[test]
 fn a_group_of_decoders_goes_on_with_the_next_picture() {
     let (broker, folder) = (BrokerProcess::start(), TempDir::new().unwrap());
-    // At a camera's pace: frames that leave before their keyframe is acknowledged cannot say where it is.
-    broker.run("publish test:320x240@25,frames=50 --camera gate").code(0);
+    // A burst: frames that leave before their keyframe is acknowledged do not say where it is.
+    publish(&broker, "gate", 50);
     let out = folder.path().join("pictures");
     let read = format!("subscribe --group archive --from start --json --overwrite --out {}", out.display());
     let first = broker.run(&format!("{read} --frames 20")).code(0).summary();

@@ -2,6 +2,7 @@
 
 mod chunks;
 mod entrance;
+mod look_back;
 mod record;
 
 pub(crate) use record::LogRecord;
@@ -11,6 +12,7 @@ use super::filter::CameraFilter;
 use super::progress::{Marks, hash_parts};
 use super::stream::{StreamState, Verdict};
 use entrance::Admission;
+use look_back::LookBack;
 use lumenbus_frame::{CameraId, GapReason, StreamId, StreamName, TopicName};
 use lumenbus_wire::{
     Control, ControlRecord, FrameRecord, Opened, StreamEntry, StreamState as EntryState, WireError, open_record,
@@ -96,6 +98,7 @@ pub(crate) struct PartitionReader {
     frontier: i64,
     /// Retention has passed us at least once: a stream that comes into view may lack its beginning.
     has_jumped: bool,
+    look_back: LookBack,
     /// When the caller skipped ahead last.
     skipped_unix_nanos: Option<i64>,
     told_foreign: bool,
@@ -110,6 +113,7 @@ impl PartitionReader {
         Self {
             next_offset: config.start,
             frontier: config.start,
+            look_back: LookBack::new(config.start),
             config,
             cameras: HashMap::new(),
             streams: HashMap::new(),
@@ -167,6 +171,7 @@ impl PartitionReader {
         self.frontier = offset;
         self.config.start = offset;
         self.config.beginning = Beginning::Live;
+        self.look_back = LookBack::new(offset);
         for state in self.streams.values_mut() {
             if let Some(open) = state.assembler.open() {
                 self.gave_up.push(open_offset(open.first_offset));
@@ -180,6 +185,9 @@ impl PartitionReader {
     /// Reads one record; events are appended in order.
     pub(crate) fn record<P: Passport>(&mut self, record: &LogRecord<'_>, passport: &P, out: &mut Vec<Event>) -> Step {
         self.stats.records += 1;
+        if let Some(step) = self.look_back(record) {
+            return step;
+        }
         self.notice_jump(record.offset, out);
         let Some(key) = self.wanted_camera(record, out) else {
             self.passed(record.offset);
@@ -196,6 +204,19 @@ impl PartitionReader {
             self.passed(record.offset);
         }
         step
+    }
+
+    /// The record's part in a search for keyframes; `None` when it is to be read.
+    fn look_back(&mut self, record: &LogRecord<'_>) -> Option<Step> {
+        if !self.look_back.is_under_way() {
+            return None;
+        }
+        if self.look_back.look_at(record, &self.config.topic) {
+            self.passed(record.offset);
+            return Some(Step::Continue);
+        }
+        let offset = self.look_back.end_pass().filter(|offset| *offset != record.offset)?;
+        Some(Step::Rewind { offset })
     }
 
     /// What the directory says of a stream on a topic without control records.
@@ -235,8 +256,8 @@ impl PartitionReader {
 
     /// Frame topics are neither compacted nor transactional: a jump in offsets is retention passing us.
     fn notice_jump(&mut self, offset: i64, out: &mut Vec<Event>) {
-        let lost = offset - self.next_offset;
-        if lost <= 0 || offset <= self.frontier {
+        let lost = offset - self.frontier;
+        if lost <= 0 {
             return;
         }
         let (topic, partition) = (self.config.topic.as_str().to_owned(), self.config.partition);

@@ -1,5 +1,7 @@
 //! The reading core against logs made by hand and by a lane with faults; no Kafka.
 
+mod look_back;
+
 use super::event::{Event, FrameRole, Notice};
 use super::filter::CameraFilter;
 use super::partition::{
@@ -24,6 +26,26 @@ struct Stored {
     header: Bytes,
     value: Bytes,
     traceparent: Option<&'static str>,
+}
+
+impl Stored {
+    /// Somebody else's.
+    fn foreign(key: &'static str, value: Bytes) -> Self {
+        Self { key, content_type: "text/plain".into(), header: Bytes::new(), value, traceparent: None }
+    }
+
+    fn at(&self, offset: usize) -> LogRecord<'_> {
+        LogRecord {
+            offset: i64::try_from(offset).unwrap(),
+            append_unix_millis: Some(0),
+            received_unix_nanos: 0,
+            key: Some(self.key.as_bytes()),
+            content_type: Some(self.content_type.as_bytes()),
+            header: Some(&self.header),
+            traceparent: self.traceparent.map(str::as_bytes),
+            value: Some(&self.value),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -93,8 +115,8 @@ fn gap(first: u64, last: u64, reason: GapReason) -> Gap {
     Gap::new(Seq(first), Seq(last), reason)
 }
 
-fn reader(beginning: Beginning, start: i64) -> PartitionReader {
-    PartitionReader::new(PartitionConfig {
+fn config(beginning: Beginning, start: i64) -> PartitionConfig {
+    PartitionConfig {
         topic: TopicName::new("raw_video").unwrap(),
         partition: 0,
         beginning,
@@ -102,30 +124,29 @@ fn reader(beginning: Beginning, start: i64) -> PartitionReader {
         filter: Arc::new(CameraFilter::default()),
         preroll: Preroll::Deliver,
         max_frame_bytes: 1 << 20,
-    })
+    }
+}
+
+fn reader(beginning: Beginning, start: i64) -> PartitionReader {
+    PartitionReader::new(config(beginning, start))
 }
 
 /// Reads the log as a consumer would, following rewinds.
 fn read(reader: &mut PartitionReader, log: &Log, from: usize) -> Vec<Event> {
+    read_kept(reader, log, from, 0)
+}
+
+/// The same after retention has taken everything below `kept_from`.
+fn read_kept(reader: &mut PartitionReader, log: &Log, from: usize, kept_from: usize) -> Vec<Event> {
     let (mut out, mut at, mut rewinds) = (Vec::new(), from, 0);
     while let Some(stored) = log.0.get(at) {
-        let record = LogRecord {
-            offset: i64::try_from(at).unwrap(),
-            append_unix_millis: Some(0),
-            received_unix_nanos: 0,
-            key: Some(stored.key.as_bytes()),
-            content_type: Some(stored.content_type.as_bytes()),
-            header: Some(&stored.header),
-            traceparent: stored.traceparent.map(str::as_bytes),
-            value: Some(&stored.value),
-        };
-        match reader.record(&record, &Anywhere, &mut out) {
+        match reader.record(&stored.at(at), &Anywhere, &mut out) {
             Step::Continue => at += 1,
             Step::Rewind { offset } => {
                 rewinds += 1;
                 assert!(rewinds < 100, "rewinds end");
                 reader.rewound(offset);
-                at = usize::try_from(offset).unwrap();
+                at = usize::try_from(offset).unwrap().max(kept_from);
             }
             Step::Blocked { .. } => panic!("nobody blocks here"),
         }
@@ -305,19 +326,7 @@ fn retention_that_passes_the_reader_is_a_gap_with_that_reason() {
     let mut reader = reader(Beginning::OfTheLog, 0);
     let mut events = Vec::new();
     for at in [0, 3, 4] {
-        let one = Log(log.0[at..=at].to_vec());
-        let stored = &one.0[0];
-        let record = LogRecord {
-            offset: i64::try_from(at).unwrap(),
-            append_unix_millis: None,
-            received_unix_nanos: 0,
-            key: Some(b"a"),
-            content_type: Some(stored.content_type.as_bytes()),
-            header: Some(&stored.header),
-            traceparent: stored.traceparent.map(str::as_bytes),
-            value: Some(&stored.value),
-        };
-        assert_eq!(reader.record(&record, &Anywhere, &mut events), Step::Continue);
+        assert_eq!(reader.record(&log.0[at].at(at), &Anywhere, &mut events), Step::Continue);
     }
     assert_eq!(
         words(&events),
@@ -329,13 +338,7 @@ fn retention_that_passes_the_reader_is_a_gap_with_that_reason() {
 fn foreign_and_damaged_records_disturb_nobody() {
     let mut log = Log::default();
     log.frame("a", key(1, 0));
-    log.0.push(Stored {
-        key: "a",
-        content_type: "text/plain".into(),
-        header: Bytes::new(),
-        value: "hello".into(),
-        traceparent: None,
-    });
+    log.0.push(Stored::foreign("a", "hello".into()));
     log.frame("a", key(1, 1));
     let damaged = log.0.len() - 1;
     log.0[damaged].value = "not what was written".into();

@@ -2,9 +2,10 @@
 
 use super::super::event::{Event, FrameRole};
 use super::super::stream::{Entrance, Phase, StreamState, Verdict};
+use super::look_back::{GopStart, LookBack};
 use super::{Beginning, MAX_STREAMS, PartitionReader, Passport, Preroll, Step, open_offset, stream_id};
 use lumenbus_frame::{CameraId, FrameId, GapReason};
-use lumenbus_wire::{Header, KeyframeHint};
+use lumenbus_wire::Header;
 use std::sync::Arc;
 
 /// A frame's way through the stream's state.
@@ -44,7 +45,8 @@ impl PartitionReader {
         let hash = self.hash(camera, header.stream.as_ref());
         let known = self.streams.get(&hash).map(|state| state.epoch);
         if known.is_some_and(|epoch| header.id.epoch < epoch) {
-            self.stats.fenced += 1;
+            // What is read once more was counted, or was before this reader's time.
+            self.stats.fenced += u64::from(offset >= self.frontier);
             return Some(None);
         }
         if known.is_none_or(|epoch| header.id.epoch > epoch) {
@@ -67,9 +69,10 @@ impl PartitionReader {
             state.enter_epoch(header.id.epoch, &header.gaps, out);
         }
         if state.resumes {
-            match resume(state, header, offset, self.config.start) {
+            match resume(state, &mut self.look_back, header, hash, offset) {
                 Resume::Here => {}
                 Resume::Later => return Some(None),
+                Resume::LookFrom(offset) => return Some(Some(Step::Rewind { offset })),
                 Resume::At(offset) => {
                     self.stats.rewinds += 1;
                     return Some(Some(Step::Rewind { offset }));
@@ -98,7 +101,8 @@ impl PartitionReader {
     /// `None`: with this record. `Some(None)`: not with this one. `Some(Some(..))`: with an earlier one.
     fn first_record(&mut self, header: &Header, camera: &CameraId, hash: u64, offset: i64) -> Option<Option<Step>> {
         let is_rewound = offset < self.config.start;
-        if (is_rewound && !header.is_keyframe) || self.streams.len() >= MAX_STREAMS {
+        let is_no_beginning = !header.is_keyframe || self.look_back.has_newer(hash, header.id);
+        if (is_rewound && is_no_beginning) || self.streams.len() >= MAX_STREAMS {
             return Some(None);
         }
         let stream = Arc::new(stream_id(&self.config.topic, camera, header.stream.as_ref()));
@@ -109,19 +113,24 @@ impl PartitionReader {
             }
             _ => None,
         };
-        let rewind_to = keyframe_behind(header, offset);
-        let rewinds = match &self.config.beginning {
-            Beginning::Live => rewind_to,
-            Beginning::Resumed(_) if self.config.preroll == Preroll::Deliver => rewind_to,
-            _ => None,
+        let gop_start = match &self.config.beginning {
+            Beginning::Live => self.look_back.gop_start(header, hash, offset),
+            Beginning::Resumed(_) if self.config.preroll == Preroll::Deliver => {
+                self.look_back.gop_start(header, hash, offset)
+            }
+            _ => GopStart::Unknown,
         };
-        if let Some(keyframe) = rewinds {
-            let at = FrameId { epoch: header.id.epoch, seq: keyframe.seq };
-            let mut state = StreamState::new(stream, at, Entrance::OnTheWay, self.config.max_frame_bytes);
-            state.phase = Phase::Rewinding { keyframe, epoch: header.id.epoch, is_resuming: false };
-            self.streams.insert(hash, state);
-            self.stats.rewinds += 1;
-            return Some(Some(Step::Rewind { offset: open_offset(keyframe.offset) }));
+        match gop_start {
+            GopStart::At(keyframe) => {
+                let at = FrameId { epoch: header.id.epoch, seq: keyframe.seq };
+                let mut state = StreamState::new(stream, at, Entrance::OnTheWay, self.config.max_frame_bytes);
+                state.phase = Phase::Rewinding { keyframe, epoch: header.id.epoch, is_resuming: false };
+                self.streams.insert(hash, state);
+                self.stats.rewinds += 1;
+                return Some(Some(Step::Rewind { offset: open_offset(keyframe.offset) }));
+            }
+            GopStart::LookFrom(offset) => return Some(Some(Step::Rewind { offset })),
+            GopStart::Unknown => {}
         }
         let entrance = match (&self.config.beginning, mark) {
             (Beginning::OfTheLog, _) => Entrance::FromTheBeginning,
@@ -155,13 +164,6 @@ impl PartitionReader {
     }
 }
 
-/// The keyframe that a delta frame names, when it is behind it: a hint that points forward would skip records of others.
-fn keyframe_behind(header: &Header, offset: i64) -> Option<KeyframeHint> {
-    let is_delta = !header.is_keyframe && header.control.is_none();
-    let is_behind = |hint: &KeyframeHint| open_offset(hint.offset) < offset && hint.seq < header.id.seq;
-    header.keyframe.filter(|hint| is_delta && is_behind(hint))
-}
-
 /// Where a stream goes on after a skip.
 enum Resume {
     /// With this record.
@@ -170,23 +172,30 @@ enum Resume {
     Later,
     /// With the keyframe at this offset.
     At(i64),
+    /// With a keyframe that is looked for from this offset on.
+    LookFrom(i64),
 }
 
 /// A skipped stream's next record: goes back to its newest keyframe where that was skipped as well.
-fn resume(state: &mut StreamState, header: &Header, offset: i64, start: i64) -> Resume {
+fn resume(state: &mut StreamState, look_back: &mut LookBack, header: &Header, hash: u64, offset: i64) -> Resume {
     let is_later_chunk = header.chunk.as_ref().is_some_and(|chunk| chunk.index > 0);
     let is_delta = !header.is_keyframe && header.control.is_none();
     // What another stream's way back brings once more does not name the newest keyframe.
-    if is_later_chunk || (is_delta && offset < start) {
+    if is_later_chunk || (is_delta && offset < look_back.start()) {
         return Resume::Later;
     }
     if header.control.is_some() {
         return Resume::Here;
     }
-    state.resumes = false;
-    let Some(keyframe) = keyframe_behind(header, offset).filter(|hint| hint.seq >= state.next_seq) else {
-        return Resume::Here;
+    let keyframe = match look_back.gop_start(header, hash, offset) {
+        GopStart::LookFrom(offset) => return Resume::LookFrom(offset),
+        GopStart::At(keyframe) if keyframe.seq >= state.next_seq => keyframe,
+        GopStart::At(_) | GopStart::Unknown => {
+            state.resumes = false;
+            return Resume::Here;
+        }
     };
+    state.resumes = false;
     state.phase = Phase::Rewinding { keyframe, epoch: header.id.epoch, is_resuming: true };
     Resume::At(open_offset(keyframe.offset))
 }
