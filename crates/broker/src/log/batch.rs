@@ -20,8 +20,8 @@ pub(crate) const NO_TIMESTAMP: i64 = -1;
 const MAGIC_AT: usize = 16;
 const ATTRIBUTE_COMPRESSION: i16 = 0x07;
 const ATTRIBUTE_LOG_APPEND_TIME: i16 = 0x08;
-const ATTRIBUTE_TRANSACTIONAL: i16 = 0x10;
-const ATTRIBUTE_CONTROL: i16 = 0x20;
+pub(crate) const ATTRIBUTE_TRANSACTIONAL: i16 = 0x10;
+pub(crate) const ATTRIBUTE_CONTROL: i16 = 0x20;
 const ATTRIBUTE_DELETE_HORIZON: i16 = 0x40;
 const ATTRIBUTES_KNOWN: i16 = 0x7f;
 
@@ -187,6 +187,20 @@ impl BatchHeader {
     }
 }
 
+/// The producers (id, epoch) of the transactional batches in a record set, as far as it can be read.
+pub(crate) fn transactional_producers(records: &[u8]) -> impl Iterator<Item = (i64, i16)> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        loop {
+            let header = BatchHeader::parse_any_offset(rest).ok()?;
+            rest = rest.get(header.size..)?;
+            if header.is_transactional() {
+                return Some((header.producer_id, header.producer_epoch));
+            }
+        }
+    })
+}
+
 /// CRC-32C over attributes to end, of a batch that is whole in memory.
 pub(crate) fn checksum(batch: &[u8]) -> u32 {
     crc32c::crc32c(&batch[CRC_START..])
@@ -252,7 +266,7 @@ pub(crate) mod tests {
             let mut body = Vec::new();
             for (delta, (key, value)) in self.records.iter().enumerate() {
                 let delta = i32::try_from(delta).unwrap();
-                crate::log::record::put_record(&mut body, delta, 0, key.as_deref(), value.as_deref());
+                crate::log::record::put_record(&mut body, (delta, 0), key.as_deref(), value.as_deref());
             }
             if matches!(self.header.compression(), 1..=4) {
                 body = crate::log::compression::compress(self.header.compression(), &body).unwrap();

@@ -82,9 +82,14 @@ pub enum LogError {
         /// The batch's magic byte.
         magic: i8,
     },
-    /// A transactional or control batch from a producer.
-    #[error("transactional batches are not supported by this broker; leave transactional.id unset")]
-    TransactionalUnsupported,
+    /// A batch that the state of its producer's transaction does not allow.
+    #[error("producer {producer_id}: {reason}")]
+    InvalidTransaction {
+        /// Producer id.
+        producer_id: i64,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
     /// One batch is larger than the topic allows.
     #[error("batch of {bytes} bytes exceeds max.message.bytes={limit}; raise it on the topic or send smaller batches")]
     MessageTooLarge {
@@ -223,7 +228,7 @@ impl LogError {
             Self::UnsupportedMagic { .. } => 43,
             Self::OutOfOrderSequence { .. } => 45,
             Self::InvalidProducerEpoch { .. } => 47,
-            Self::TransactionalUnsupported => 53,
+            Self::InvalidTransaction { .. } => 48,
             Self::Storage { .. }
             | Self::Offline { .. }
             | Self::DirectoryInUse { .. }

@@ -28,10 +28,12 @@
 //! # }
 //! ```
 
+mod aborted;
 mod batch;
 mod checkpoint;
 mod compression;
 mod config;
+mod control;
 mod crc;
 mod data_dir;
 mod disk;
@@ -53,10 +55,13 @@ mod validate;
 mod waiter;
 mod walk;
 
+pub use aborted::AbortedTransaction;
+pub(crate) use batch::transactional_producers;
 pub use config::{CleanupPolicy, KeepFree, LogConfig, Overrides, StoreConfig, TimestampType};
+pub use control::Outcome;
 pub use error::LogError;
 pub use housekeeping::HousekeepingReport;
-pub use partition::{AppendOrigin, Appended, FirstBatch, Partition, ReadSlice, TimestampOffset};
+pub use partition::{AppendOrigin, Appended, FirstBatch, Isolation, Partition, ReadSlice, TimestampOffset};
 pub use store::{LogStore, RecoveryReport};
 pub use topic::Topic;
 pub use waiter::{Waiter, Watch};

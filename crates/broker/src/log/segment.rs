@@ -1,4 +1,4 @@
-//! One segment: `<base offset>.log` with its two indexes.
+//! One segment: `<base offset>.log` with its indexes.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
+use super::aborted::AbortedIndex;
 use super::batch::{BatchHeader, NO_TIMESTAMP};
 use super::config::StoreConfig;
 use super::disk::{Disk, SystemDisk};
@@ -67,6 +68,7 @@ pub(crate) struct Segment {
     /// Set before its files are removed or replaced; a reader that opened them later must look again.
     retired: AtomicBool,
     live: RwLock<Option<Live>>,
+    pub(crate) aborted: AbortedIndex,
 }
 
 /// Where a batch was found.
@@ -94,6 +96,7 @@ impl Segment {
             max_timestamp: AtomicI64::new(UNKNOWN_TIMESTAMP),
             retired: AtomicBool::new(false),
             live: RwLock::new(None),
+            aborted: AbortedIndex::unknown(directory, base_offset),
         })
     }
 
@@ -420,7 +423,7 @@ impl Segment {
 
     /// Removes the files, the log first: what remains after a crash in between is swept at the next start.
     pub(crate) fn delete_files(&self) -> Result<(), LogError> {
-        for extension in ["log", "index", "timeindex"] {
+        for extension in ["log", "index", "timeindex", "txnindex"] {
             let path = segment_path(&self.directory, self.base_offset, extension);
             remove_if_present(&path).map_err(LogError::storage("delete", path))?;
         }

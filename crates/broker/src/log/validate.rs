@@ -2,6 +2,7 @@
 
 use super::batch::{self, BatchHeader, HEADER_BYTES, HeaderFault};
 use super::config::{LogConfig, TimestampType};
+use super::control::{self, Marker};
 use super::error::LogError;
 use super::partition::AppendOrigin;
 use super::record::{self, MIN_RECORD_BYTES};
@@ -12,6 +13,8 @@ pub(crate) struct CheckedBatch {
     pub(crate) header: BatchHeader,
     /// The records' bytes in the record set.
     pub(crate) body: std::ops::Range<usize>,
+    /// What a control batch says.
+    pub(crate) marker: Option<Marker>,
 }
 
 /// Splits a record set into batches and checks each; LogAppendTime topics get their stamp here.
@@ -34,7 +37,8 @@ pub(crate) fn batches(
             TimestampType::CreateTime => check_create_time(&header, config, now_ms)?,
         }
         let end = start + header.size;
-        checked.push(CheckedBatch { header, body: start + HEADER_BYTES..end });
+        let marker = if header.is_control() { control::parse(&batch[HEADER_BYTES..]) } else { None };
+        checked.push(CheckedBatch { header, body: start + HEADER_BYTES..end, marker });
         start = end;
     }
     if checked.is_empty() {
@@ -62,9 +66,6 @@ fn check(header: &BatchHeader, batch: &[u8], config: &LogConfig, origin: AppendO
     if computed != header.crc {
         return Err(LogError::CrcMismatch { stored: header.crc, computed });
     }
-    if header.is_transactional() {
-        return Err(LogError::TransactionalUnsupported);
-    }
     let invalid = |reason| Err(LogError::InvalidRecord { reason });
     if header.is_control() && origin == AppendOrigin::Client {
         return invalid("control batches are the broker's own");
@@ -75,8 +76,13 @@ fn check(header: &BatchHeader, batch: &[u8], config: &LogConfig, origin: AppendO
     if header.count < 1 || header.last_offset_delta != header.count - 1 {
         return invalid("its record count and last offset delta disagree");
     }
-    if header.has_producer() && (header.producer_id < 0 || header.producer_epoch < 0 || header.base_sequence < 0) {
+    // A marker has no sequence.
+    let has_sequence = header.base_sequence >= 0 || header.is_control();
+    if header.has_producer() && (header.producer_id < 0 || header.producer_epoch < 0 || !has_sequence) {
         return invalid("its producer id, epoch or sequence is negative");
+    }
+    if header.is_transactional() && !header.has_producer() {
+        return invalid("a transactional batch names its producer");
     }
     check_contents(header, &batch[HEADER_BYTES..], config)
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::batch::{BatchHeader, CRC_START, HEADER_BYTES};
+use super::control::{self, Marker};
 use super::error::LogError;
 
 /// Enough for the headers between two index entries.
@@ -87,6 +88,15 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         Err(self.refuse(position, "its checksum does not match"))
+    }
+
+    /// What a control batch says; `None` for other batches, and for markers that compaction emptied.
+    pub(crate) fn marker(&mut self, position: u64, header: &BatchHeader) -> Result<Option<Marker>, LogError> {
+        if !header.is_control() {
+            return Ok(None);
+        }
+        let records = (header.size - HEADER_BYTES).min(control::MAX_RECORD_BYTES);
+        self.bytes(position + HEADER_BYTES as u64, records).map(control::parse)
     }
 
     /// The fault of a batch that the walk went over already.

@@ -28,19 +28,20 @@ impl Partition {
         let mut batches = validate::batches(records, &config, now_ms, origin)?;
         let mut writer = self.lock_writer();
         self.check_writable(&writer)?;
-        if let Some(known) = writer.producers.check(batches.iter().map(|batch| &batch.header))? {
+        if let Some(known) = writer.producers.check(batches.iter().map(|batch| &batch.header), origin)? {
             return Ok(self.repeated(known, &config));
         }
         let base_offset = writer.next_offset;
         let last_offset = self.assign_offsets(&mut batches, base_offset)?;
-        if writer.must_roll(&config, records.len() as u64, last_offset, now_ms) {
+        if writer.must_roll(&config, records.len() as u64, last_offset, now_ms) || writer.lacks_aborted(&batches)? {
             self.roll(&mut writer)?;
         }
+        let stable_before = self.stable_offset.load(Ordering::Acquire);
         self.write(&mut writer, &batches, records)?;
         self.publish(&mut writer, &batches, &config, now_ms);
         self.flush_if_asked(&mut writer, &config, now_ms)?;
         drop(writer);
-        self.waiters.appended(records.len() as u64);
+        self.wake(records.len() as u64, (stable_before, base_offset));
         Ok(Appended {
             base_offset,
             last_offset,
@@ -105,11 +106,15 @@ impl Partition {
         if writer.size == 0 {
             writer.segment_since_ms = now_ms;
         }
-        for CheckedBatch { header, .. } in batches {
+        for CheckedBatch { header, marker, .. } in batches {
             if let Some(entries) = writer.indexer.observe(writer.size, header, config.index_interval_bytes) {
                 writer.segment.push_index(entries);
             }
-            writer.producers.record(header, now_ms);
+            if let Some(aborted) = writer.producers.record(header, *marker, now_ms)
+                && let Err(error) = writer.segment.aborted.append(&aborted)
+            {
+                tracing::warn!(%error, "the index of aborted transactions will be built anew");
+            }
             writer.size += header.size_u64();
             writer.next_offset = header.last_offset() + 1;
             writer.unflushed_records += i64::from(header.count);
@@ -118,6 +123,19 @@ impl Partition {
         writer.segment.set_max_timestamp(writer.indexer.max_timestamp());
         writer.segment.set_size(writer.size);
         self.end_offset.store(writer.next_offset, Ordering::Release);
+        let stable_offset = writer.producers.first_open_offset().unwrap_or(writer.next_offset);
+        self.stable_offset.store(stable_offset, Ordering::Release);
+    }
+
+    /// Wakes whoever waits for bytes, and when a transaction ended whoever waits for committed ones.
+    fn wake(&self, bytes: u64, (stable_before, base_offset): (i64, i64)) {
+        self.waiters.appended(bytes);
+        let stable_offset = self.stable_offset.load(Ordering::Acquire);
+        if stable_before < base_offset && stable_offset > stable_before {
+            self.stable_waiters.wake_all();
+        } else if stable_offset > base_offset {
+            self.stable_waiters.appended(bytes);
+        }
     }
 
     fn flush_if_asked(&self, writer: &mut Writer, config: &LogConfig, now_ms: i64) -> Result<(), LogError> {
@@ -164,6 +182,12 @@ impl Writer {
             || last_offset - self.segment.base_offset > i64::from(i32::MAX)
     }
 
+    /// A transactional batch goes where an abort can be noted.
+    fn lacks_aborted(&self, batches: &[CheckedBatch]) -> Result<bool, LogError> {
+        let transactional = batches.iter().any(|batch| batch.header.is_transactional());
+        Ok(transactional && self.size > 0 && !self.segment.aborted.is_known()?)
+    }
+
     pub(super) fn is_older_than(&self, age_ms: i64, now_ms: i64) -> bool {
         self.size > 0 && now_ms.saturating_sub(self.segment_since_ms) >= age_ms
     }
@@ -187,5 +211,6 @@ pub(super) fn new_segment(
     let file = Arc::new(file.map_err(LogError::storage("create", path))?);
     let segment = Segment::closed(shared, directory, base_offset, 0);
     segment.revive(Arc::clone(&file), LiveIndex::default(), NO_TIMESTAMP);
+    segment.aborted.replace(&[])?;
     Ok((segment, file))
 }

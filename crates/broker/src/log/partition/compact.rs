@@ -11,7 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Partition;
+use super::aborted::{AbortedRanges, search};
 use super::filter::{Filter, Filtered, NewestOffsets, emptied};
+use super::markers::Markers;
+use crate::log::aborted::AbortedTransaction;
 use crate::log::batch::{BatchHeader, HEADER_BYTES};
 use crate::log::checkpoint::sync_directory;
 use crate::log::compression;
@@ -51,6 +54,8 @@ struct Cleaned {
     index: LiveIndex,
     size: u64,
     changed: bool,
+    /// Aborted transactions of which batches were there.
+    aborted: Vec<AbortedTransaction>,
 }
 
 impl Partition {
@@ -70,9 +75,11 @@ impl Partition {
         if !self.is_worth_it(&closed, from, &config, now_ms)? {
             return Ok(None);
         }
-        let newest = self.newest_offsets(&closed, from, until)?;
+        let aborted = self.aborted_ranges(&closed, until)?;
+        let newest = self.newest_offsets(&closed, &aborted, (from, until))?;
         let filter = Filter {
             newest: &newest,
+            aborted: &aborted,
             now_ms,
             delete_retention_ms: config.delete_retention_ms,
             contents_limit: self.shared.batch_contents_limit,
@@ -80,22 +87,23 @@ impl Partition {
         let affected: Vec<_> =
             closed.into_iter().filter(|(segment, _)| segment.base_offset < newest.end_offset).collect();
         let mut done = Compacted::default();
+        let mut markers = Markers::default();
         for group in groups(&affected, config.segment_bytes) {
-            self.clean_group(group, &filter, &config, &mut done)?;
+            self.clean_group(group, (&filter, &mut markers), &config, &mut done)?;
         }
         self.clean_offset.store(newest.end_offset, Ordering::Release);
         Ok(Some(done))
     }
 
-    /// Closed, flushed segments that are old enough, with the offset behind each.
+    /// Closed, flushed segments without open transactions that are old enough, with the offset behind each.
     fn cleanable(&self, config: &LogConfig, now_ms: i64) -> Result<Vec<(Arc<Segment>, i64)>, LogError> {
         let segments = self.segments();
-        let recovery_point = self.recovery_point();
+        let settled = self.recovery_point().min(self.last_stable_offset());
         let mut cleanable = Vec::new();
         for pair in segments.windows(2) {
             let lag = config.min_compaction_lag_ms;
             let too_young = lag > 0 && now_ms.saturating_sub(pair[0].largest_timestamp(&self.shared)?) < lag;
-            if pair[1].base_offset > recovery_point || too_young {
+            if pair[1].base_offset > settled || too_young {
                 break;
             }
             cleanable.push((Arc::clone(&pair[0]), pair[1].base_offset));
@@ -128,7 +136,44 @@ impl Partition {
         Ok(first.is_some_and(|header| now_ms.saturating_sub(header.max_timestamp) > config.max_compaction_lag_ms))
     }
 
-    fn newest_offsets(&self, closed: &[(Arc<Segment>, i64)], from: i64, until: i64) -> Result<NewestOffsets, LogError> {
+    /// The transactions whose records are to go.
+    fn aborted_ranges(&self, closed: &[(Arc<Segment>, i64)], until: i64) -> Result<AbortedRanges, LogError> {
+        let Some((first, _)) = closed.first() else { return Ok(AbortedRanges::default()) };
+        let span = (first.base_offset, until);
+        let found = match search(&self.segments(), span)? {
+            Some(found) => Some(found),
+            None if !self.has_transactions(closed)? => Some(Vec::new()),
+            None => {
+                self.rebuild_aborted_locked()?;
+                search(&self.segments(), span)?
+            }
+        };
+        found.map(AbortedRanges::new).ok_or_else(|| LogError::BadFile {
+            path: self.directory.to_path_buf(),
+            reason: "an index of aborted transactions vanished while it was read".to_owned(),
+        })
+    }
+
+    /// Whether a closed segment without an index of aborted transactions needs one.
+    fn has_transactions(&self, closed: &[(Arc<Segment>, i64)]) -> Result<bool, LogError> {
+        for (segment, _) in closed {
+            let Some(file) = segment.file(&self.shared)? else { continue };
+            let mut walker = Walker::new(&file, &segment.log_path(), 0..segment.size(), segment.base_offset);
+            while let Some((_, header)) = walker.next()? {
+                if header.is_transactional() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn newest_offsets(
+        &self,
+        closed: &[(Arc<Segment>, i64)],
+        aborted: &AbortedRanges,
+        (from, until): (i64, i64),
+    ) -> Result<NewestOffsets, LogError> {
         let mut newest = NewestOffsets::from(from);
         for (segment, end) in closed.iter().filter(|(_, end)| *end > from) {
             let complete = self.each_batch(segment, |header, batch| {
@@ -138,7 +183,9 @@ impl Partition {
                 if newest.is_full(self.shared.compaction_map_bytes) {
                     return Ok(false);
                 }
-                note_keys(&mut newest, header, batch, self.shared.batch_contents_limit);
+                if !header.is_control() && aborted.of(header).is_none() {
+                    note_keys(&mut newest, header, batch, self.shared.batch_contents_limit);
+                }
                 newest.end_offset = header.last_offset() + 1;
                 Ok(true)
             })?;
@@ -178,7 +225,7 @@ impl Partition {
     fn clean_group(
         &self,
         group: &[(Arc<Segment>, i64)],
-        filter: &Filter<'_>,
+        (filter, markers): (&Filter<'_>, &mut Markers),
         config: &LogConfig,
         done: &mut Compacted,
     ) -> Result<(), LogError> {
@@ -191,7 +238,12 @@ impl Partition {
             self.each_batch(segment, |header, batch| {
                 let must_stay = header.base_offset == last_of_group || self.is_newest_of_producer(header);
                 let when_empty = if must_stay { WhenEmpty::KeepHeader } else { WhenEmpty::Drop };
-                let filtered = filter.apply(header, batch).unwrap_or_else(|error| {
+                let spent = markers.observe(header, filter.aborted, &mut cleaned.aborted);
+                let filtered = match spent {
+                    true => filter.apply_spent_marker(header, batch),
+                    false => filter.apply(header, batch),
+                };
+                let filtered = filtered.unwrap_or_else(|error| {
                     tracing::warn!(segment = %segment.log_path().display(), offset = header.base_offset, %error,
                         "batch kept as it is: compaction cannot look into it");
                     done.kept_unread += 1;
@@ -236,14 +288,22 @@ impl Partition {
         Ok(-1)
     }
 
+    /// A producer known by a marker alone keeps that, for its epoch.
     fn is_newest_of_producer(&self, header: &BatchHeader) -> bool {
-        header.has_producer()
-            && self.lock_writer().producers.last_offset(header.producer_id) == Some(header.last_offset())
+        if !header.has_producer() {
+            return false;
+        }
+        let newest = self.lock_writer().producers.newest(header.producer_id);
+        newest.is_some_and(|newest| match newest.last_offset {
+            Some(last_offset) => last_offset == header.last_offset(),
+            None => header.is_control() && newest.epoch == header.producer_epoch,
+        })
     }
 
     /// Puts a cleaned file in place of its originals; a crash at any step leaves one of the two whole.
-    fn swap(&self, group: &[(Arc<Segment>, i64)], cleaned: Cleaned) -> Result<(), LogError> {
+    fn swap(&self, group: &[(Arc<Segment>, i64)], mut cleaned: Cleaned) -> Result<(), LogError> {
         let (base_offset, from) = (cleaned.indexer.base_offset(), cleaned.path.clone());
+        let aborted = std::mem::take(&mut cleaned.aborted);
         let finished = cleaned.finish()?;
         let swap = segment_path(&self.directory, base_offset, "log.swap");
         fs::rename(&from, &swap).map_err(LogError::storage("rename", from))?;
@@ -261,6 +321,7 @@ impl Partition {
             }
             let target = segment_path(&self.directory, base_offset, "log");
             replacement.store_whole_index(&finished.index)?;
+            replacement.aborted.replace(&aborted)?;
             fs::rename(&swap, &target).map_err(LogError::storage("rename", swap))?;
             let first = list.partition_point(|segment| segment.base_offset < base_offset);
             let mut changed = list.as_ref().clone();
@@ -272,9 +333,6 @@ impl Partition {
 }
 
 fn note_keys(newest: &mut NewestOffsets, header: &BatchHeader, batch: &[u8], limit: usize) {
-    if header.is_control() {
-        return;
-    }
     // What cannot be read supersedes nothing: the older records stay.
     let Ok(contents) = compression::decompress(header.compression(), &batch[HEADER_BYTES..], limit) else {
         return;
@@ -320,6 +378,7 @@ impl Cleaned {
             index: LiveIndex::default(),
             size: 0,
             changed: false,
+            aborted: Vec::new(),
         })
     }
 

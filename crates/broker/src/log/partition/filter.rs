@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
+use super::aborted::AbortedRanges;
 use crate::log::batch::{self, BatchHeader, HEADER_BYTES};
 use crate::log::compression;
 use crate::log::record::{self, RecordRef};
@@ -48,6 +49,7 @@ impl NewestOffsets {
 #[derive(Debug)]
 pub(super) struct Filter<'a> {
     pub(super) newest: &'a NewestOffsets,
+    pub(super) aborted: &'a AbortedRanges,
     pub(super) now_ms: i64,
     pub(super) delete_retention_ms: i64,
     pub(super) contents_limit: usize,
@@ -67,8 +69,11 @@ pub(super) enum Filtered {
 impl Filter<'_> {
     /// Judges a whole batch. Errors: contents too large (kept by the caller) or not decodable.
     pub(super) fn apply(&self, header: &BatchHeader, batch: &[u8]) -> io::Result<Filtered> {
-        if header.is_control() || header.is_transactional() || header.base_offset >= self.newest.end_offset {
+        if header.is_control() || header.base_offset >= self.newest.end_offset {
             return Ok(Filtered::Unchanged);
+        }
+        if self.aborted.of(header).is_some() {
+            return Ok(Filtered::Empty);
         }
         let contents = compression::decompress(header.compression(), &batch[HEADER_BYTES..], self.contents_limit)?;
         let mut kept = Vec::new();
@@ -85,6 +90,23 @@ impl Filter<'_> {
         } else {
             let horizon = starts_horizon.then(|| self.now_ms.saturating_add(self.delete_retention_ms));
             rewrite(header, &kept, horizon).map(Filtered::Rewritten)
+        }
+    }
+
+    /// Judges the marker of a transaction that left no batch: it stays as long as a tombstone, for readers on their way.
+    pub(super) fn apply_spent_marker(&self, header: &BatchHeader, batch: &[u8]) -> io::Result<Filtered> {
+        match header.delete_horizon_ms() {
+            _ if header.base_offset >= self.newest.end_offset => Ok(Filtered::Unchanged),
+            // Emptied before, as the last of its producer.
+            _ if header.count == 0 => Ok(Filtered::Empty),
+            Some(horizon) if horizon < self.now_ms => Ok(Filtered::Empty),
+            Some(_) => Ok(Filtered::Unchanged),
+            None => {
+                let records: Result<Vec<_>, _> = record::records(&batch[HEADER_BYTES..]).collect();
+                let records = records.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+                rewrite(header, &records, Some(self.now_ms.saturating_add(self.delete_retention_ms)))
+                    .map(Filtered::Rewritten)
+            }
         }
     }
 

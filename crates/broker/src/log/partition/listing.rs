@@ -33,7 +33,7 @@ impl OpenPartition<'_> {
             match extension {
                 "log" => drop(listing.logs.insert(offset, entry.metadata().map_err(storage)?.len())),
                 "snapshot" => listing.snapshots.push(offset),
-                "index" | "timeindex" => indexes.push((offset, extension == "index")),
+                "index" | "timeindex" | "txnindex" => indexes.push(entry.path()),
                 "log.swap" => swaps.push(offset),
                 _ => remove_if_present(&entry.path()).map_err(LogError::storage("delete", entry.path()))?,
             }
@@ -41,9 +41,8 @@ impl OpenPartition<'_> {
         for offset in swaps {
             self.finish_swap(&mut listing, offset)?;
         }
-        for (offset, is_offsets) in indexes {
-            if !listing.logs.contains_key(&offset) {
-                let path = segment_path(&self.directory, offset, if is_offsets { "index" } else { "timeindex" });
+        for path in indexes {
+            if !path.with_extension("log").exists() {
                 remove_if_present(&path).map_err(LogError::storage("delete", path))?;
             }
         }
@@ -63,7 +62,7 @@ impl OpenPartition<'_> {
         let replaced: Vec<i64> = listing.logs.range(base..next_offset).map(|(offset, _)| *offset).collect();
         for offset in replaced {
             listing.logs.remove(&offset);
-            for extension in ["log", "index", "timeindex"].iter().skip(usize::from(offset == base)) {
+            for extension in ["log", "index", "timeindex", "txnindex"].iter().skip(usize::from(offset == base)) {
                 let path = segment_path(&self.directory, offset, extension);
                 remove_if_present(&path).map_err(LogError::storage("delete", path))?;
             }
@@ -101,7 +100,8 @@ impl OpenPartition<'_> {
 /// `<20 digits>.<extension>`.
 fn parse_name(name: &str) -> Option<(i64, &str)> {
     let (stem, extension) = name.split_once('.')?;
-    let known = ["log", "index", "timeindex", "snapshot", "log.swap", "log.cleaned", "log.deleted", "snapshot.tmp"];
+    let known =
+        ["log", "index", "timeindex", "txnindex", "snapshot", "log.swap", "log.cleaned", "log.deleted", "snapshot.tmp"];
     let kafkas = [
         "index.deleted",
         "timeindex.deleted",
@@ -109,7 +109,9 @@ fn parse_name(name: &str) -> Option<(i64, &str)> {
         "timeindex.cleaned",
         "index.swap",
         "timeindex.swap",
-        "txnindex",
+        "txnindex.deleted",
+        "txnindex.cleaned",
+        "txnindex.swap",
     ];
     // `.index.7.cleaned`: a whole index on its way to its name.
     let unfinished = extension.ends_with(".cleaned") && extension.contains("index.");

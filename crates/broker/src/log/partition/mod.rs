@@ -3,6 +3,7 @@
 //! Locks: `writer` orders appends and is never taken by a read; `segments` guards the list only; `maintenance` lets
 //! one of flush, retention and compaction work on a partition at a time. No lock of one partition is held for another.
 
+mod aborted;
 mod append;
 mod check;
 mod compact;
@@ -10,6 +11,8 @@ mod epochs;
 mod filter;
 mod listing;
 mod maintain;
+mod markers;
+mod producers;
 mod read;
 mod recover;
 mod times;
@@ -21,7 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use super::aborted::AbortedTransaction;
 use super::config::LogConfig;
+use super::control::Outcome;
 use super::epochs::Epochs;
 use super::error::LogError;
 use super::indexer::Indexer;
@@ -37,8 +42,17 @@ pub(crate) use recover::{OpenPartition, recover_bytes};
 pub enum AppendOrigin {
     /// A producer: every check applies, control batches are refused.
     Client,
-    /// The broker's own coordinator (group state): may write what clients may not.
+    /// One of the broker's own coordinators: writes markers, and needs no sequence.
     Coordinator,
+}
+
+/// Which records a reader wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Also those of open and aborted transactions.
+    Uncommitted,
+    /// Those below the last stable offset, and with them a list of the aborted transactions to be skipped.
+    Committed,
 }
 
 /// What a read does with a first batch larger than its budget.
@@ -74,6 +88,10 @@ pub struct ReadSlice {
     pub high_watermark: i64,
     /// First offset the log still holds.
     pub log_start_offset: i64,
+    /// Below this every transaction is committed or aborted.
+    pub last_stable_offset: i64,
+    /// Aborted transactions among `records`, when committed records were asked for.
+    pub aborted: Vec<AbortedTransaction>,
 }
 
 /// A record found by time.
@@ -104,6 +122,8 @@ pub struct Partition {
     maintenance: Mutex<Maintenance>,
     log_start_offset: AtomicI64,
     end_offset: AtomicI64,
+    /// Where the oldest open transaction begins, else the end. Stored after the end, so read before it.
+    stable_offset: AtomicI64,
     /// Everything below is on the disk for certain.
     recovery_point: AtomicI64,
     /// Everything below was compacted.
@@ -111,6 +131,8 @@ pub struct Partition {
     flush_due: AtomicBool,
     state: AtomicU8,
     waiters: Arc<Waiters>,
+    /// Fetches that want committed records only.
+    stable_waiters: Arc<Waiters>,
 }
 
 /// What only the appending thread touches.
@@ -161,7 +183,7 @@ impl Partition {
         self.log_start_offset.load(Ordering::Acquire)
     }
 
-    /// Next offset to be written; on a single node also the high watermark and the last stable offset.
+    /// Next offset to be written; on a single node also the high watermark.
     #[must_use]
     pub fn high_watermark(&self) -> i64 {
         self.end_offset.load(Ordering::Acquire)
@@ -179,9 +201,24 @@ impl Partition {
         self.segments().len()
     }
 
+    /// Below this every transaction is committed or aborted.
+    #[must_use]
+    pub fn last_stable_offset(&self) -> i64 {
+        self.stable_offset.load(Ordering::Acquire).max(self.log_start_offset())
+    }
+
     /// Registers a waiting fetch: register first, then read, then wait on the waiter.
-    pub fn watch(&self, waiter: &Arc<Waiter>) -> Watch {
-        self.waiters.register(waiter)
+    pub fn watch(&self, waiter: &Arc<Waiter>, isolation: Isolation) -> Watch {
+        match isolation {
+            Isolation::Uncommitted => self.waiters.register(waiter),
+            Isolation::Committed => self.stable_waiters.register(waiter),
+        }
+    }
+
+    /// Everybody who waits for this partition looks again.
+    fn wake_all(&self) {
+        self.waiters.wake_all();
+        self.stable_waiters.wake_all();
     }
 
     pub(crate) fn set_config(&self, config: Arc<LogConfig>) {
@@ -208,7 +245,7 @@ impl Partition {
         self.state.store(CLOSED, Ordering::SeqCst);
         // An append that saw the partition open is over once its lock is free.
         drop(self.lock_writer());
-        self.waiters.wake_all();
+        self.wake_all();
     }
 
     /// As [`Self::shut`], and reads find the topic gone. The caller removes the directory.
@@ -218,7 +255,7 @@ impl Partition {
         for segment in self.segments().iter() {
             segment.retire(&self.shared);
         }
-        self.waiters.wake_all();
+        self.wake_all();
     }
 
     fn check_readable(&self) -> Result<(), LogError> {

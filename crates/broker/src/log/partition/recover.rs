@@ -16,10 +16,9 @@ use crate::log::config::LogConfig;
 use crate::log::error::LogError;
 use crate::log::index::{self, LiveIndex, OffsetEntry, TimeEntry};
 use crate::log::indexer::Indexer;
-use crate::log::producer::{self, Producers};
+use crate::log::producer;
 use crate::log::segment::{Segment, Shared, segment_path};
 use crate::log::store::RecoveryReport;
-use crate::log::walk::Walker;
 
 /// Everything a partition needs to open.
 #[derive(Debug)]
@@ -59,7 +58,8 @@ impl OpenPartition<'_> {
         let tail = if tail.next_offset < log_start { self.begin_at(&mut segments, log_start)? } else { tail };
         let end = tail.next_offset;
         let epochs = epochs.settle(&segments, &self.shared, (log_start, end))?;
-        let producers = self.load_producers(&mut listing.snapshots, &segments, log_start, end)?;
+        let producers = self.load_producers(&mut listing.snapshots, &segments, (log_start, end))?;
+        let stable_offset = producers.first_open_offset().unwrap_or(end);
         let writer = Writer {
             segment_since_ms: self.since_ms(&tail),
             segment: tail.segment,
@@ -86,11 +86,13 @@ impl OpenPartition<'_> {
             maintenance: Mutex::new(Maintenance { snapshots: listing.snapshots }),
             log_start_offset: AtomicI64::new(log_start),
             end_offset: AtomicI64::new(end),
+            stable_offset: AtomicI64::new(stable_offset),
             recovery_point: AtomicI64::new(self.recovery_point.unwrap_or(0).min(end)),
             clean_offset: AtomicI64::new(self.clean_offset),
             flush_due: AtomicBool::new(false),
             state: AtomicU8::new(OPEN),
             waiters: Arc::default(),
+            stable_waiters: Arc::default(),
         })
     }
 
@@ -242,32 +244,6 @@ impl OpenPartition<'_> {
         let born = at_end.and_then(|_| tail.file.metadata()).and_then(|metadata| metadata.created());
         let born = born.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         born.and_then(|since| i64::try_from(since.as_millis()).ok()).map_or(self.now_ms, |ms| ms.min(self.now_ms))
-    }
-
-    fn load_producers(
-        &mut self,
-        snapshots: &mut [i64],
-        segments: &[Arc<Segment>],
-        log_start: i64,
-        end: i64,
-    ) -> Result<Producers, LogError> {
-        let loaded = producer::load_snapshot(&self.directory, snapshots, end);
-        let loaded = loaded.map_err(LogError::storage("read a snapshot in", &*self.directory))?;
-        let (from, mut producers) = loaded.unwrap_or((log_start, Producers::default()));
-        let from = from.max(log_start);
-        let first = segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
-        for segment in segments[first..].iter().filter(|_| from < end) {
-            let Some(located) = segment.locate(&self.shared, from)? else {
-                continue;
-            };
-            let span = located.position..segment.size();
-            let mut walker = Walker::new(&located.file, &segment.log_path(), span, 0).sequential();
-            while let Some((_, header)) = walker.next()? {
-                producers.record(&header, self.now_ms);
-            }
-        }
-        producers.enforce(self.shared.max_producers);
-        Ok(producers)
     }
 }
 

@@ -10,6 +10,7 @@ mod reading;
 mod recovery;
 mod retention;
 mod topics;
+mod transactions;
 mod waiting;
 
 use std::path::Path;

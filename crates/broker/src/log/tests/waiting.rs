@@ -13,7 +13,7 @@ fn a_wake_up_between_looking_and_waiting_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let (_store, log) = with_topic(dir.path(), &[]);
     let waiter = Waiter::new(1);
-    let _watch = log.watch(&waiter);
+    let _watch = log.watch(&waiter, Isolation::Uncommitted);
     assert!(!is_woken(&waiter));
     append_values(&log, &[b"x"]);
     assert!(is_woken(&waiter));
@@ -27,7 +27,7 @@ fn bytes_add_up_over_partitions_before_the_wake_up() {
     let topic = store.create_topic("t", 2, &Overrides::new()).unwrap();
     let size = BatchSpec::values(&[b"x"], NOW).bytes().len() as u64;
     let waiter = Waiter::new(3 * size);
-    let watches: Vec<_> = topic.partitions().iter().map(|log| log.watch(&waiter)).collect();
+    let watches: Vec<_> = topic.partitions().iter().map(|log| log.watch(&waiter, Isolation::Uncommitted)).collect();
     for partition in [0, 1, 0] {
         assert!(!is_woken(&waiter));
         append_values(&topic.partition(partition).unwrap(), &[b"x"]);
@@ -48,7 +48,7 @@ fn a_repeat_wakes_nobody_and_a_deletion_everybody() {
     let batch = || BatchSpec::values(&[b"x"], NOW).producer(1, 0, 0).bytes();
     append(&log, batch()).unwrap();
     let waiter = Waiter::new(1 << 20);
-    let _watch = log.watch(&waiter);
+    let _watch = log.watch(&waiter, Isolation::Uncommitted);
     append(&log, batch()).unwrap();
     assert!(!is_woken(&waiter));
     store.delete_records("t", 0, -1).unwrap();
@@ -72,7 +72,7 @@ async fn no_wake_up_is_lost_under_load() {
     let mut next = 0;
     while next < 5000 {
         let waiter = Waiter::new(1);
-        let _watch = log.watch(&waiter);
+        let _watch = log.watch(&waiter, Isolation::Uncommitted);
         let slice = log.read(next, 1 << 20, FirstBatch::Whole).unwrap();
         if slice.records.is_empty() {
             // Hangs for ever when a wake-up is lost.

@@ -10,13 +10,12 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use tokio::time::{Instant, timeout_at};
 
 use super::NO_OFFSET;
-use super::fetch_response::{FetchBody, FetchedPartition, FetchedTopic, Isolation};
-use crate::log::{FirstBatch, LogError, Partition, Waiter, Watch};
+use super::fetch_response::{FetchBody, FetchedPartition, FetchedTopic};
+use crate::log::{FirstBatch, Isolation, LogError, Partition, Waiter, Watch};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
 
 const NO_EPOCH: i32 = -1;
-const READ_COMMITTED: i8 = 1;
 
 /// One partition a client wants to read.
 struct Want {
@@ -36,10 +35,7 @@ struct Look {
 /// Sessions are not kept: a client that asks for one is told session 0, which means that every
 /// fetch names all its partitions (KIP-227).
 pub(crate) async fn fetch(server: &Server, peer: &Peer, request: FetchRequest) -> FetchBody {
-    let isolation = match request.isolation_level {
-        READ_COMMITTED => Isolation::Committed,
-        _ => Isolation::Uncommitted,
-    };
+    let isolation = isolation(request.isolation_level);
     if request.session_id != 0 && request.session_epoch > 0 {
         return FetchBody::failed(ResponseError::FetchSessionIdNotFound, isolation);
     }
@@ -48,11 +44,18 @@ pub(crate) async fn fetch(server: &Server, peer: &Peer, request: FetchRequest) -
         Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(server.limits.max_fetch_wait);
     let min_bytes = positive(request.min_bytes).min(budget);
     let wants = wanted(server, peer, &request.topics);
-    let found = match Some(look(&wants, budget)).filter(|found| patience.is_zero() || found.is_enough(min_bytes)) {
-        Some(found) => found,
-        None => wait(server, &wants, (budget, min_bytes), Instant::now() + patience).await,
-    };
+    let found =
+        match Some(look(&wants, budget, isolation)).filter(|found| patience.is_zero() || found.is_enough(min_bytes)) {
+            Some(found) => found,
+            None => wait(server, &wants, (budget, min_bytes, isolation), Instant::now() + patience).await,
+        };
     FetchBody { error: None, isolation, topics: by_topic(request.topics, found.partitions) }
+}
+
+/// What a request's number for it means.
+pub(crate) fn isolation(level: i8) -> Isolation {
+    const READ_COMMITTED: i8 = 1;
+    if level == READ_COMMITTED { Isolation::Committed } else { Isolation::Uncommitted }
 }
 
 impl Look {
@@ -100,16 +103,20 @@ pub(crate) fn check_epoch(log: &Partition, epoch: i32) -> Result<(), ResponseErr
 /// Waits with the waiter armed before each look, so that no append between looking and waiting is
 /// missed. It is armed with what the look before found missing; when a look finds something new,
 /// that number was wrong and it looks again.
-async fn wait(server: &Server, wants: &[Want], sizes: (usize, usize), deadline: Instant) -> Look {
-    let (budget, min_bytes) = sizes;
+async fn wait(
+    server: &Server,
+    wants: &[Want],
+    (budget, min_bytes, isolation): (usize, usize, Isolation),
+    deadline: Instant,
+) -> Look {
     let waiter = Waiter::new(1);
     let logs = wants.iter().filter_map(|want| want.log.as_ref().ok());
-    let _watches: Vec<Watch> = logs.map(|log| log.watch(&waiter)).collect();
+    let _watches: Vec<Watch> = logs.map(|log| log.watch(&waiter, isolation)).collect();
     let mut bytes_before = 0;
     let mut missing = u64::try_from(min_bytes).unwrap_or(u64::MAX);
     loop {
         waiter.rearm(missing);
-        let found = look(wants, budget);
+        let found = look(wants, budget, isolation);
         if found.is_enough(min_bytes) || server.is_stopping() || Instant::now() >= deadline {
             return found;
         }
@@ -129,7 +136,7 @@ async fn wait(server: &Server, wants: &[Want], sizes: (usize, usize), deadline: 
 
 /// Reads every partition within the budget. The first batch found is returned even when it is
 /// larger than all budgets, or its reader could never go on.
-fn look(wants: &[Want], budget: usize) -> Look {
+fn look(wants: &[Want], budget: usize, isolation: Isolation) -> Look {
     let mut look = Look { partitions: Vec::with_capacity(wants.len()), bytes: 0, has_error: false };
     for want in wants {
         let left = budget.saturating_sub(look.bytes);
@@ -138,7 +145,7 @@ fn look(wants: &[Want], budget: usize) -> Look {
             0 => FirstBatch::Whole,
             _ => FirstBatch::WithinBudget,
         };
-        let found = read(want, limit, first);
+        let found = read(want, (limit, first), isolation);
         look.bytes += found.records.len();
         look.has_error |= found.error_code != 0;
         look.partitions.push(found);
@@ -146,22 +153,25 @@ fn look(wants: &[Want], budget: usize) -> Look {
     look
 }
 
-fn read(want: &Want, limit: usize, first: FirstBatch) -> FetchedPartition {
+fn read(want: &Want, budget: (usize, FirstBatch), isolation: Isolation) -> FetchedPartition {
     let index = want.request.partition;
     let log = match &want.log {
         Ok(log) => log,
         Err(error) => return FetchedPartition::failed(index, error.code()),
     };
-    match log.read(want.request.fetch_offset, limit, first) {
+    match log.read_isolated(want.request.fetch_offset, budget, isolation) {
         Ok(slice) => FetchedPartition {
             index,
             error_code: 0,
             high_watermark: slice.high_watermark,
+            last_stable_offset: slice.last_stable_offset,
             log_start_offset: slice.log_start_offset,
+            aborted: slice.aborted,
             records: slice.records,
         },
         Err(LogError::OffsetOutOfRange { log_start_offset, end_offset, .. }) => FetchedPartition {
             high_watermark: end_offset,
+            last_stable_offset: log.last_stable_offset(),
             log_start_offset,
             ..FetchedPartition::failed(index, ResponseError::OffsetOutOfRange.code())
         },
@@ -171,7 +181,15 @@ fn read(want: &Want, limit: usize, first: FirstBatch) -> FetchedPartition {
 
 impl FetchedPartition {
     fn failed(index: i32, error_code: i16) -> Self {
-        Self { index, error_code, high_watermark: NO_OFFSET, log_start_offset: NO_OFFSET, records: Bytes::new() }
+        Self {
+            index,
+            error_code,
+            high_watermark: NO_OFFSET,
+            last_stable_offset: NO_OFFSET,
+            log_start_offset: NO_OFFSET,
+            aborted: Vec::new(),
+            records: Bytes::new(),
+        }
     }
 }
 

@@ -7,20 +7,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
 
+use crate::log::{AbortedTransaction, Isolation};
+
 /// Smaller record sets are copied: one more slice to write would cost more.
 const COPY_BELOW_BYTES: usize = 1024;
 const FLEXIBLE: i16 = 12;
 const NULL: i32 = -1;
 const NO_REPLICA: i32 = -1;
-
-/// Which records a client wants to see; on a log without transactions it sees all either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Isolation {
-    /// Also those of open transactions.
-    Uncommitted,
-    /// With a list of aborted transactions, here always empty.
-    Committed,
-}
 
 /// A fetch response before it is encoded.
 #[derive(Debug)]
@@ -46,7 +39,10 @@ pub(crate) struct FetchedPartition {
     pub(crate) index: i32,
     pub(crate) error_code: i16,
     pub(crate) high_watermark: i64,
+    pub(crate) last_stable_offset: i64,
     pub(crate) log_start_offset: i64,
+    /// Told to clients that want committed records only.
+    pub(crate) aborted: Vec<AbortedTransaction>,
     /// Empty when there is nothing; a null record set would make clients stumble.
     pub(crate) records: Bytes,
 }
@@ -95,12 +91,12 @@ impl Output {
         self.buffer.put_i32(partition.index);
         self.buffer.put_i16(partition.error_code);
         self.buffer.put_i64(partition.high_watermark);
-        self.buffer.put_i64(partition.high_watermark);
+        self.buffer.put_i64(partition.last_stable_offset);
         if self.version >= 5 {
             self.buffer.put_i64(partition.log_start_offset);
         }
         match isolation {
-            Isolation::Committed => self.length(0),
+            Isolation::Committed => self.aborted(&partition.aborted),
             Isolation::Uncommitted if self.version >= FLEXIBLE => self.buffer.put_u8(0),
             Isolation::Uncommitted => self.buffer.put_i32(NULL),
         }
@@ -109,6 +105,15 @@ impl Output {
         }
         self.records(partition.records);
         self.no_tags();
+    }
+
+    fn aborted(&mut self, transactions: &[AbortedTransaction]) {
+        self.length(transactions.len());
+        for transaction in transactions {
+            self.buffer.put_i64(transaction.producer_id);
+            self.buffer.put_i64(transaction.first_offset);
+            self.no_tags();
+        }
     }
 
     fn records(&mut self, records: Bytes) {
@@ -180,7 +185,16 @@ mod tests {
             index,
             error_code: 0,
             high_watermark: 77,
+            last_stable_offset: 66,
             log_start_offset: 5,
+            aborted: (0..i64::from(index))
+                .map(|n| AbortedTransaction {
+                    producer_id: n,
+                    first_offset: n * 1000,
+                    last_offset: n * 1000 + 9,
+                    last_stable_offset: n,
+                })
+                .collect(),
             records: Bytes::from(vec![0xcd; *size]),
         };
         let name = |text: &'static str| TopicName(StrBytes::from_static_str(text));
@@ -211,11 +225,15 @@ mod tests {
                 for (partition, size) in topic.partitions.iter().zip(sizes) {
                     let records = partition.records.as_ref().expect("never null");
                     assert_eq!(records.len(), size);
-                    assert_eq!((partition.high_watermark, partition.last_stable_offset), (77, 77));
+                    assert_eq!((partition.high_watermark, partition.last_stable_offset), (77, 66));
                     let start = if version >= 5 { 5 } else { -1 };
                     assert_eq!(partition.log_start_offset, start);
-                    let aborted = partition.aborted_transactions.is_some();
-                    assert_eq!(aborted, isolation == Isolation::Committed);
+                    let expected = (isolation == Isolation::Committed)
+                        .then(|| (0..i64::from(partition.partition_index)).map(|n| (n, n * 1000)).collect::<Vec<_>>());
+                    let aborted = partition.aborted_transactions.as_ref();
+                    let aborted =
+                        aborted.map(|all| all.iter().map(|one| (*one.producer_id, one.first_offset)).collect());
+                    assert_eq!(aborted, expected);
                 }
             }
         }

@@ -7,7 +7,7 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{NO_OFFSET, NO_TIMESTAMP, NO_TRANSACTIONS, log_failure, text};
-use crate::log::{AppendOrigin, Appended};
+use crate::log::{AppendOrigin, Appended, transactional_producers};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
 use crate::server::group::OFFSETS_TOPIC;
@@ -85,6 +85,10 @@ fn append(server: &Server, topic: &str, data: PartitionProduceData) -> Result<Ap
         let reason = "the request holds no records for this partition";
         (ResponseError::InvalidRecord.code(), Some(text(reason)))
     })?;
+    if transactional_producers(&records).next().is_some() {
+        let error = ResponseError::TransactionalIdAuthorizationFailed;
+        return Err((error.code(), Some(NO_TRANSACTIONS.into())));
+    }
     let appended = partition.append(&records, server.now_ms(), AppendOrigin::Client);
     appended.map_err(|error| {
         tracing::debug!(topic, partition = data.index, %error, "records refused");
