@@ -511,7 +511,7 @@ describe('health', () => {
   it('says what is wrong and what to do, then everything else', () => withPage({ fill: (mock) => (mock.health = full), path: '/health' }, async (page, mock) => {
     const text = () => page.locator('main').innerText();
     await until('the problem', async () => /Needs you: 1[^]*too few replicas[^]*Start broker 3/.test(await text()));
-    for (const part of [/kafka-1:9092\s+1\s+controller/, /raw_video\s+48\s+×3\s+2\s+0\s+12,345\s+≈ 4\.7 GiB/, /archive\s+Stable\s+2\s+500\s+17 s/, /queue full\s+3/, /viewer rings[^]*1\.0 MiB \/ 256 MiB/, /estimated/]) assert.match(await text(), part);
+    for (const part of [/kafka-1:9092\s+1\s+controller/, /raw_video\s+48\s+×3\s+2\s+0\s+12,345\s+≈ 4\.7 GiB/, /archive\s+Stable\s+2\s+500\s+17 s/, /queue full\s+3/, /newest frames in the viewer[^]*1\.0 MiB \/ 256 MiB/, /estimated/]) assert.match(await text(), part);
     mock.health = { ...full, problems: [] };
     await until('all is well', async () => /Nothing needs you/.test(await text()));
     mock.health = { is_reachable: false, reason: 'connection refused' };

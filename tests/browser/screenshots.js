@@ -8,6 +8,7 @@ import { openBrowser, openPage, until } from './lib.js';
 
 const folder = process.argv[2] ?? new URL('../../docs/images/', import.meta.url).pathname;
 const binary = process.env.LUMENBUS_BIN ?? new URL('../../target/release/lumenbus', import.meta.url).pathname;
+/** Strips and curves are drawn once a second: this is how long the camera sits for its picture. */
 const WARM_UP_MS = 75_000;
 
 mkdirSync(folder, { recursive: true });
@@ -18,7 +19,9 @@ const browser = await openBrowser();
 async function shoot(name, path, options, prepare = () => {}) {
   const page = await openPage(browser, new URL(path, url).href, { colorScheme: 'dark', ...options });
   await prepare(page);
-  await page.waitForTimeout(name.includes('live') ? 12_000 : 9000);
+  // Messages about what was done to the page have gone by then.
+  await page.waitForTimeout(10_000);
+  if (page.errors.length > 0) throw new Error(`${name}: ${page.errors}`);
   const file = join(folder, `${name}.png`);
   await page.screenshot({ path: file });
   // Photographs in 256 colours are a third of the size, and nobody sees it at this one.

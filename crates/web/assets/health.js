@@ -167,7 +167,8 @@ export class HealthScreen {
     return budgets.map((budget) => {
       const [used, limit] = [count(budget.used_bytes), count(budget.limit_bytes)];
       const label = `${bytes(used)} / ${bytes(limit)}`;
-      return el('div', { class: 'budget' }, el('span', { text: text(budget.name, 60) }), this.#meter(limit > 0 ? used / limit : 0, label), el('span', { class: 'faint', text: label }));
+      const name = text(budget.name, 60);
+      return el('div', { class: 'budget' }, el('span', { text: t(`budget.${name}`, {}, name) }), this.#meter(limit > 0 ? used / limit : 0, label), el('span', { class: 'faint', text: label }));
     });
   }
 

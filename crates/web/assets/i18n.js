@@ -22,7 +22,7 @@ const en = {
   'search': 'Search cameras', 'groups': 'Groups', 'group.all': 'All', 'group.none': 'No group',
   'nothing.found': 'No camera matches. Esc clears the search.', 'nothing.cameras': 'No camera yet. Publish one:', 'nothing.connecting': 'Connecting to the viewer …',
   'actions': 'Try to break it', 'action.failed': 'That did not work: {why}',
-  'log': 'What happened', 'log.empty': 'Nothing yet: every gap, outage and return is listed here.', 'log.cameras': '{n} cameras',
+  'log': 'What happened', 'log.empty': 'Nothing since this page was opened. Every gap, outage and return is listed here.', 'log.cameras': '{n} cameras',
   'log.offline': 'offline', 'log.online': 'back', 'log.end': 'ended', 'log.epoch': 'new session', 'log.disconnected': 'Kafka is away', 'log.connected': 'Kafka is back',
   'log.retention': 'retention', 'log.unreadable': 'unreadable record',
 
@@ -59,7 +59,7 @@ const en = {
   'health.brokers': 'Brokers', 'health.embedded': 'Embedded broker', 'health.controller': 'controller', 'health.address': 'Address', 'health.none': 'Not known yet.',
   'health.groups': 'Consumer groups', 'health.groups.none': 'No consumer group has committed anything.', 'health.groups.group': 'Group', 'health.groups.state': 'State', 'health.groups.members': 'Members', 'health.groups.lag': 'Lag, records', 'health.groups.age': 'Age',
   'health.topics': 'Topics', 'health.topics.topic': 'Topic', 'health.topics.partitions': 'Partitions', 'health.topics.replication': 'Replicas', 'health.topics.under': 'Under-repl.', 'health.topics.offline': 'Offline', 'health.topics.records': 'Records', 'health.topics.bytes': 'Size',
-  'health.drops': 'Missing frames by reason', 'health.budgets': 'Memory budgets', 'health.problems.title': 'What to do',
+  'health.drops': 'Missing frames by reason', 'health.budgets': 'Memory budgets', 'budget.viewer rings': 'newest frames in the viewer', 'health.problems.title': 'What to do',
 
   'help': 'Keys', 'help.open': 'Help: keys', 'key.arrows': 'between tiles; on a camera, to its neighbours', 'key.enter': 'opens the camera', 'key.esc': 'back', 'key.search': 'search', 'key.s': 'saves a snapshot',
   'key.f': 'full screen', 'key.t': 'colours', 'key.l': 'language', 'key.g': 'Live, Health', 'key.help': 'this list',
@@ -85,7 +85,7 @@ const zh = {
   'search': '搜索摄像机', 'groups': '分组', 'group.all': '全部', 'group.none': '未分组',
   'nothing.found': '没有匹配的摄像机。按 Esc 清除搜索。', 'nothing.cameras': '还没有摄像机。发布一路：', 'nothing.connecting': '正在连接查看器……',
   'actions': '弄坏它试试', 'action.failed': '未能执行：{why}',
-  'log': '发生了什么', 'log.empty': '暂无记录：每个缺口、中断和恢复都会列在这里。', 'log.cameras': '{n} 路摄像机',
+  'log': '发生了什么', 'log.empty': '打开本页后还没有任何情况。每个缺口、中断和恢复都会列在这里。', 'log.cameras': '{n} 路摄像机',
   'log.offline': '离线', 'log.online': '恢复', 'log.end': '已结束', 'log.epoch': '新会话', 'log.disconnected': 'Kafka 无法访问', 'log.connected': 'Kafka 已恢复',
   'log.retention': '超出保留期', 'log.unreadable': '无法读取的记录',
 
@@ -122,7 +122,7 @@ const zh = {
   'health.brokers': '代理', 'health.embedded': '内置代理', 'health.controller': '控制器', 'health.address': '地址', 'health.none': '尚不清楚。',
   'health.groups': '消费组', 'health.groups.none': '没有消费组提交过位置。', 'health.groups.group': '组', 'health.groups.state': '状态', 'health.groups.members': '成员', 'health.groups.lag': '滞后记录数', 'health.groups.age': '时延',
   'health.topics': '主题', 'health.topics.topic': '主题', 'health.topics.partitions': '分区', 'health.topics.replication': '副本', 'health.topics.under': '副本不足', 'health.topics.offline': '离线', 'health.topics.records': '记录', 'health.topics.bytes': '大小',
-  'health.drops': '缺失帧（按原因）', 'health.budgets': '内存预算', 'health.problems.title': '待处理',
+  'health.drops': '缺失帧（按原因）', 'health.budgets': '内存预算', 'budget.viewer rings': '查看器中的最新帧', 'health.problems.title': '待处理',
 
   'help': '按键', 'help.open': '帮助：按键', 'key.arrows': '在画面之间移动；在摄像机页切换相邻摄像机', 'key.enter': '打开摄像机', 'key.esc': '返回', 'key.search': '搜索', 'key.s': '保存截图',
   'key.f': '全屏', 'key.t': '颜色', 'key.l': '语言', 'key.g': '实时、健康', 'key.help': '此列表',

@@ -46,7 +46,7 @@ export class Veil {
   }
 }
 
-/** A line of cells, one a second: frames came, frames are missing, nothing came. */
+/** A line of cells, one a second: frames came, frames are missing, nothing came (or nobody was looking yet). */
 export function drawStrip(canvas, stream) {
   const width = Math.max(1, Math.round(canvas.clientWidth * devicePixelRatio));
   const height = Math.max(1, Math.round(canvas.clientHeight * devicePixelRatio));
@@ -58,13 +58,13 @@ export function drawStrip(canvas, stream) {
   context.clearRect(0, 0, width, height);
   const cells = stream.history.slice(-STRIP);
   const step = width / STRIP;
-  cells.forEach((cell, at) => {
-    const sort = cell.unexplained > 0 ? 'bad' : cell.missing > 0 ? 'gap' : cell.frames > 0 ? 'came' : 'none';
-    const left = Math.round((STRIP - cells.length + at) * step);
+  for (let at = 0; at < STRIP; at += 1) {
+    const cell = cells[at - STRIP + cells.length];
+    const sort = cell?.unexplained > 0 ? 'bad' : cell?.missing > 0 ? 'gap' : cell?.frames > 0 ? 'came' : 'none';
     context.fillStyle = colors[sort];
     const inset = sort === 'came' || sort === 'none' ? Math.round(height / 3) : 0;
-    context.fillRect(left, inset, Math.max(1, Math.round(step) - Math.ceil(devicePixelRatio / 2)), height - 2 * inset);
-  });
+    context.fillRect(Math.round(at * step), inset, Math.max(1, Math.round(step) - Math.ceil(devicePixelRatio / 2)), height - 2 * inset);
+  }
 }
 
 export class Tile {

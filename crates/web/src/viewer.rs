@@ -26,7 +26,7 @@ const GATHER: Duration = Duration::from_millis(50);
 /// How long clients may take to hear that the viewer stops.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// A running viewer; it stops when dropped.
+/// A running viewer; it stops when dropped, which may take a second and must not happen on an async runtime.
 pub struct Viewer {
     hub: Arc<Hub>,
     address: SocketAddr,

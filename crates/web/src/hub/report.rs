@@ -222,7 +222,7 @@ impl Hub {
         self.all().iter().map(|stream| each(stream, &mut stream.lock())).collect()
     }
 
-    /// The message `streams`, built anew for every client.
+    /// Tells every client which streams there are.
     pub(crate) fn tell_streams(&self) {
         let message = json!({ "type": "streams", "streams": self.streams_json() });
         self.streams.send_replace(text(&message));
