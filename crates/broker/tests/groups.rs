@@ -4,165 +4,93 @@
 
 mod support;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
-use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::*;
-use kafka_protocol::protocol::StrBytes;
 use lumenbus_broker::Broker;
+use support::groups::*;
 use support::*;
-
-const REBALANCING: i16 = 27;
-
-/// A member of group `g` that speaks the protocol step by step.
-struct Member {
-    client: Client,
-    id: StrBytes,
-    generation: i32,
-    session_ms: i32,
-    version: i16,
-}
-
-impl Member {
-    fn new(address: SocketAddr, version: i16) -> Self {
-        Self { client: Client::connect(address), id: text(""), generation: -1, session_ms: 10_000, version }
-    }
-
-    fn join_request(&self) -> JoinGroupRequest {
-        let protocol = JoinGroupRequestProtocol::default()
-            .with_name(text("range"))
-            .with_metadata(Bytes::from_static(b"subscription"));
-        let request = JoinGroupRequest::default()
-            .with_group_id(group("g"))
-            .with_session_timeout_ms(self.session_ms)
-            .with_member_id(self.id.clone())
-            .with_protocol_type(text("consumer"))
-            .with_protocols(vec![protocol]);
-        if self.version >= 1 { request.with_rebalance_timeout_ms(10_000) } else { request }
-    }
-
-    fn send_join(&mut self) -> i32 {
-        if self.id.is_empty() && self.version >= 4 {
-            let refused = self.client.call(&self.join_request(), self.version);
-            assert_eq!(refused.error_code, ResponseError::MemberIdRequired.code());
-            self.id = refused.member_id;
-        }
-        let request = self.join_request();
-        self.client.send(&request, self.version)
-    }
-
-    fn receive_join(&mut self, sent: i32) -> JoinGroupResponse {
-        let answer = self.client.receive::<JoinGroupRequest>(sent, self.version);
-        assert_eq!(answer.error_code, 0);
-        self.id = answer.member_id.clone();
-        self.generation = answer.generation_id;
-        answer
-    }
-
-    fn join(&mut self) -> JoinGroupResponse {
-        let sent = self.send_join();
-        self.receive_join(sent)
-    }
-
-    fn sync_request(&self, assignments: &[(StrBytes, &'static str)]) -> SyncGroupRequest {
-        let assignments = assignments.iter().map(|(id, data)| {
-            SyncGroupRequestAssignment::default()
-                .with_member_id(id.clone())
-                .with_assignment(Bytes::from_static(data.as_bytes()))
-        });
-        SyncGroupRequest::default()
-            .with_group_id(group("g"))
-            .with_generation_id(self.generation)
-            .with_member_id(self.id.clone())
-            .with_assignments(assignments.collect())
-    }
-
-    fn sync(&mut self, assignments: &[(StrBytes, &'static str)]) -> (i16, Bytes) {
-        let request = self.sync_request(assignments);
-        let answer = self.client.call(&request, self.version.min(2));
-        (answer.error_code, answer.assignment)
-    }
-
-    fn beat(&mut self) -> i16 {
-        let request = HeartbeatRequest::default()
-            .with_group_id(group("g"))
-            .with_generation_id(self.generation)
-            .with_member_id(self.id.clone());
-        self.client.call(&request, self.version.min(2)).error_code
-    }
-
-    fn leave(&mut self) -> i16 {
-        let request = LeaveGroupRequest::default().with_group_id(group("g")).with_member_id(self.id.clone());
-        self.client.call(&request, self.version.min(2)).error_code
-    }
-
-    fn commit(&mut self, offset: i64) -> i16 {
-        let request = commit_request("t", 0, offset, "")
-            .with_generation_id_or_member_epoch(self.generation)
-            .with_member_id(self.id.clone());
-        self.client.call(&request, 6).topics[0].partitions[0].error_code
-    }
-
-    /// Beats until the broker says something else.
-    fn beat_until(&mut self, expected: i16) {
-        let began = std::time::Instant::now();
-        while self.beat() != expected {
-            assert!(began.elapsed() < PATIENCE, "never answered {expected}");
-        }
-    }
-}
-
-fn commit_request(name: &str, index: i32, offset: i64, note: &str) -> OffsetCommitRequest {
-    let partition = OffsetCommitRequestPartition::default()
-        .with_partition_index(index)
-        .with_committed_offset(offset)
-        .with_committed_metadata(Some(text(note)));
-    let topic = OffsetCommitRequestTopic::default().with_name(topic(name)).with_partitions(vec![partition]);
-    OffsetCommitRequest::default()
-        .with_group_id(group("g"))
-        .with_generation_id_or_member_epoch(-1)
-        .with_topics(vec![topic])
-}
-
-/// `(topic, partition, offset, note)` of everything group `g` has committed.
-fn committed(client: &mut Client) -> Vec<(String, i32, i64, String)> {
-    let request = OffsetFetchRequest::default().with_group_id(group("g")).with_topics(None);
-    let answer = client.call(&request, 7);
-    assert_eq!(answer.error_code, 0);
-    let topics = answer.topics.into_iter();
-    topics
-        .flat_map(|topic| {
-            topic.partitions.into_iter().map(move |p| {
-                let note = p.metadata.unwrap().to_string();
-                (topic.name.to_string(), p.partition_index, p.committed_offset, note)
-            })
-        })
-        .collect()
-}
 
 #[test]
 fn one_member_goes_through_its_life_in_every_version() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder);
-    for version in 0..=4 {
+    for version in 0..=9 {
         let mut member = Member::new(broker.addr(), version);
+        member.client.create_topic("t", 1, &[]);
         let joined = member.join();
-        assert_eq!((joined.generation_id, joined.members.len()), (1, 1));
+        assert_eq!((joined.generation_id, joined.members.len()), (2 * i32::from(version) + 1, 1));
         assert_eq!((joined.leader, joined.protocol_name.unwrap()), (member.id.clone(), text("range")));
-        assert_eq!(joined.members[0].metadata, Bytes::from_static(b"subscription"));
+        assert_eq!(joined.protocol_type.is_some(), version >= 7);
+        assert_eq!(joined.members[0].metadata, subscription("t"));
         let all = [(member.id.clone(), "everything")];
         assert_eq!(member.sync(&all), (0, Bytes::from_static(b"everything")));
-        assert_eq!(member.beat(), 0);
+        assert_eq!((member.beat(), member.commit(7)), (0, 0));
         assert_eq!(member.leave(), 0);
-        assert_eq!(member.leave(), 25);
-        assert_eq!(member.beat(), 25);
+        assert_eq!((member.leave(), member.beat()), (25, 25));
     }
+}
+
+/// What a static member is told when it comes back, in all versions that have static members.
+#[test]
+fn a_static_member_comes_back_to_its_assignment() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    for version in 5..=9 {
+        let mut leader = Member::named(broker.addr(), "box-1", version);
+        let mut follower = Member::named(broker.addr(), "box-2", version);
+        leader.join();
+        let sent = follower.send_join();
+        leader.beat_until(REBALANCING);
+        let led = leader.join();
+        follower.receive_join(sent);
+        let instances: Vec<_> = led.members.iter().map(|m| m.group_instance_id.clone().unwrap()).collect();
+        assert_eq!(instances, [text("box-1"), text("box-2")]);
+        assert_eq!(leader.sync(&[(leader.id.clone(), "0"), (follower.id.clone(), "1")]).0, 0);
+
+        let mut back = Member::named(broker.addr(), "box-2", version);
+        let joined = back.join();
+        assert_eq!((joined.generation_id, &joined.leader), (leader.generation, &leader.id));
+        assert_eq!(back.sync(&[]), (0, Bytes::from_static(b"1")));
+        let fenced = ResponseError::FencedInstanceId.code();
+        assert_eq!((follower.beat(), follower.sync(&[]).0, follower.leave()), (fenced, fenced, fenced));
+        assert_eq!(leader.beat(), 0, "nobody else noticed");
+
+        let mut back_to_lead = Member::named(broker.addr(), "box-1", version);
+        let joined = back_to_lead.join();
+        let skips = version >= 9;
+        assert_eq!((joined.skip_assignment, joined.members.len()), (skips, if skips { 2 } else { 0 }));
+        assert_eq!(joined.leader == back_to_lead.id, skips);
+        assert_eq!(back_to_lead.sync(&[]), (0, Bytes::from_static(b"0")));
+        assert_eq!((back_to_lead.beat(), back.beat()), (0, 0));
+
+        let by_name =
+            ["box-1", "box-2", "box-3"].map(|name| MemberIdentity::default().with_group_instance_id(Some(text(name))));
+        let leave = LeaveGroupRequest::default().with_group_id(group("g")).with_members(by_name.to_vec());
+        let left = back.client.call(&leave, (version - 2).min(5)).members;
+        assert_eq!(left.iter().map(|m| m.error_code).collect::<Vec<_>>(), [0, 0, 25]);
+        assert_eq!((back.beat(), back_to_lead.beat()), (25, 25));
+    }
+}
+
+#[test]
+fn a_member_that_believes_in_another_protocol_is_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let mut member = Member::new(broker.addr(), 9);
+    let joined = member.join();
+    assert_eq!(joined.protocol_type, Some(text("consumer")));
+    let request = member.sync_request(&[]);
+    let other = request.clone().with_protocol_name(Some(text("sticky")));
+    assert_eq!(member.client.call(&other, 5).error_code, ResponseError::InconsistentGroupProtocol.code());
+    let synced = member.client.call(&request, 5);
+    assert_eq!((synced.protocol_type, synced.protocol_name), (Some(text("consumer")), Some(text("range"))));
 }
 
 #[test]
@@ -258,14 +186,20 @@ fn impossible_joins_are_refused() {
     let broker = start(&folder);
     let mut member = Member::new(broker.addr(), 3);
     let good = member.join_request();
+    let long = "x".repeat(40_000);
     for (request, expected) in [
+        (good.clone().with_group_id(group(&long)), 24),
+        (good.clone().with_member_id(text(&long)), 42),
+        (good.clone().with_group_instance_id(Some(text(&long))), 42),
+        (good.clone().with_protocols(vec![good.protocols[0].clone(); 65]), 42),
         (good.clone().with_group_id(group("")), 24),
         (good.clone().with_session_timeout_ms(1), 26),
         (good.clone().with_session_timeout_ms(i32::MAX), 26),
         (good.clone().with_protocols(Vec::new()), 23),
         (good.clone().with_member_id(text("nobody")), 25),
     ] {
-        assert_eq!(member.client.call(&request, 3).error_code, expected);
+        let answer = member.client.call(&request, 9);
+        assert_eq!((answer.error_code, answer.protocol_name), (expected, None));
     }
     member.join();
     assert_eq!(member.sync(&[]).0, 0);
@@ -279,7 +213,7 @@ fn offsets_are_committed_and_fetched_in_every_version() {
     let broker = start(&folder);
     let mut client = Client::connect(broker.addr());
     client.create_topic("t", 4, &[]);
-    for version in 2..=6 {
+    for version in 2..=9 {
         let note = format!("by version {version}");
         let request = commit_request("t", 1, i64::from(version), &note);
         let answer = client.call(&request, version);
@@ -292,7 +226,18 @@ fn offsets_are_committed_and_fetched_in_every_version() {
         let request = OffsetFetchRequest::default().with_group_id(group("g")).with_topics(Some(vec![wanted]));
         let found = client.call(&request, version).topics.remove(0).partitions;
         let offsets: Vec<_> = found.iter().map(|p| (p.partition_index, p.committed_offset)).collect();
-        assert_eq!(offsets, [(1, 6), (2, -1)]);
+        assert_eq!(offsets, [(1, 9), (2, -1)]);
+    }
+    for version in 8..=9 {
+        let wanted = OffsetFetchRequestTopics::default().with_name(topic("t")).with_partition_indexes(vec![1, 2, 1]);
+        let of = |name: &str| OffsetFetchRequestGroup::default().with_group_id(group(name));
+        let groups = vec![of("g").with_topics(Some(vec![wanted])), of("g"), of("h").with_topics(None)];
+        let found = client.call(&OffsetFetchRequest::default().with_groups(groups), version).groups;
+        let names: Vec<_> = found.iter().map(|g| (g.group_id.to_string(), g.error_code, g.topics.len())).collect();
+        assert_eq!(names, [("g".to_owned(), 0, 1), ("h".to_owned(), 0, 0)], "each group once");
+        let offsets: Vec<_> =
+            found[0].topics[0].partitions.iter().map(|p| (p.partition_index, p.committed_offset)).collect();
+        assert_eq!(offsets, [(1, 9), (2, -1)]);
     }
     let long = "x".repeat(4096);
     let too_long = "x".repeat(4097);
@@ -301,11 +246,17 @@ fn offsets_are_committed_and_fetched_in_every_version() {
         (commit_request("t", 0, 1, &too_long), 12),
         (commit_request("t", 9, 1, ""), 3),
         (commit_request("missing", 0, 1, ""), 3),
-        (commit_request("t", 0, 1, "").with_generation_id_or_member_epoch(3), 22),
+        (commit_request("t", 0, 1, "").with_generation_id_or_member_epoch(3), 25),
     ] {
         let answer = client.call(&request, 6);
         assert_eq!(answer.topics[0].partitions[0].error_code, expected);
     }
+    let unknown = commit_request("t", 0, 1, "").with_group_id(group("nobody")).with_generation_id_or_member_epoch(3);
+    for (version, expected) in [(8, ResponseError::IllegalGeneration), (9, ResponseError::GroupIdNotFound)] {
+        assert_eq!(client.call(&unknown, version).topics[0].partitions[0].error_code, expected.code());
+    }
+    let long = commit_request("t", 0, 1, "").with_group_id(group(&"x".repeat(40_000)));
+    assert_eq!(client.call(&long, 8).topics[0].partitions[0].error_code, 24);
 }
 
 #[test]
@@ -357,43 +308,5 @@ fn offsets_survive_a_clean_stop() {
         expected = vec![("t".to_owned(), 1, 1000 * round + 199, format!("round {round}"))];
         assert_eq!(committed(&mut client), expected);
         broker.shutdown_blocking().unwrap();
-    }
-}
-
-#[test]
-fn groups_are_listed_and_described_in_every_version() {
-    let folder = tempfile::tempdir().unwrap();
-    let broker = start(&folder);
-    let mut member = Member::new(broker.addr(), 4);
-    member.client.create_topic("t", 1, &[]);
-    member.join();
-    let states = |client: &mut Client, filter: &[&str]| {
-        let request = ListGroupsRequest::default().with_states_filter(filter.iter().map(|name| text(name)).collect());
-        let groups = client.call(&request, 4).groups;
-        groups.iter().map(|g| (g.group_id.to_string(), g.group_state.to_string())).collect::<Vec<_>>()
-    };
-    let mut client = Client::connect(broker.addr());
-    let row = |name: &str, state: &str| (name.to_owned(), state.to_owned());
-    assert_eq!(states(&mut client, &[]), [row("g", "CompletingRebalance")]);
-    let id = member.id.clone();
-    member.sync(&[(id, "assignment")]);
-    client.call(&commit_request("t", 0, 5, "").with_group_id(group("left")), 6);
-    assert_eq!(states(&mut client, &[]), [row("g", "Stable"), row("left", "Empty")]);
-    assert_eq!(states(&mut client, &["empty"]), [row("left", "Empty")]);
-    for version in 0..=3 {
-        let listed = client.call(&ListGroupsRequest::default(), version);
-        assert_eq!(listed.groups.iter().map(|g| &*g.protocol_type).collect::<Vec<_>>(), ["consumer", ""]);
-    }
-    for version in 0..=5 {
-        let names = ["g", "left", "nobody"].map(group).to_vec();
-        let found = client.call(&DescribeGroupsRequest::default().with_groups(names), version).groups;
-        assert_eq!(found.iter().map(|g| &*g.group_state).collect::<Vec<_>>(), ["Stable", "Empty", "Dead"]);
-        assert_eq!((&*found[0].protocol_data, found[0].members.len(), found[1].members.len()), ("range", 1, 0));
-        let of_ours = &found[0].members[0];
-        assert_eq!((&of_ours.member_id, &*of_ours.client_host), (&member.id, "/127.0.0.1"));
-        assert_eq!(
-            (&of_ours.member_metadata[..], &of_ours.member_assignment[..]),
-            (&b"subscription"[..], &b"assignment"[..])
-        );
     }
 }

@@ -10,12 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
     DescribeClusterRequest, InitProducerIdRequest, OffsetCommitRequest, OffsetFetchRequest,
 };
 use lumenbus_broker::{Broker, BrokerConfig};
+use support::groups::*;
 use support::*;
 
 const FOLDER: &str = "BROKER_TEST_FOLDER";
@@ -211,4 +213,59 @@ fn what_was_acknowledged_survives_a_kill() {
             assert_eq!((record.offset, i64::from_be_bytes(number)), (expected, expected));
         }
     }
+}
+
+/// Members that come back within their session find their assignments: no rebalance, no new ids.
+fn members_go_on(mut members: [Member; 2], address: SocketAddr) {
+    for member in &mut members {
+        member.client = Client::connect(address);
+    }
+    let [first, second] = &mut members;
+    assert_eq!((first.beat(), second.beat()), (0, 0));
+    assert_eq!((first.commit(11), second.commit(12)), (0, 0));
+    assert_eq!((&first.sync(&[]).1[..], &second.sync(&[]).1[..]), (&b"0"[..], &b"1"[..]));
+    let mut back = Member::named(address, "box", 9);
+    assert_eq!(back.join().generation_id, 2, "also a static one that has restarted itself");
+    assert_eq!((&back.sync(&[]).1[..], second.beat()), (&b"1"[..], ResponseError::FencedInstanceId.code()));
+    assert_eq!((back.leave(), first.beat()), (0, REBALANCING));
+    assert_eq!(first.join().generation_id, 3);
+}
+
+/// A dynamic and a static member with their assignments.
+fn settled(address: SocketAddr) -> [Member; 2] {
+    let (mut first, mut second) = (Member::new(address, 9), Member::named(address, "box", 9));
+    first.client.create_topic("t", 1, &[]);
+    first.session_ms = 60_000;
+    second.session_ms = 60_000;
+    let sent = second.send_join();
+    second.receive_join(sent);
+    second.sync(&[]);
+    let sent = first.send_join();
+    second.beat_until(REBALANCING);
+    let sent_second = second.send_join();
+    first.receive_join(sent);
+    second.receive_join(sent_second);
+    let parts = [(first.id.clone(), "0"), (second.id.clone(), "1")];
+    assert_eq!((second.sync(&parts).0, first.sync(&[]).0), (0, 0));
+    [first, second]
+}
+
+#[test]
+fn members_go_on_after_a_clean_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let members = settled(broker.addr());
+    broker.shutdown_blocking().unwrap();
+    let broker = start(&folder);
+    members_go_on(members, broker.addr());
+}
+
+#[test]
+fn members_go_on_after_the_broker_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let killed = Process::start(folder.path());
+    let members = settled(killed.address);
+    drop(killed);
+    let broker = start(&folder);
+    members_go_on(members, broker.addr());
 }

@@ -8,6 +8,8 @@
     reason = "part of every test; each uses another part of it"
 )]
 
+pub mod groups;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
