@@ -7,6 +7,8 @@ mod report;
 mod ring;
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use report::{JpegRatio, StreamSnapshot, Totals, ViewerSnapshot};
@@ -181,12 +183,11 @@ impl Hub {
                 self.stages.received(frame);
                 let order = self.next_order.fetch_add(1, Ordering::Relaxed);
                 let limit = self.ring_limit();
-                let (has_changed, was_offline) = {
+                let (has_changed, is_back) = {
                     let mut stream = stream.lock();
-                    let was_offline = stream.observed.offline.is_some();
-                    (stream.frame(frame, order, limit), was_offline && stream.observed.offline.is_none())
+                    (stream.frame(frame, order, limit), stream.is_back(frame.role))
                 };
-                if was_offline {
+                if is_back {
                     self.tell_event(stream.n, "online", "");
                 }
                 if has_changed {
@@ -211,7 +212,7 @@ impl Hub {
             }
             Event::Offline { stream, reason, .. } => {
                 let Some(stream) = self.stream(stream) else { return };
-                stream.lock().offline(reason);
+                stream.lock().goes_away(reason);
                 self.tell_event(stream.n, "offline", reason);
             }
             Event::End { stream, epoch, .. } => {
@@ -415,47 +416,5 @@ impl Registry {
         let mut stream = self.list[at].lock();
         stream.info.name = camera.name.clone().unwrap_or_default();
         stream.info.group = camera.group.clone().unwrap_or_default();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use lumenbus_bus::BusConfig;
-    use std::sync::Barrier;
-
-    fn hub() -> Hub {
-        Hub::new(&ViewerConfig::new(BusConfig::new("127.0.0.1:1")))
-    }
-
-    fn id(number: usize) -> Arc<StreamId> {
-        Arc::new(StreamId::main(format!("cam-{number}").parse().unwrap(), "raw_video".parse().unwrap()))
-    }
-
-    #[test]
-    fn a_stream_that_two_threads_bring_at_once_is_one_stream() {
-        const THREADS: usize = 4;
-        let (hub, turn) = (hub(), Barrier::new(THREADS));
-        let numbers = || {
-            let bring = |number| {
-                turn.wait();
-                hub.stream(&id(number)).unwrap().n
-            };
-            (0..200).map(bring).collect::<Vec<_>>()
-        };
-        std::thread::scope(|scope| {
-            let all: Vec<_> = (0..THREADS).map(|_| scope.spawn(numbers)).collect();
-            let all: Vec<_> = all.into_iter().map(|thread| thread.join().unwrap()).collect();
-            assert!(all.iter().all(|numbers| *numbers == all[0]));
-        });
-        assert_eq!(hub.all().len(), 200);
-    }
-
-    #[test]
-    fn streams_beyond_the_limit_are_left_out() {
-        let hub = hub();
-        assert!((0..MAX_STREAMS).all(|number| hub.stream(&id(number)).is_some()));
-        assert!(hub.stream(&id(MAX_STREAMS)).is_none());
-        assert!(hub.stream(&id(0)).is_some());
     }
 }

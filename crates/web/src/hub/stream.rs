@@ -127,6 +127,8 @@ pub(crate) struct Stream {
     pub(crate) figures: Figures,
     pub(crate) phase: Phase,
     pub(crate) observed: Observed,
+    /// Clients were told that it is away, and not yet that it is back.
+    is_told_away: bool,
     epoch: Option<Epoch>,
     watchers: Vec<(u64, Arc<Notify>)>,
 }
@@ -142,6 +144,7 @@ impl Stream {
             figures: Figures::default(),
             phase: Phase::new(now_millis),
             observed: Observed::default(),
+            is_told_away: false,
             epoch: None,
             watchers: Vec::new(),
         }
@@ -257,7 +260,18 @@ impl Stream {
         self.observed.is_ended = self.epoch.is_none_or(|newest| newest <= epoch);
     }
 
-    pub(crate) fn offline(&mut self, reason: &str) {
+    /// The publisher says so in the log; whoever calls this tells the clients.
+    pub(crate) fn goes_away(&mut self, reason: &str) {
+        self.offline(reason);
+        self.is_told_away = true;
+    }
+
+    /// Whether a frame brings back what was told to be away. The directory may have said before that it is live again.
+    pub(crate) fn is_back(&mut self, role: FrameRole) -> bool {
+        role == FrameRole::Current && std::mem::take(&mut self.is_told_away)
+    }
+
+    fn offline(&mut self, reason: &str) {
         let reason = if reason.is_empty() { "the camera is away" } else { reason };
         self.observed.offline = Some(reason.chars().take(200).collect());
     }
