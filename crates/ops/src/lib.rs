@@ -29,6 +29,6 @@ pub mod watch;
 
 pub use disk::OwnDisk;
 pub use health::{Health, State};
-pub use metrics::{Metrics, Stage, Stages, SubscriberMetrics, client_metrics, publisher_metrics};
+pub use metrics::{Metrics, ReaderMetrics, Stage, Stages, SubscriberMetrics, client_metrics, publisher_metrics};
 pub use traces::{TraceConfig, Tracing};
 pub use watch::{ClusterWatch, Overview};

@@ -1,5 +1,6 @@
 //! Families of constant values, as a collector gives them.
 
+use super::buckets::Reading;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::encoding::{EncodeLabel as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -89,11 +90,11 @@ impl<'a> Families<'a> {
     }
 
     /// Histograms in seconds.
-    pub(crate) fn histograms<'h>(
+    pub(crate) fn histograms(
         &mut self,
         name: &str,
         help: &str,
-        rows: impl IntoIterator<Item = (&'static str, String, &'h super::stages::Buckets)>,
+        rows: impl IntoIterator<Item = (&'static str, String, Reading)>,
     ) -> fmt::Result {
         let mut rows = rows.into_iter().peekable();
         if rows.peek().is_none() {
@@ -102,8 +103,8 @@ impl<'a> Families<'a> {
         let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         rows.try_for_each(|(label, value, buckets)| {
             let labels = Labels(vec![(label, value)]);
-            let (sum, count, counts) = buckets.read();
-            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &counts, None)
+            let (sum, count) = (buckets.sum_seconds(), buckets.count());
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets.buckets(), None)
         })
     }
 }

@@ -4,10 +4,13 @@
 //! counters end in `_total`, units are seconds and bytes. What Kafka's own clients call `record-send-rate` is
 //! `lumenbus_producer_record_send_rate` here, and so on.
 
+mod buckets;
 mod client;
 mod families;
 mod process;
 mod publisher;
+mod reader;
+mod shares;
 mod stages;
 mod subscriber;
 mod tracer;
@@ -15,6 +18,7 @@ mod tracer;
 pub use client::client_metrics;
 pub use families::{Families, Row};
 pub use publisher::publisher_metrics;
+pub use reader::ReaderMetrics;
 pub use stages::{Stage, Stages};
 pub use subscriber::SubscriberMetrics;
 
@@ -23,7 +27,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Cameras with series of their own; what further ones do is counted under the camera [`OTHER`].
 pub const MAX_CAMERAS: usize = 500;
@@ -138,11 +142,16 @@ impl<T: Default> Bounded<T> {
     /// The value of a name.
     pub(crate) fn of(&mut self, name: &str, limit: usize) -> &mut T {
         if !self.values.contains_key(name) {
-            let name = if self.values.len() < limit { name } else { OTHER };
+            let name = if self.is_beyond(name, limit) { OTHER } else { name };
             return self.values.entry(name.to_owned()).or_default();
         }
         // Known names, which is nearly every call, cost no allocation.
         self.values.get_mut(name).expect("it was just found")
+    }
+
+    /// Whether a name is one of the others.
+    pub(crate) fn is_beyond(&self, name: &str, limit: usize) -> bool {
+        self.values.len() >= limit && !self.values.contains_key(name)
     }
 
     /// In the order of the names.
@@ -151,6 +160,10 @@ impl<T: Default> Bounded<T> {
         rows.sort_by_key(|row| row.0);
         rows
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,22 +1,24 @@
 //! How long frames take, per stage and in all.
 
+use super::buckets::{Bounds, Buckets, Reading};
+use super::shares::{ByStream, CameraShares, Shares};
 use super::tracer::StageTracer;
-use super::{Families, MAX_CAMERAS, Metrics, OTHER};
+use super::{Families, MAX_CAMERAS, Metrics, lock};
 use lumenbus_bus::FrameTracer;
 use lumenbus_bus::subscriber::{DeliveredFrame, FrameRole};
 use lumenbus_frame::CameraId;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 
-/// Upper bounds of the stages' buckets, in microseconds: from a millisecond to ten seconds.
-const STAGE_MICROS: [u64; 12] =
-    [1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000];
+/// From a millisecond to ten seconds.
+static STAGE_BOUNDS: Bounds = Bounds::new(&[
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000,
+]);
 /// Fewer of them for each camera: 500 cameras have them.
-const AGE_MICROS: [u64; 9] = [10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 30_000_000];
+static AGE_BOUNDS: Bounds =
+    Bounds::new(&[10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 30_000_000]);
 
 /// A part of a frame's way, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,49 +75,31 @@ impl Stage {
     }
 }
 
-/// A histogram that is counted into without a lock.
-#[derive(Debug)]
-pub(crate) struct Buckets {
-    bounds: &'static [u64],
-    /// One more than bounds: the last has none.
-    counts: Box<[AtomicU64]>,
-    sum_micros: AtomicU64,
+/// A histogram of each stage.
+type StageBuckets = [Buckets; Stage::ALL.len()];
+
+fn stage_buckets() -> StageBuckets {
+    std::array::from_fn(|_| Buckets::new(&STAGE_BOUNDS))
 }
 
-impl Buckets {
-    fn new(bounds: &'static [u64]) -> Self {
-        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, counts, sum_micros: AtomicU64::new(0) }
-    }
-
-    fn record(&self, micros: u64) {
-        let bucket = self.bounds.partition_point(|bound| *bound < micros);
-        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        self.sum_micros.fetch_add(micros, Ordering::Relaxed);
-    }
-
-    /// Sum in seconds, count, (upper bound in seconds, own count) of each bucket.
-    #[expect(clippy::cast_precision_loss, reason = "Prometheus's values are floats")]
-    pub(crate) fn read(&self) -> (f64, u64, Vec<(f64, u64)>) {
-        let bounds = self.bounds.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
-        let counts: Vec<_> = bounds.zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect();
-        let count = counts.iter().map(|bucket| bucket.1).sum();
-        (self.sum_micros.load(Ordering::Relaxed) as f64 / 1e6, count, counts)
-    }
+fn ages() -> Buckets {
+    Buckets::new(&AGE_BOUNDS)
 }
 
 #[derive(Debug)]
 struct Inner {
-    stages: [Buckets; Stage::ALL.len()],
-    ages: RwLock<HashMap<CameraId, Arc<Buckets>>>,
-    /// Of cameras beyond the limit.
-    other: Buckets,
+    /// Of whoever counts a single stage.
+    shared: StageBuckets,
+    readers: Mutex<Shares<StageBuckets>>,
+    ages: Mutex<CameraShares<Buckets>>,
+    /// Of readers without clocks of their own.
+    clocks: Mutex<Clocks>,
 }
 
 /// The stage clocks of this process; clones are the same ones.
 ///
 /// `lumenbus_stage_seconds{stage}` is of the process, `lumenbus_frame_age_seconds{camera}` of at most
-/// [`MAX_CAMERAS`] cameras. Recording takes no lock but a shared one for a camera's age.
+/// [`MAX_CAMERAS`] cameras. A reader of many small frames counts into a [`ReaderMetrics`](super::ReaderMetrics).
 #[derive(Debug, Clone)]
 pub struct Stages {
     inner: Arc<Inner>,
@@ -123,8 +107,13 @@ pub struct Stages {
 
 impl Default for Stages {
     fn default() -> Self {
-        let stages = std::array::from_fn(|_| Buckets::new(&STAGE_MICROS));
-        Self { inner: Arc::new(Inner { stages, ages: RwLock::default(), other: Buckets::new(&AGE_MICROS) }) }
+        let inner = Inner {
+            shared: stage_buckets(),
+            readers: Mutex::default(),
+            ages: Mutex::default(),
+            clocks: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 }
 
@@ -145,65 +134,73 @@ impl Stages {
 
     /// How long a frame took for one stage.
     pub fn record(&self, stage: Stage, micros: u64) {
-        self.inner.stages[stage as usize].record(micros);
+        self.inner.shared[stage as usize].record_shared(micros);
     }
 
     /// How old a frame of a camera was when it arrived where it is used (received, or shown).
     pub fn age(&self, camera: &CameraId, micros: u64) {
-        let ages = self.inner.ages.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(age) = ages.get(camera) {
-            return age.record(micros);
-        }
-        drop(ages);
-        let mut ages = self.inner.ages.write().unwrap_or_else(PoisonError::into_inner);
-        if ages.len() < MAX_CAMERAS || ages.contains_key(camera) {
-            ages.entry(camera.clone()).or_insert_with(|| Arc::new(Buckets::new(&AGE_MICROS))).record(micros);
-        } else {
-            self.inner.other.record(micros);
-        }
+        let share = lock(&self.inner.ages).of(camera.as_str(), MAX_CAMERAS).take(ages);
+        share.record(micros);
     }
 
     /// Everything that a frame's header and record tell of its way to this reader; only of frames in their turn, since
     /// what is caught up on or read again is old on purpose.
     pub fn received(&self, frame: &DeliveredFrame) {
+        lock(&self.inner.clocks).received(self, frame);
+    }
+
+    fn stage(&self, stage: Stage) -> Reading {
+        let at = stage as usize;
+        let readers = lock(&self.inner.readers);
+        Reading::of(&STAGE_BOUNDS, readers.iter().map(|reader| &reader[at]).chain([&self.inner.shared[at]]))
+    }
+}
+
+/// One reader's stage clocks.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    stages: Option<Arc<StageBuckets>>,
+    ages: ByStream<Buckets>,
+}
+
+impl Clocks {
+    /// As [`Stages::received`]; always of the same stages.
+    pub(super) fn received(&mut self, stages: &Stages, frame: &DeliveredFrame) {
         if frame.role != FrameRole::Current {
             return;
         }
+        let clocks = self.stages.get_or_insert_with(|| lock(&stages.inner.readers).take(stage_buckets));
+        let record = |stage: Stage, micros: u64| clocks[stage as usize].record(micros);
         let header = &frame.header;
         let capture = header.capture.unix_nanos;
         let since = |from: i64, to: i64| u64::try_from(to.saturating_sub(from) / 1_000).unwrap_or(0);
         let (encode, queue) = (header.submit_micros, header.queue_micros);
         if let Some(micros) = encode {
-            self.record(Stage::Encode, u64::from(micros));
+            record(Stage::Encode, u64::from(micros));
         }
         if let Some(micros) = queue {
-            self.record(Stage::Queue, u64::from(micros));
+            record(Stage::Queue, u64::from(micros));
         }
         if let Some(append) = frame.append_unix_millis {
             let append = append.saturating_mul(1_000_000);
             let on_the_way = i64::from(encode.unwrap_or(0)) + i64::from(queue.unwrap_or(0));
-            self.record(Stage::Append, since(capture.saturating_add(on_the_way * 1_000), append));
-            self.record(Stage::Receive, since(append, frame.received_unix_nanos));
+            record(Stage::Append, since(capture.saturating_add(on_the_way * 1_000), append));
+            record(Stage::Receive, since(append, frame.received_unix_nanos));
         }
-        self.age(&frame.stream.camera, since(capture, frame.received_unix_nanos));
+        let ages = self.ages.of(&frame.stream, &stages.inner.ages, ages);
+        ages.record(since(capture, frame.received_unix_nanos));
     }
 }
 
 impl Collector for Stages {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
-        let stages = Stage::ALL
-            .into_iter()
-            .map(|stage| ("stage", stage.as_str().to_owned(), &self.inner.stages[stage as usize]));
-        let used = stages.filter(|row| row.2.read().1 > 0);
+        let stages = Stage::ALL.into_iter().map(|stage| ("stage", stage.as_str().to_owned(), self.stage(stage)));
+        let used = stages.filter(|row| row.2.count() > 0);
         families.histograms("lumenbus_stage_seconds", "Time of a frame in each stage of its way.", used)?;
-        let ages = self.inner.ages.read().unwrap_or_else(PoisonError::into_inner);
-        let mut rows: Vec<_> =
-            ages.iter().map(|(camera, age)| ("camera", camera.as_str().to_owned(), &**age)).collect();
-        rows.sort_by(|a, b| a.1.cmp(&b.1));
-        if self.inner.other.read().1 > 0 {
-            rows.push(("camera", OTHER.to_owned(), &self.inner.other));
-        }
+        let ages = lock(&self.inner.ages);
+        let rows = ages.rows().into_iter();
+        let rows = rows.map(|(camera, ages)| ("camera", camera.clone(), Reading::of(&AGE_BOUNDS, ages.iter())));
         families.histograms("lumenbus_frame_age_seconds", "Time from capture to where a frame is used.", rows)
     }
 }
@@ -211,18 +208,6 @@ impl Collector for Stages {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_falls_into_the_first_bucket_that_holds_it() {
-        let buckets = Buckets::new(&AGE_MICROS);
-        for micros in [0, 10_000, 10_001, 40_000_000] {
-            buckets.record(micros);
-        }
-        let (sum, count, counts) = buckets.read();
-        assert_eq!(count, 4);
-        assert!((sum - 40.020_001).abs() < 1e-9);
-        assert_eq!((counts[0], counts[1], counts[9]), ((0.01, 2), (0.025, 1), (f64::INFINITY, 1)));
-    }
 
     #[test]
     fn cameras_beyond_the_limit_are_counted_together() {
