@@ -3,58 +3,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
-use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
+mod support;
+
 use lumenbus_bus::topics::{
     Cluster, Drift, DriftKind, Growth, PlanOptions, TopicGroup, apply, check, ensure_topics, plan,
 };
-use lumenbus_bus::{BusConfig, BusError, Directory, DirectoryEvent, Role, TopicPrefix, probe};
+use lumenbus_bus::{BusConfig, BusError, Directory, DirectoryEvent, Role, probe};
 use lumenbus_frame::{CameraId, Codec, Epoch, StreamId, StreamName, TopicName};
 use lumenbus_wire::{CameraEntry, StreamEntry, StreamState};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-static NEXT_PREFIX: AtomicU32 = AtomicU32::new(0);
-
-/// A broker to test against; the embedded one ends with it.
-struct Site {
-    config: BusConfig,
-    embedded: Option<(RunningBroker, tempfile::TempDir)>,
-}
+use support::{PATIENCE, Site, start_broker};
 
 impl Site {
-    fn embedded() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let listen = ([127, 0, 0, 1], 0).into();
-        let broker = Broker::start_blocking(BrokerConfig::new(folder.path()).listen(listen)).unwrap();
-        Self { config: BusConfig::new(broker.bootstrap_servers()), embedded: Some((broker, folder)) }
-    }
-
-    fn all() -> Vec<Self> {
-        let mut sites = vec![Self::embedded()];
-        match std::env::var("LUMENBUS_TEST_KAFKA").ok().filter(|brokers| !brokers.is_empty()) {
-            Some(brokers) => sites.push(Self { config: BusConfig::new(brokers), embedded: None }),
-            None => eprintln!("SKIPPED: Apache Kafka; name its bootstrap servers in LUMENBUS_TEST_KAFKA"),
-        }
-        for site in &mut sites {
-            let number = NEXT_PREFIX.fetch_add(1, Ordering::Relaxed);
-            site.config.topic_prefix = TopicPrefix::new(&format!("t{}-{number}.", std::process::id())).unwrap();
-        }
-        sites
-    }
-
-    fn full(&self, base: &str) -> String {
-        self.config.topic_prefix.topic(base).to_string()
-    }
-
     /// Writes a record into the directory's topic as somebody else might.
     fn write_raw(&self, key: &[u8], value: &[u8]) {
         let producer: BaseProducer = self.config.client_config(Role::Producer).create().unwrap();
-        let topic = self.full("lumenbus.cameras");
-        producer.send(BaseRecord::to(&topic).partition(0).key(key).payload(value)).map_err(|(error, _)| error).unwrap();
+        let topic = self.topic("lumenbus.cameras");
+        producer
+            .send(BaseRecord::to(topic.as_str()).partition(0).key(key).payload(value))
+            .map_err(|(error, _)| error)
+            .unwrap();
         producer.flush(PATIENCE).unwrap();
     }
 }
@@ -192,13 +162,13 @@ fn the_end_is_reached_also_behind_a_transactions_marker() {
     for site in Site::all().into_iter().filter(|site| site.embedded.is_none()) {
         let directory = Directory::open(&site.config).unwrap();
         let mut config = site.config.client_config(Role::Producer);
-        config.set("transactional.id", site.full("writer"));
+        config.set("transactional.id", site.topic("writer").as_str());
         let producer: BaseProducer = config.create().unwrap();
         producer.init_transactions(PATIENCE).unwrap();
         producer.begin_transaction().unwrap();
         let value = CameraEntry { streams: vec![stream("main", 1)], ..CameraEntry::default() }.encode().unwrap();
-        let topic = site.full("lumenbus.cameras");
-        let record = BaseRecord::to(&topic).partition(0).key("gate").payload(value.as_ref());
+        let topic = site.topic("lumenbus.cameras");
+        let record = BaseRecord::to(topic.as_str()).partition(0).key("gate").payload(value.as_ref());
         producer.send(record).map_err(|(error, _)| error).unwrap();
         producer.commit_transaction(PATIENCE).unwrap();
         directory.sync().unwrap();
@@ -235,7 +205,7 @@ fn topics_are_left_alone_when_asked_to() {
         assert!(matches!(error, BusError::UnknownTopic { .. }), "{error}");
         assert!(error.to_string().contains("lumenbus topics apply"), "{error}");
         let cluster = Cluster::open(&site.config).unwrap();
-        assert!(cluster.actual(&[&site.full("lumenbus.cameras")]).unwrap().is_empty());
+        assert!(cluster.actual(&[site.topic("lumenbus.cameras").as_str()]).unwrap().is_empty());
     }
 }
 
@@ -260,7 +230,7 @@ fn apply_makes_the_plan_true_and_check_finds_what_differs() {
         let other = plan(cluster.facts(), &site.config.topic_prefix, &other);
         let drift = check(&other, &cluster.actual(&names).unwrap(), cluster.facts());
         let of_video: Vec<_> =
-            drift.iter().filter(|d| d.topic == site.full("raw_video")).map(|d| d.kind.what()).collect();
+            drift.iter().filter(|d| d.topic == site.topic("raw_video").as_str()).map(|d| d.kind.what()).collect();
         assert_eq!(of_video, ["partitions", "retention.ms"]);
         if site.embedded.is_some() {
             let refused = apply(&cluster, &other, Growth::Grow).unwrap();
@@ -297,10 +267,10 @@ fn ensuring_a_topic_twice_and_at_the_same_time_is_fine() {
             }
         });
         let cluster = Cluster::open(&site.config).unwrap();
-        let name = site.full("raw_images");
-        let actual = cluster.actual(&[&name]).unwrap();
-        assert_eq!(actual[&name].partitions, if cluster.facts().is_embedded { 12 } else { 48 });
-        assert_eq!(actual[&name].overrides["message.timestamp.type"], "LogAppendTime");
+        let name = site.topic("raw_images");
+        let actual = cluster.actual(&[name.as_str()]).unwrap();
+        assert_eq!(actual[name.as_str()].partitions, if cluster.facts().is_embedded { 12 } else { 48 });
+        assert_eq!(actual[name.as_str()].overrides["message.timestamp.type"], "LogAppendTime");
     }
 }
 
@@ -338,16 +308,14 @@ fn nobody_there_is_said_at_once_by_whatever_is_opened() {
 
 #[test]
 fn the_directory_survives_its_broker() {
-    let folder = tempfile::tempdir().unwrap();
-    let start = |port| Broker::start_blocking(BrokerConfig::new(folder.path()).listen(([127, 0, 0, 1], port).into()));
-    let broker = start(0).unwrap();
-    let port = broker.addr().port();
-    let config = BusConfig::new(broker.bootstrap_servers());
+    let Site { config, embedded } = Site::embedded();
+    let (broker, folder) = embedded.unwrap();
+    let address = broker.addr();
     let directory = Directory::open(&config).unwrap();
     directory.put_stream(&camera("gate"), stream("main", 1)).unwrap();
     broker.shutdown_blocking().unwrap();
     assert!(directory.stream(&id("gate", "main")).is_some(), "what was read stays known");
-    let broker = start(port).unwrap();
+    let broker = start_broker(folder.path(), address);
     directory.put_stream(&camera("gate"), stream("main", 2)).unwrap();
     assert_eq!(Directory::open_reading(&config).unwrap().cameras(), directory.cameras());
     broker.shutdown_blocking().unwrap();

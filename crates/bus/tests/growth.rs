@@ -3,16 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
-use bytes::Bytes;
+mod support;
+
 use lumenbus_bus::subscriber::Event;
 use lumenbus_bus::topics::{Cluster, Growth, PlanOptions, TopicGroup, apply, plan};
-use lumenbus_bus::{
-    BusConfig, Publisher, PublisherConfig, StreamOptions, Subscriber, SubscriberConfig, SystemClock, TopicPrefix,
-};
-use lumenbus_frame::{CaptureTime, Clock as _, Codec, EncodedFrame};
+use lumenbus_bus::{BusConfig, StreamOptions, Subscriber, SubscriberConfig};
+use lumenbus_frame::Codec;
 use std::time::{Duration, Instant};
+use support::{PATIENCE, Site, keyframe};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const FRAMES: usize = 20;
 
 fn frames_topics(bus: &BusConfig, partitions: u32) {
@@ -24,26 +23,24 @@ fn frames_topics(bus: &BusConfig, partitions: u32) {
 
 #[test]
 fn a_reader_without_a_group_sees_partitions_that_are_added() {
-    let Some(brokers) = std::env::var("LUMENBUS_TEST_KAFKA").ok().filter(|brokers| !brokers.is_empty()) else {
-        eprintln!("SKIPPED: Apache Kafka; name its bootstrap servers in LUMENBUS_TEST_KAFKA");
-        return;
-    };
-    let mut bus = BusConfig::new(brokers);
-    bus.topic_prefix = TopicPrefix::new(&format!("g{}.", std::process::id())).unwrap();
-    frames_topics(&bus, 3);
-    let mut config = SubscriberConfig::new(bus.clone(), vec![bus.topic_prefix.topic("raw_video")]);
+    // The embedded broker adds no partitions.
+    Site::all().iter().filter(|site| site.embedded.is_none()).for_each(grow);
+}
+
+fn grow(site: &Site) {
+    frames_topics(&site.config, 3);
+    let mut config = SubscriberConfig::new(site.config.clone(), vec![site.topic("raw_video")]);
     config.consumers = 2;
     let mut subscriber = Subscriber::open(config).unwrap();
     assert_eq!(subscriber.assigned_partitions(), 3);
 
-    frames_topics(&bus, 6);
-    let publisher = Publisher::open(PublisherConfig::new(bus)).unwrap();
+    frames_topics(&site.config, 6);
+    let publisher = site.publisher();
     for partition in 3..6_u32 {
         let options = StreamOptions { partition: Some(partition), ..StreamOptions::new(Codec::H264) };
         let stream = publisher.main_stream(format!("gate-{partition}").parse().unwrap(), "raw_video", options).unwrap();
         for _ in 0..FRAMES {
-            let capture = CaptureTime::arrival(SystemClock.unix_nanos());
-            stream.submit(EncodedFrame::new(Codec::H264, capture, Bytes::from_static(b"unit")).keyframe()).unwrap();
+            stream.submit(keyframe(4)).unwrap();
         }
         stream.finish(PATIENCE).unwrap();
     }

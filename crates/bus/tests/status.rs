@@ -3,64 +3,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
-use bytes::Bytes;
-use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
+mod support;
+
 use lumenbus_bus::rights::{Needs, Verdict, rights};
 use lumenbus_bus::status::{ClusterStatus, GroupStatus, StatusConfig, StatusReader};
 use lumenbus_bus::subscriber::{Event, Start};
 use lumenbus_bus::topics::ensure_topics;
-use lumenbus_bus::{
-    BusConfig, Publisher, PublisherConfig, Role, StreamOptions, Subscriber, SubscriberConfig, SystemClock, TopicPrefix,
-};
-use lumenbus_frame::{CaptureTime, Clock as _, Codec, EncodedFrame};
+use lumenbus_bus::{Role, Subscriber, SubscriberConfig};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(30);
-static NEXT_PREFIX: AtomicU32 = AtomicU32::new(0);
-
-struct Site {
-    config: BusConfig,
-    embedded: Option<(RunningBroker, tempfile::TempDir)>,
-}
+use support::{PATIENCE, Site, keyframe, start_broker, video, wait_for};
 
 impl Site {
-    fn embedded() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let listen = ([127, 0, 0, 1], 0).into();
-        let broker = Broker::start_blocking(BrokerConfig::new(folder.path()).listen(listen)).unwrap();
-        Self { config: BusConfig::new(broker.bootstrap_servers()), embedded: Some((broker, folder)) }
-    }
-
-    fn all() -> Vec<Self> {
-        let mut sites = vec![Self::embedded()];
-        match std::env::var("LUMENBUS_TEST_KAFKA").ok().filter(|brokers| !brokers.is_empty()) {
-            Some(brokers) => sites.push(Self { config: BusConfig::new(brokers), embedded: None }),
-            None => eprintln!("SKIPPED: Apache Kafka; name its bootstrap servers in LUMENBUS_TEST_KAFKA"),
-        }
-        for site in &mut sites {
-            let number = NEXT_PREFIX.fetch_add(1, Ordering::Relaxed);
-            site.config.topic_prefix = TopicPrefix::new(&format!("s{}-{number}.", std::process::id())).unwrap();
-        }
-        sites
-    }
-
-    fn topic(&self, base: &str) -> lumenbus_frame::TopicName {
-        self.config.topic_prefix.topic(base)
-    }
-
     fn group(&self) -> String {
         format!("{}readers", self.config.topic_prefix.as_str())
     }
 
     fn publish(&self, frames: usize, bytes: usize) {
-        let publisher = Publisher::open(PublisherConfig::new(self.config.clone())).unwrap();
-        let stream =
-            publisher.main_stream("gate".parse().unwrap(), "raw_video", StreamOptions::new(Codec::H264)).unwrap();
+        let publisher = self.publisher();
+        let stream = video(&publisher);
         for _ in 0..frames {
-            let capture = CaptureTime::arrival(SystemClock.unix_nanos());
-            stream.submit(EncodedFrame::new(Codec::H264, capture, Bytes::from(vec![7; bytes])).keyframe()).unwrap();
+            stream.submit(keyframe(bytes)).unwrap();
         }
         stream.finish(PATIENCE).unwrap();
         drop(publisher.close(PATIENCE));
@@ -87,14 +50,10 @@ impl Site {
 
     /// What a cluster that others use as well says of our group.
     fn our_group(&self, reader: &mut StatusReader, cluster: &ClusterStatus) -> GroupStatus {
-        let start = Instant::now();
-        loop {
+        wait_for("the group's listing", || {
             let groups = reader.groups(cluster).unwrap();
-            if let Some(group) = groups.into_iter().find(|group| group.group == self.group()) {
-                return group;
-            }
-            assert!(start.elapsed() < PATIENCE, "the group is not listed");
-        }
+            groups.into_iter().find(|group| group.group == self.group())
+        })
     }
 }
 
@@ -179,11 +138,8 @@ fn a_reader_outlives_a_broker_that_is_away() {
     assert_eq!(reader.usage(&cluster).len(), cluster.topics.len(), "what is not answered is left out");
     assert!(reader.groups(&cluster).is_err());
 
-    let _broker = Broker::start_blocking(BrokerConfig::new(folder.path()).listen(listen)).unwrap();
-    let start = Instant::now();
-    while let Err(error) = reader.cluster() {
-        assert!(start.elapsed() < PATIENCE, "{error}");
-    }
+    let _broker = start_broker(folder.path(), listen);
+    wait_for("the broker's return", || reader.cluster().ok());
 }
 
 #[test]

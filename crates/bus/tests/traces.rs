@@ -3,19 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
-use bytes::Bytes;
-use lumenbus_broker::{Broker, BrokerConfig};
+mod support;
+
 use lumenbus_bus::subscriber::{DeliveredFrame, Event, Start};
 use lumenbus_bus::trace::{FrameTracer, Outcome, Settled};
-use lumenbus_bus::{
-    BusConfig, Publisher, PublisherConfig, StreamOptions, Subscriber, SubscriberConfig, SystemClock, TopicPrefix,
-};
-use lumenbus_frame::{CaptureTime, Clock as _, Codec, EncodedFrame, FrameId, StreamId, TraceContext};
+use lumenbus_bus::{Publisher, PublisherConfig, Subscriber, SubscriberConfig};
+use lumenbus_frame::{EncodedFrame, FrameId, StreamId, TraceContext};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use support::{PATIENCE, Site, keyframe, video};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Larger than a record: it goes in chunks.
 const LARGE: usize = 2_000_000;
 
@@ -48,21 +46,20 @@ impl FrameTracer for Follower {
     }
 }
 
-fn follow(bus: &BusConfig) {
+fn follow(site: &Site) {
     let follower = Arc::new(Follower::default());
     let tracer: Arc<dyn FrameTracer> = Arc::<Follower>::clone(&follower);
-    let mut config = PublisherConfig::new(bus.clone());
+    let mut config = PublisherConfig::new(site.config.clone());
     config.tracer = Some(Arc::clone(&tracer));
     let publisher = Publisher::open(config).unwrap();
-    let stream = publisher.main_stream("gate".parse().unwrap(), "raw_video", StreamOptions::new(Codec::H264)).unwrap();
+    let stream = video(&publisher);
     for bytes in [1_000, 1_000, LARGE, LARGE, 1_000] {
-        let capture = CaptureTime::arrival(SystemClock.unix_nanos());
-        stream.submit(EncodedFrame::new(Codec::H264, capture, Bytes::from(vec![7; bytes])).keyframe()).unwrap();
+        stream.submit(keyframe(bytes)).unwrap();
     }
     stream.finish(PATIENCE).unwrap();
     drop(publisher.close(PATIENCE));
 
-    let mut config = SubscriberConfig::new(bus.clone(), vec![bus.topic_prefix.topic("raw_video")]);
+    let mut config = SubscriberConfig::new(site.config.clone(), vec![site.topic("raw_video")]);
     config.start = Start::Earliest;
     config.tracer = Some(tracer);
     let mut subscriber = Subscriber::open(config).unwrap();
@@ -86,16 +83,5 @@ fn follow(bus: &BusConfig) {
 
 #[test]
 fn a_trace_goes_with_its_frame_and_both_ends_are_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let listen = ([127, 0, 0, 1], 0).into();
-    let broker = Broker::start_blocking(BrokerConfig::new(folder.path()).listen(listen)).unwrap();
-    follow(&BusConfig::new(broker.bootstrap_servers()));
-    match std::env::var("LUMENBUS_TEST_KAFKA").ok().filter(|brokers| !brokers.is_empty()) {
-        Some(brokers) => {
-            let mut bus = BusConfig::new(brokers);
-            bus.topic_prefix = TopicPrefix::new(&format!("tr{}.", std::process::id())).unwrap();
-            follow(&bus);
-        }
-        None => eprintln!("SKIPPED: Apache Kafka; name its bootstrap servers in LUMENBUS_TEST_KAFKA"),
-    }
+    Site::all().iter().for_each(follow);
 }
