@@ -498,5 +498,4 @@ impl StreamCore {
 }
 
 #[cfg(test)]
-#[path = "core_tests.rs"]
 mod tests;

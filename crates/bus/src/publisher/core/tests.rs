@@ -6,12 +6,11 @@ use bytes::Bytes;
 use lumenbus_frame::{CameraId, CaptureTime, Codec, StreamName, TopicName};
 use lumenbus_wire::KeyframeHint;
 use lumenbus_wire::{Assembled, ChunkAssembler, Header, MAX_FRAME_BYTES, Opened, RawRecord, open_record};
-use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-#[path = "trace_tests.rs"]
+mod model;
+mod runs;
 mod traces;
 
 const UNIX: i64 = 1_700_000_000_000_000_000;
@@ -171,6 +170,16 @@ impl Bench {
     fn finish(&mut self) {
         self.core.begin_finish();
         self.settle();
+    }
+
+    fn restart(&mut self, epochs: &mut u64) {
+        let next = || {
+            *epochs += 1;
+            Epoch(*epochs << 16)
+        };
+        self.core.restart(next, self.now);
+        assert_eq!(self.pump(), Pumped::Idle);
+        self.core.release();
     }
 
     fn controls(&self) -> Vec<Control> {
@@ -371,119 +380,6 @@ fn the_header_is_repeated_as_json_when_asked() {
 }
 
 #[test]
-fn a_move_ends_the_old_epoch_and_points_to_the_new_partition() {
-    let mut bench = bench(limits());
-    bench.submit_many(2, 10);
-    let moved = Moved { epoch: Epoch(2 << 16), partition: 9 };
-    bench.core.move_to(moved);
-    bench.submit(frame(10, false));
-    bench.submit(frame(10, true));
-    bench.submit(frame(10, false));
-    bench.settle();
-    let seen: Vec<_> =
-        bench.log.iter().map(|record| (record.partition, record.header().id, record.control())).collect();
-    let id = |epoch: u64, seq| lumenbus_frame::FrameId { epoch: Epoch(epoch << 16), seq: Seq(seq) };
-    let end = Control::End { last_seq: Some(Seq(2)) };
-    assert_eq!(
-        seen,
-        [
-            (3, id(1, 0), None),
-            (3, id(1, 1), None),
-            (3, id(1, 2), None),
-            (3, id(1, 3), Some(end)),
-            (3, id(2, 0), Some(Control::Moved(moved))),
-            (9, id(2, 0), None),
-            (9, id(2, 1), None),
-        ]
-    );
-    bench.account();
-}
-
-#[test]
-fn nothing_goes_to_the_new_partition_before_moved_is_in_the_log() {
-    let mut bench = bench(limits());
-    bench.submit(frame(10, true));
-    bench.core.move_to(Moved { epoch: Epoch(2 << 16), partition: 9 });
-    bench.submit(frame(10, true));
-    while bench.client.taken.borrow().front().is_some_and(|record| record.partition == 3) {
-        assert!(bench.client.taken.borrow().iter().all(|record| record.partition == 3));
-        bench.acknowledge();
-    }
-    assert_eq!(bench.client.taken.borrow().front().map(|record| record.partition), Some(9));
-}
-
-#[test]
-fn a_new_client_means_a_new_epoch_with_what_waited() {
-    let mut bench = bench(limits());
-    bench.submit_many(2, 10);
-    bench.settle();
-    bench.submit(frame(10, false));
-    bench.client.is_full.set(true);
-    bench.submit(frame(10, false));
-    bench.submit(frame(10, true));
-    bench.submit(frame(10, false));
-    bench.lose_record();
-    bench.restart(&mut 4);
-    bench.client.is_full.set(false);
-    bench.settle();
-    let end = &bench.log[2];
-    assert_eq!(end.control(), Some(Control::End { last_seq: Some(Seq(3)) }));
-    assert_eq!(end.header().gaps, [Gap::new(Seq(2), Seq(3), GapReason::DeliveryFailed)]);
-    let ids: Vec<_> =
-        bench.log[3..].iter().map(|record| record.header().id).map(|id| (id.epoch.0 >> 16, id.seq.0)).collect();
-    assert_eq!(ids, [(5, 0), (5, 1)]);
-    assert_eq!(bench.core.submitted(), 6);
-    bench.account();
-}
-
-#[test]
-fn gaps_of_an_epoch_that_cannot_be_ended_ride_in_the_next_one() {
-    let mut bench = bench(limits());
-    bench.submit(frame(10, true));
-    bench.settle();
-    bench.submit(frame(10, false));
-    bench.lose_record();
-    bench.restart(&mut 4);
-    bench.pump();
-    bench.lose_record();
-    bench.submit(frame(10, true));
-    let gap = Gap { epoch: Some(Epoch(1 << 16)), ..Gap::new(Seq(1), Seq(1), GapReason::DeliveryFailed) };
-    assert_eq!(bench.client.taken.borrow()[0].header().gaps, [gap]);
-    bench.settle();
-    bench.submit(frame(10, false));
-    bench.settle();
-    assert_eq!(bench.log.last().unwrap().header().gaps, []);
-}
-
-#[test]
-fn finishing_writes_end_with_what_is_still_untold() {
-    let mut bench = bench(limits());
-    bench.submit_many(3, 10);
-    bench.core.lose(2, GapReason::SourceLost);
-    bench.finish();
-    let end = bench.log.last().unwrap();
-    assert_eq!(end.control(), Some(Control::End { last_seq: Some(Seq(4)) }));
-    assert_eq!(end.header().gaps, [Gap::new(Seq(3), Seq(4), GapReason::SourceLost)]);
-    assert!(bench.core.is_finished() && bench.core.is_end_written());
-}
-
-#[test]
-fn end_is_written_again_when_it_was_lost_but_not_for_ever() {
-    let mut bench = bench(limits());
-    bench.submit(frame(10, true));
-    bench.settle();
-    bench.core.begin_finish();
-    bench.pump();
-    let mut attempts = 0;
-    while bench.lose_record() {
-        attempts += 1;
-    }
-    assert_eq!(attempts, 3);
-    bench.core.pump(bench.now, &bench.client, &bench.total);
-    assert!(bench.core.is_finished() && !bench.core.is_end_written());
-}
-
-#[test]
 fn idle_frames_are_counted_and_told() {
     let mut bench = bench(limits());
     bench.submit(frame(10, true));
@@ -588,190 +484,4 @@ fn an_impossible_capture_time_is_replaced_and_counted() {
     bench.settle();
     assert_eq!(bench.log[0].header().capture, CaptureTime::arrival(UNIX));
     assert_eq!((bench.core.counts.replaced_captures, bench.core.counts.last_capture_offset_nanos), (1, -UNIX));
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Submit { bytes: usize, is_keyframe: bool },
-    Lose(u64),
-    Repeat(u64),
-    Offline,
-    Acknowledge,
-    LoseRecord,
-    Full(bool),
-    Wait(u64),
-    Move,
-    Restart,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let size = prop_oneof![8 => 0..4_000_usize, 1 => 20_000..60_000_usize];
-    prop_oneof![
-        10 => (size, prop::bool::weighted(0.25)).prop_map(|(bytes, is_keyframe)| Step::Submit { bytes, is_keyframe }),
-        1 => (1..4_u64).prop_map(Step::Lose),
-        1 => (1..4_u64).prop_map(Step::Repeat),
-        1 => Just(Step::Offline),
-        8 => Just(Step::Acknowledge),
-        2 => Just(Step::LoseRecord),
-        2 => prop::bool::weighted(0.3).prop_map(Step::Full),
-        2 => (1..1_500_u64).prop_map(Step::Wait),
-        1 => Just(Step::Move),
-        1 => Just(Step::Restart),
-    ]
-}
-
-impl Bench {
-    fn restart(&mut self, epochs: &mut u64) {
-        let next = || {
-            *epochs += 1;
-            Epoch(*epochs << 16)
-        };
-        self.core.restart(next, self.now);
-        assert_eq!(self.pump(), Pumped::Idle);
-        self.core.release();
-    }
-
-    fn take(&mut self, step: &Step, epochs: &mut u64) {
-        match *step {
-            Step::Submit { bytes, is_keyframe } => drop(self.submit(frame(bytes, is_keyframe))),
-            Step::Lose(count) => self.core.lose(count, GapReason::SourceLost),
-            Step::Repeat(count) => self.core.repeat(count, self.now),
-            Step::Offline => self.core.offline("test", self.now),
-            Step::Acknowledge => drop(self.acknowledge()),
-            Step::LoseRecord => drop(self.lose_record()),
-            Step::Full(is_full) => self.client.is_full.set(is_full),
-            Step::Wait(millis) => self.wait(millis),
-            Step::Move => {
-                *epochs += 1;
-                let partition = u32::try_from(*epochs % 12).unwrap();
-                self.core.move_to(Moved { epoch: Epoch(*epochs << 16), partition });
-            }
-            Step::Restart => {
-                while self.lose_record() {}
-                self.restart(epochs);
-            }
-        }
-        self.pump();
-        self.account();
-    }
-}
-
-/// What a reader of all partitions learns: frames delivered, and frames explained, by epoch.
-#[derive(Default)]
-struct Seen {
-    frames: BTreeMap<u64, BTreeSet<u64>>,
-    explained: BTreeMap<u64, BTreeSet<u64>>,
-    ends: BTreeMap<u64, Option<u64>>,
-}
-
-impl Seen {
-    fn read(log: &[Stored]) -> Self {
-        let mut seen = Self::default();
-        let mut assembler = ChunkAssembler::new(MAX_FRAME_BYTES);
-        for (offset, record) in log.iter().enumerate() {
-            if record.header.is_some() {
-                seen.explain(&record.header());
-            }
-            match record.opened() {
-                Opened::Frame(frame) => seen.frame(frame.header.id),
-                Opened::Chunk { header, header_bytes, part } => {
-                    let pushed = assembler.push(header, header_bytes, offset as u64, part);
-                    if let Assembled::Complete { record, .. } = pushed {
-                        seen.frame(record.header.id);
-                    }
-                }
-                Opened::Batch { items, .. } => {
-                    items.iter().for_each(|item| seen.frame(item.header.id));
-                }
-                Opened::Control(record) => seen.control(&record.header, &record.control),
-                _ => {}
-            }
-        }
-        seen
-    }
-
-    fn frame(&mut self, id: lumenbus_frame::FrameId) {
-        assert!(self.frames.entry(id.epoch.0).or_default().insert(id.seq.0), "{id:?} twice");
-    }
-
-    fn explain(&mut self, header: &Header) {
-        for gap in &header.gaps {
-            let epoch = gap.epoch.unwrap_or(header.id.epoch).0;
-            self.explained.entry(epoch).or_default().extend(gap.first.0..=gap.last.unwrap().0);
-        }
-    }
-
-    fn control(&mut self, header: &Header, control: &Control) {
-        match control {
-            Control::Repeat(range) => {
-                self.explained.entry(header.id.epoch.0).or_default().extend(range.first.0..=range.last.0);
-            }
-            Control::End { last_seq } => {
-                self.ends.insert(header.id.epoch.0, last_seq.map(|seq| seq.0));
-            }
-            _ => {}
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
-    #[test]
-    fn published_is_delivered_plus_explained(
-        steps in prop::collection::vec(step(), 0..120),
-        is_batching in any::<bool>(),
-    ) {
-        let wait = Duration::from_millis(5);
-        let batching = is_batching.then_some(BatchLimits { frames: 4, bytes: 8_000, wait });
-        let mut bench = bench(StreamLimits { batching, ..limits() });
-        let mut epochs = 1;
-        for step in &steps {
-            bench.take(step, &mut epochs);
-            prop_assert!(bench.core.queued_bytes() <= 3 * 100_000);
-            prop_assert!(bench.total.used_bytes() == bench.core.in_flight_bytes());
-        }
-        bench.client.is_full.set(false);
-        bench.finish();
-        prop_assert!(bench.core.is_finished(), "{:?}", bench.core);
-        prop_assert_eq!(bench.total.used_bytes(), 0);
-        bench.account();
-
-        let seen = Seen::read(&bench.log);
-        let (mut submitted, mut delivered) = (0, 0);
-        for (epoch, last) in &seen.ends {
-            let frames = seen.frames.get(epoch).cloned().unwrap_or_default();
-            let explained = seen.explained.get(epoch).cloned().unwrap_or_default();
-            for seq in 0..last.map_or(0, |last| last + 1) {
-                prop_assert!(frames.contains(&seq) || explained.contains(&seq), "{epoch} {seq} is unexplained");
-                prop_assert!(frames.contains(&seq) != explained.contains(&seq), "{epoch} {seq} is both");
-                submitted += 1;
-            }
-            delivered += frames.len() as u64;
-        }
-        // Epochs whose `end` was lost are the reader's `aborted`; the others add up exactly.
-        if seen.ends.len() as u64 == u64::from(bench.core.run_count) {
-            prop_assert_eq!(submitted, bench.core.submitted());
-            prop_assert_eq!(delivered, bench.core.counts.acknowledged_frames);
-        }
-    }
-
-    #[test]
-    fn the_log_is_in_order(steps in prop::collection::vec(step(), 0..120)) {
-        let mut bench = bench(limits());
-        let mut epochs = 1;
-        for step in &steps {
-            bench.take(step, &mut epochs);
-        }
-        bench.finish();
-        let mut last = BTreeMap::<u32, (u64, u64, u32)>::new();
-        for record in &bench.log {
-            let header = record.header();
-            let index = header.chunk.as_ref().map_or(0, |chunk| chunk.index);
-            let at = (header.id.epoch.0, header.id.seq.0, index);
-            if let Some(before) = last.insert(record.partition, at) {
-                prop_assert!(before <= at, "{before:?} before {at:?}");
-            }
-        }
-    }
 }
