@@ -91,11 +91,17 @@ fn topics_are_created_described_and_deleted_in_every_version() {
         let all = MetadataRequest::default().with_topics((version == 0).then(Vec::new));
         let all = client.call(&all, version).topics;
         let is_visible = all.iter().filter(|t| t.name.as_ref().unwrap().starts_with("created-"));
-        assert_eq!(is_visible.count(), 5);
+        assert_eq!(is_visible.count(), 6);
     }
     for version in versions(&mut client, ApiKey::DeleteTopics) {
         let name = topic(&format!("created-by-{}", version + 1));
-        let request = DeleteTopicsRequest::default().with_topic_names(vec![name]);
+        let request = match version {
+            ..=5 => DeleteTopicsRequest::default().with_topic_names(vec![name]),
+            _ => {
+                let state = delete_topics_request::DeleteTopicState::default().with_name(Some(name));
+                DeleteTopicsRequest::default().with_topics(vec![state])
+            }
+        };
         assert_eq!(client.call(&request, version).responses[0].error_code, 0);
         assert_eq!(client.call(&request, version).responses[0].error_code, 3);
     }

@@ -4,9 +4,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 
@@ -16,54 +14,14 @@ use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
     DescribeClusterRequest, InitProducerIdRequest, OffsetCommitRequest, OffsetFetchRequest,
 };
-use lumenbus_broker::{Broker, BrokerConfig};
 use support::groups::*;
+use support::process::Process;
 use support::*;
 
-const FOLDER: &str = "BROKER_TEST_FOLDER";
-
-/// Not a test of its own: what [`Process`] runs, in a process that can be killed.
+/// Not a test of its own: what [`Process`] runs.
 #[test]
 fn broker_process() {
-    let Ok(folder) = std::env::var(FOLDER) else {
-        return;
-    };
-    let config = BrokerConfig::new(folder).listen(([127, 0, 0, 1], 0).into());
-    let broker = Broker::start_blocking(config).unwrap();
-    println!("listens on {}", broker.addr());
-    loop {
-        thread::park();
-    }
-}
-
-/// A broker in a process of its own; killed without warning when dropped.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    fn start(folder: &std::path::Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["broker_process", "--exact", "--nocapture"])
-            .env(FOLDER, folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .map(Result::unwrap)
-            .find_map(|line| Some(line.split_once("listens on ")?.1.parse().unwrap()))
-            .unwrap();
-        Self { child, address }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+    support::process::run();
 }
 
 fn new_producer(client: &mut Client) -> i64 {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::error::LogError;
+use super::settings;
 
 /// Kafka's `cleanup.policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct LogConfig {
     pub min_insync_replicas: i32,
     /// `unclean.leader.election.enable`: kept for clients; a single node elects nobody.
     pub unclean_leader_election_enable: bool,
+    /// Settings that Kafka has a use for and this broker has none, where they were set.
+    pub without_effect: BTreeMap<&'static str, String>,
 }
 
 /// A topic's own settings by Kafka's names; what is absent follows the broker's defaults.
@@ -150,6 +153,7 @@ impl Default for LogConfig {
             flush_ms: i64::MAX,
             min_insync_replicas: 1,
             unclean_leader_election_enable: false,
+            without_effect: BTreeMap::new(),
         }
     }
 }
@@ -202,7 +206,7 @@ impl LogConfig {
             "unclean.leader.election.enable" => self.unclean_leader_election_enable = boolean(value)?,
             "compression.type" => producer_compression(value)?,
             "preallocate" => not_preallocated(value)?,
-            _ => return Err("unknown setting, or one this broker does not support"),
+            _ => drop(self.without_effect.insert(settings::check_idle(key, value)?, value.to_owned())),
         }
         Ok(())
     }
@@ -211,7 +215,7 @@ impl LogConfig {
     #[must_use]
     pub fn entries(&self) -> Vec<(&'static str, String)> {
         let unlimited = |limit: Option<String>| limit.unwrap_or_else(|| "-1".to_owned());
-        vec![
+        let mut entries = vec![
             ("cleanup.policy", self.cleanup_policy.to_string()),
             ("compression.type", "producer".to_owned()),
             ("delete.retention.ms", self.delete_retention_ms.to_string()),
@@ -233,7 +237,13 @@ impl LogConfig {
             ("segment.index.bytes", self.segment_index_bytes.to_string()),
             ("segment.ms", self.segment_ms.to_string()),
             ("unclean.leader.election.enable", self.unclean_leader_election_enable.to_string()),
-        ]
+        ];
+        let idle = |(name, default): (&'static str, &str)| {
+            (name, self.without_effect.get(name).map_or_else(|| default.to_owned(), Clone::clone))
+        };
+        entries.extend(settings::idle_settings().map(idle));
+        entries.sort_unstable_by_key(|(name, _)| *name);
+        entries
     }
 }
 
@@ -330,8 +340,13 @@ mod tests {
             ..LogConfig::default()
         };
         let overrides = config.entries().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        assert_eq!(LogConfig::default().with_overrides(&overrides).unwrap(), config);
-        assert!(config.entries().is_sorted());
+        let parsed = LogConfig::default().with_overrides(&overrides).unwrap();
+        assert_eq!(parsed.entries(), config.entries());
+        assert_eq!(LogConfig { without_effect: BTreeMap::new(), ..parsed }, config);
+        let names: Vec<&str> = config.entries().iter().map(|(name, _)| *name).collect();
+        let known: Vec<&str> = settings::SETTINGS.iter().map(|setting| setting.name).collect();
+        assert_eq!(names, known, "the table and the parser know the same settings");
+        assert!(known.is_sorted());
     }
 
     #[test]
@@ -345,6 +360,10 @@ mod tests {
             ("cleanup.policy", ""),
             ("compression.type", "zstd"),
             ("min.insync.replicas", "2"),
+            ("remote.storage.enable", "true"),
+            ("segment.jitter.ms", "5"),
+            ("compression.zstd.level", "23"),
+            ("compression.gzip.level", "best"),
             ("min.cleanable.dirty.ratio", "NaN"),
         ] {
             let error = one(key, value).unwrap_err();

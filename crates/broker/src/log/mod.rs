@@ -47,6 +47,7 @@ mod partition;
 mod producer;
 mod record;
 mod segment;
+mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -62,7 +63,8 @@ pub use control::Outcome;
 pub use error::LogError;
 pub use housekeeping::HousekeepingReport;
 pub use partition::{AppendOrigin, Appended, FirstBatch, Isolation, Partition, ReadSlice, TimestampOffset};
-pub use store::{LogStore, RecoveryReport};
+pub use settings::{Setting, SettingKind, setting};
+pub use store::{Apply, LogStore, RecoveryReport};
 pub use topic::Topic;
 pub use waiter::{Waiter, Watch};
 

@@ -1,4 +1,6 @@
-use std::collections::BTreeMap;
+mod changes;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -15,8 +17,7 @@ use super::partition::{OpenPartition, Partition};
 use super::segment::Shared;
 use super::topic::{self, Topic, TopicRecord, TopicState};
 
-/// More partitions than one topic may have.
-const MAX_PARTITIONS: i32 = 10_000;
+pub use changes::Apply;
 
 /// What opening the store found and mended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub struct LogStore {
     cluster_id: String,
     /// The leader epoch of this start.
     leader_epoch: AtomicI32,
-    topics: RwLock<BTreeMap<String, Arc<Topic>>>,
+    topics: RwLock<Topics>,
     /// One topic is created, changed or deleted at a time.
     admin: Mutex<()>,
     /// One checkpoint file is written at a time.
@@ -56,6 +57,13 @@ pub struct LogStore {
     closed: AtomicBool,
     /// Held open for its lock.
     _lock: File,
+}
+
+/// All topics.
+#[derive(Debug, Default)]
+struct Topics {
+    by_name: BTreeMap<String, Arc<Topic>>,
+    by_id: HashMap<[u8; 16], Arc<Topic>>,
 }
 
 /// The data directory's checkpoints as a start finds them.
@@ -213,185 +221,48 @@ impl LogStore {
         &self.cluster_id
     }
 
-    /// Creates a topic.
+    /// Where everything is kept.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.config.data_dir
+    }
+
+    /// What topics follow that have no settings of their own.
+    #[must_use]
+    pub fn defaults(&self) -> &LogConfig {
+        &self.config.defaults
+    }
+
+    /// Bytes of the file system, and those of them that are free.
     ///
     /// # Errors
-    /// Invalid name, count or settings, [`LogError::TopicExists`], or a disk failure.
-    pub fn create_topic(&self, name: &str, partitions: i32, overrides: &Overrides) -> Result<Arc<Topic>, LogError> {
-        let _admin = self.lock_admin();
-        let config = Arc::new(self.check_topic(name, partitions, overrides)?);
-        let record = TopicRecord {
-            name: name.to_owned(),
-            id: data_dir::random_id(),
-            partitions,
-            overrides: overrides.clone(),
-            state: TopicState::Live,
-        };
-        // What an unfinished deletion left must not come back to life.
-        for directory in self.partition_directories(&record).filter(|directory| directory.exists()) {
-            fs::remove_dir_all(&directory).map_err(LogError::storage("delete", directory))?;
-        }
-        record.save(&self.config.data_dir)?;
-        match self.new_partitions(&record, 0..partitions, &config) {
-            Ok(opened) => {
-                let topic = self.insert(Topic::new(&record, config, opened));
-                // A known recovery point, so that the first recovery knows that nothing was compacted.
-                self.save_recovery_points()?;
-                Ok(topic)
-            }
-            Err(error) => {
-                if let Err(second) = self.finish_deletion(&record, self.partition_directories(&record)) {
-                    tracing::error!(topic = name, %second, "a topic whose creation failed could not be removed");
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn partition_directories(&self, record: &TopicRecord) -> impl Iterator<Item = PathBuf> {
-        (0..record.partitions).map(|index| self.config.data_dir.join(format!("{}-{index}", record.name)))
-    }
-
-    fn new_partitions(
-        &self,
-        record: &TopicRecord,
-        indexes: std::ops::Range<i32>,
-        config: &Arc<LogConfig>,
-    ) -> Result<Vec<Arc<Partition>>, LogError> {
-        let mut report = RecoveryReport::default();
-        let leader_epoch = self.leader_epoch.load(Ordering::Acquire);
-        let open = |index| {
-            let partition = self.open_partition(record, index, config, None, (&mut report, 0))?;
-            partition.begin_first_epoch(leader_epoch)?;
-            Ok(partition)
-        };
-        indexes.map(open).collect()
-    }
-
-    /// Checks what [`LogStore::create_topic`] would check, and creates nothing.
-    ///
-    /// # Errors
-    /// As for [`LogStore::create_topic`].
-    pub fn check_topic(&self, name: &str, partitions: i32, overrides: &Overrides) -> Result<LogConfig, LogError> {
-        self.check_open()?;
-        topic::check_name(name)?;
-        check_count(name, partitions)?;
-        if self.topic(name).is_some() {
-            return Err(LogError::TopicExists { topic: name.to_owned() });
-        }
-        self.config.defaults.with_overrides(overrides)
-    }
-
-    /// Checks what [`LogStore::create_partitions`] would check; answers the present count.
-    ///
-    /// # Errors
-    /// As for [`LogStore::create_partitions`].
-    pub fn check_growth(&self, name: &str, total: i32) -> Result<i32, LogError> {
-        self.check_open()?;
-        let present = self.existing(name)?.record().partitions;
-        check_count(name, total)?;
-        if total <= present {
-            let reason = "a topic's partitions can only become more, and it has as many";
-            return Err(LogError::InvalidPartitions { topic: name.to_owned(), partitions: total, reason });
-        }
-        Ok(present)
-    }
-
-    /// Raises a topic's partition count to `total`.
-    ///
-    /// # Errors
-    /// [`LogError::UnknownTopic`], [`LogError::InvalidPartitions`] or a disk failure.
-    pub fn create_partitions(&self, name: &str, total: i32) -> Result<Arc<Topic>, LogError> {
-        let _admin = self.lock_admin();
-        let present = self.check_growth(name, total)?;
-        let topic = self.existing(name)?;
-        let mut record = topic.record();
-        record.partitions = total;
-        let more = self.new_partitions(&record, present..total, &topic.config())?;
-        record.save(&self.config.data_dir)?;
-        topic.add_partitions(more);
-        self.save_recovery_points()?;
-        Ok(topic)
-    }
-
-    /// Deletes a topic and its files.
-    ///
-    /// # Errors
-    /// [`LogError::UnknownTopic`] or a disk failure.
-    pub fn delete_topic(&self, name: &str) -> Result<(), LogError> {
-        let _admin = self.lock_admin();
-        self.check_open()?;
-        let topic = self.existing(name)?;
-        TopicRecord { state: TopicState::Deleting, ..topic.record() }.save(&self.config.data_dir)?;
-        self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-        for partition in topic.partitions() {
-            partition.mark_deleted();
-            partition.remove_directory()?;
-        }
-        self.finish_deletion(&topic.record(), std::iter::empty())?;
-        // A later topic of this name must not inherit the offsets.
-        self.save_recovery_points()?;
-        self.save_log_starts()?;
-        self.save_cleaner_offsets()
-    }
-
-    fn finish_deletion(
-        &self,
-        record: &TopicRecord,
-        directories: impl Iterator<Item = PathBuf>,
-    ) -> Result<(), LogError> {
-        for directory in directories.filter(|directory| directory.exists()) {
-            fs::remove_dir_all(&directory).map_err(LogError::storage("delete", directory))?;
-        }
-        let path = record.path(&self.config.data_dir);
-        fs::remove_file(&path).map_err(LogError::storage("delete", path))
-    }
-
-    /// Replaces a topic's own settings.
-    ///
-    /// # Errors
-    /// [`LogError::UnknownTopic`], [`LogError::InvalidConfig`] or a disk failure.
-    pub fn set_config(&self, name: &str, overrides: &Overrides) -> Result<(), LogError> {
-        let _admin = self.lock_admin();
-        self.check_open()?;
-        let topic = self.existing(name)?;
-        let config = Arc::new(self.config.defaults.with_overrides(overrides)?);
-        TopicRecord { overrides: overrides.clone(), ..topic.record() }.save(&self.config.data_dir)?;
-        topic.set_settings(&config, overrides.clone());
-        Ok(())
+    /// When the file system cannot be asked.
+    pub fn disk_space(&self) -> Result<(u64, u64), LogError> {
+        data_dir::disk_space(&self.config.data_dir).map(|space| (space.total_bytes, space.free_bytes))
     }
 
     /// All topics, in name order.
     #[must_use]
     pub fn topics(&self) -> Vec<Arc<Topic>> {
-        self.topics.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).by_name.values().cloned().collect()
     }
 
     /// One topic.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name).cloned()
+    }
+
+    /// The topic with this id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: [u8; 16]) -> Option<Arc<Topic>> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
     }
 
     /// One partition.
     #[must_use]
     pub fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
         self.topic(topic)?.partition(index)
-    }
-
-    /// Moves a partition's start to `offset` (-1: its end) durably; answers the new start.
-    ///
-    /// Files go in the next housekeeping round.
-    ///
-    /// # Errors
-    /// [`LogError::OffsetOutOfRange`], an unknown partition, or a disk failure.
-    pub fn delete_records(&self, topic: &str, index: i32, offset: i64) -> Result<i64, LogError> {
-        self.check_open()?;
-        let unknown = || LogError::UnknownPartition { topic: topic.to_owned(), partition: index };
-        let partition = self.existing(topic)?.partition(index).ok_or_else(unknown)?;
-        let start = partition.move_log_start(offset)?;
-        self.save_log_starts()?;
-        Ok(start)
     }
 
     /// Clean stop: flushes, snapshots, checkpoints, marks the directory clean. Later appends answer
@@ -427,7 +298,7 @@ impl LogStore {
         self.save(RECOVERY_POINTS, |partition| Some(partition.recovery_point()))
     }
 
-    pub(super) fn save_log_starts(&self) -> Result<(), LogError> {
+    pub(crate) fn save_log_starts(&self) -> Result<(), LogError> {
         self.save(LOG_STARTS, Partition::explicit_log_start)
     }
 
@@ -456,7 +327,8 @@ impl LogStore {
     fn insert(&self, topic: Topic) -> Arc<Topic> {
         let topic = Arc::new(topic);
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        topics.insert(topic.name().to_owned(), Arc::clone(&topic));
+        topics.by_id.insert(topic.id(), Arc::clone(&topic));
+        topics.by_name.insert(topic.name().to_owned(), Arc::clone(&topic));
         topic
     }
 
@@ -487,13 +359,4 @@ fn adopt(name: String, directories: &BTreeMap<i32, PathBuf>) -> TopicRecord {
         overrides: Overrides::new(),
         state: TopicState::Live,
     }
-}
-
-fn check_count(topic: &str, partitions: i32) -> Result<(), LogError> {
-    let reason = match partitions {
-        ..=0 => "a topic has at least one",
-        1..=MAX_PARTITIONS => return Ok(()),
-        _ => "a topic has at most 10000",
-    };
-    Err(LogError::InvalidPartitions { topic: topic.to_owned(), partitions, reason })
 }

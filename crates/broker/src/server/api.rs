@@ -1,7 +1,7 @@
 //! Which APIs and versions this broker speaks, and how their requests are laid out.
 //!
 //! An API is listed here only when all of it works. Versions stop before what is missing: topic
-//! ids (Produce 13, Fetch 13, Metadata 10, CreateTopics 7, DeleteTopics 6, OffsetCommit and OffsetFetch 10).
+//! ids (Produce 13, Fetch 13, OffsetCommit and OffsetFetch 10).
 
 mod admin;
 mod groups;
@@ -62,7 +62,7 @@ pub(crate) static APIS: &[Api] = &[
     },
     api(ApiKey::Fetch, (4, 12), 12, FETCH),
     api(ApiKey::ListOffsets, (1, 10), 6, LIST_OFFSETS),
-    api(ApiKey::Metadata, (0, 9), 9, admin::METADATA),
+    api(ApiKey::Metadata, (0, 13), 9, admin::METADATA),
     api(ApiKey::OffsetCommit, (2, 9), 8, groups::OFFSET_COMMIT),
     api(ApiKey::OffsetFetch, (1, 9), 6, groups::OFFSET_FETCH),
     api(ApiKey::FindCoordinator, (0, 6), 3, groups::FIND_COORDINATOR),
@@ -75,13 +75,26 @@ pub(crate) static APIS: &[Api] = &[
     api(ApiKey::DeleteGroups, (0, 2), 2, groups::DELETE_GROUPS),
     api(ApiKey::OffsetDelete, (0, 0), i16::MAX, groups::OFFSET_DELETE),
     api(ApiKey::ApiVersions, (0, 3), 3, API_VERSIONS),
-    api(ApiKey::CreateTopics, (2, 6), 5, admin::CREATE_TOPICS),
-    api(ApiKey::DeleteTopics, (1, 5), 4, admin::DELETE_TOPICS),
+    api(ApiKey::CreateTopics, (2, 7), 5, admin::CREATE_TOPICS),
+    api(ApiKey::DeleteTopics, (1, 6), 4, admin::DELETE_TOPICS),
     api(ApiKey::InitProducerId, (0, 4), 2, INIT_PRODUCER_ID),
     api(ApiKey::OffsetForLeaderEpoch, (2, 4), 4, LEADER_EPOCH),
     api(ApiKey::DescribeConfigs, (1, 4), 4, admin::DESCRIBE_CONFIGS),
     api(ApiKey::CreatePartitions, (0, 3), 2, admin::CREATE_PARTITIONS),
-    api(ApiKey::DescribeCluster, (0, 1), 0, admin::DESCRIBE_CLUSTER),
+    api(ApiKey::DeleteRecords, (0, 2), 2, admin::DELETE_RECORDS),
+    api(ApiKey::AlterConfigs, (0, 2), 2, admin::ALTER_CONFIGS),
+    api(ApiKey::IncrementalAlterConfigs, (0, 1), 1, admin::INCREMENTAL_ALTER_CONFIGS),
+    api(ApiKey::ListConfigResources, (0, 1), 0, admin::LIST_CONFIG_RESOURCES),
+    api(ApiKey::DescribeTopicPartitions, (0, 0), 0, admin::DESCRIBE_TOPIC_PARTITIONS),
+    api(ApiKey::DescribeLogDirs, (1, 4), 2, admin::DESCRIBE_LOG_DIRS),
+    api(ApiKey::ElectLeaders, (0, 2), 2, admin::ELECT_LEADERS),
+    api(ApiKey::AlterPartitionReassignments, (0, 1), 0, admin::ALTER_REASSIGNMENTS),
+    api(ApiKey::ListPartitionReassignments, (0, 0), 0, admin::LIST_REASSIGNMENTS),
+    api(ApiKey::DescribeClientQuotas, (0, 1), 1, admin::DESCRIBE_CLIENT_QUOTAS),
+    api(ApiKey::DescribeAcls, (1, 3), 2, admin::DESCRIBE_ACLS),
+    api(ApiKey::CreateAcls, (1, 3), 2, admin::ALTER_ACLS),
+    api(ApiKey::DeleteAcls, (1, 3), 2, admin::ALTER_ACLS),
+    api(ApiKey::DescribeCluster, (0, 2), 0, admin::DESCRIBE_CLUSTER),
 ];
 
 const I8: Kind = Kind::Fixed(1);

@@ -10,7 +10,7 @@ use super::Server;
 use super::access::Peer;
 use super::api::{self, Api};
 use super::handlers::produce::Produced;
-use super::handlers::{cluster, configs, fetch, group, groups, list_offsets, offset_fetch, offsets, produce, topics};
+use super::handlers::{cluster, fetch, group, groups, list_offsets, metadata, offset_fetch, offsets, produce};
 use super::shape::{self, Flexible, Misshapen};
 use super::wire::Reply;
 
@@ -145,18 +145,12 @@ fn at_once(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result
     let version = header.version;
     match header.api.key {
         ApiKey::ApiVersions => header.reply(&cluster::api_versions()),
-        ApiKey::Metadata => header.reply(&topics::metadata(server, peer, header.decode(body)?, version)),
+        ApiKey::Metadata => header.reply(&metadata::metadata(server, peer, header.decode(body)?, version)),
         ApiKey::ListOffsets => header.reply(&list_offsets::list_offsets(server, peer, header.decode(body)?, version)),
         ApiKey::OffsetForLeaderEpoch => {
             let request = header.decode(body)?;
             header.reply(&list_offsets::offset_for_leader_epoch(server, peer, request))
         }
-        ApiKey::CreateTopics => header.reply(&topics::create_topics(server, peer, &header.decode(body)?)),
-        ApiKey::DeleteTopics => header.reply(&topics::delete_topics(server, peer, header.decode(body)?, version)),
-        ApiKey::DescribeConfigs => {
-            header.reply(&configs::describe_configs(server, peer, header.decode(body)?, version))
-        }
-        ApiKey::DescribeCluster => header.reply(&cluster::describe_cluster(server, &header.decode(body)?)),
         ApiKey::FindCoordinator => {
             header.reply(&cluster::find_coordinator(server, peer, header.decode(body)?, version))
         }

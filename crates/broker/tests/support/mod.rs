@@ -9,6 +9,7 @@
 )]
 
 pub mod groups;
+pub mod process;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,8 +22,8 @@ use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, FetchRequest, FetchResponse, GroupId, ProduceRequest, RequestHeader, ResponseHeader,
-    TopicName,
+    ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FetchResponse, GroupId, ProduceRequest,
+    RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
@@ -110,6 +111,13 @@ impl Client {
     pub fn call<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
         let correlation_id = self.send(request, version);
         self.receive::<R>(correlation_id, version)
+    }
+
+    /// The versions of an API that the broker tells of.
+    pub fn versions(&mut self, key: ApiKey) -> std::ops::RangeInclusive<i16> {
+        let all = self.call(&ApiVersionsRequest::default(), 0).api_keys;
+        let range = all.iter().find(|range| range.api_key == key as i16).unwrap();
+        range.min_version..=range.max_version
     }
 
     /// Whether the broker has closed the connection, waiting for it.

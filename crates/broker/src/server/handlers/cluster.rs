@@ -12,7 +12,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{NO_TRANSACTIONS, text};
 use crate::server::Server;
-use crate::server::access::{Operation, Peer, Resource};
+use crate::server::access::{Operation, Peer, Resource, authorized_operations};
 use crate::server::api::APIS;
 
 const GROUP_KEY: i8 = 0;
@@ -40,8 +40,12 @@ pub(crate) fn unsupported_api_versions() -> ApiVersionsResponse {
 }
 
 /// The cluster: this broker.
-pub(crate) fn describe_cluster(server: &Server, request: &DescribeClusterRequest) -> DescribeClusterResponse {
-    let response = DescribeClusterResponse::default()
+pub(crate) fn describe_cluster(
+    server: &Server,
+    peer: &Peer,
+    request: &DescribeClusterRequest,
+) -> DescribeClusterResponse {
+    let mut response = DescribeClusterResponse::default()
         .with_endpoint_type(request.endpoint_type)
         .with_cluster_id(text(server.store.cluster_id()));
     if request.endpoint_type != BROKERS {
@@ -49,6 +53,10 @@ pub(crate) fn describe_cluster(server: &Server, request: &DescribeClusterRequest
             .with_error_code(ResponseError::MismatchedEndpointType.code())
             .with_error_message(Some("this listener is for clients of the broker".into()))
             .with_endpoint_type(BROKERS);
+    }
+    if request.include_cluster_authorized_operations {
+        let bits = authorized_operations(&*server.config.authorizer, &peer.principal, Resource::Cluster);
+        response = response.with_cluster_authorized_operations(bits);
     }
     let (host, port) = &server.advertised;
     let broker = DescribeClusterBroker::default()

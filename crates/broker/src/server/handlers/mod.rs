@@ -1,6 +1,8 @@
 //! One module per family of APIs. A handler gets a decoded request and gives back a response;
 //! what is wrong with one topic or partition is an error code in it, never the end of a connection.
 
+pub(crate) mod acls;
+pub(crate) mod alter_configs;
 pub(crate) mod cluster;
 pub(crate) mod configs;
 pub(crate) mod fetch;
@@ -8,16 +10,20 @@ pub(crate) mod fetch_response;
 pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod list_offsets;
+pub(crate) mod log_dirs;
+pub(crate) mod metadata;
 pub(crate) mod offset_fetch;
 pub(crate) mod offsets;
 pub(crate) mod partitions;
 pub(crate) mod produce;
+pub(crate) mod records;
 pub(crate) mod topics;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
 use crate::log::LogError;
+use crate::server::group::OFFSETS_TOPIC;
 
 /// A broker of one can't lose its leadership: the only leader epoch there is comes with the log.
 pub(crate) const NO_OFFSET: i64 = -1;
@@ -37,6 +43,14 @@ pub(crate) type Refusal = (i16, Option<StrBytes>);
 /// A refusal with its reason.
 pub(crate) fn refusal(error: ResponseError, reason: &'static str) -> Refusal {
     (error.code(), Some(reason.into()))
+}
+
+/// Where the broker keeps what it knows of transactions.
+const TRANSACTIONS_TOPIC: &str = "__transaction_state";
+
+/// Whether a topic belongs to the broker: it may be read, and not be changed.
+pub(crate) fn is_internal(topic: &str) -> bool {
+    topic == OFFSETS_TOPIC || topic == TRANSACTIONS_TOPIC
 }
 
 /// A string for a response.

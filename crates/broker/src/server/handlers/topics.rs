@@ -1,117 +1,22 @@
-//! Metadata, CreateTopics and DeleteTopics.
+//! CreateTopics and DeleteTopics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
-use kafka_protocol::messages::metadata_response::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-};
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest,
-    MetadataResponse, TopicName,
+    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
 };
 use tokio::task::block_in_place;
+use uuid::Uuid;
 
-use super::{Refusal, configs, log_failure, refusal, text};
-use crate::log::{LogConfig, LogError, Overrides, Topic};
+use super::{Refusal, configs, is_internal, log_failure, refusal};
+use crate::log::{LogConfig, LogError, Overrides};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
-use crate::server::config::AutoCreate;
-use crate::server::group::OFFSETS_TOPIC;
-
-/// The broker and its topics.
-pub(crate) fn metadata(server: &Server, peer: &Peer, request: MetadataRequest, version: i16) -> MetadataResponse {
-    let auto_create = match request.allow_auto_topic_creation {
-        true => server.config.auto_create_topics,
-        false => AutoCreate::Off,
-    };
-    // Version 0 has no null array: an empty one asks for everything.
-    let named = request.topics.filter(|topics| version > 0 || !topics.is_empty());
-    let topics = match named {
-        None => all_topics(server, peer),
-        Some(named) => {
-            let mut seen = HashSet::new();
-            let names = named.into_iter().filter_map(|topic| topic.name);
-            let names = names.filter(|name| seen.insert(name.clone()));
-            names.map(|name| named_topic(server, peer, &name, auto_create)).collect()
-        }
-    };
-    let (host, port) = &server.advertised;
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(server.node_id())
-        .with_host(text(host))
-        .with_port(i32::from(*port));
-    MetadataResponse::default()
-        .with_brokers(vec![broker])
-        .with_cluster_id(Some(text(server.store.cluster_id())))
-        .with_controller_id(server.node_id())
-        .with_topics(topics)
-}
-
-fn all_topics(server: &Server, peer: &Peer) -> Vec<MetadataResponseTopic> {
-    let topics = server.store.topics();
-    let visible = |topic: &Topic| server.allows(peer, Operation::Describe, Resource::Topic(topic.name()));
-    let visible = topics.iter().filter(|topic| visible(topic));
-    visible.map(|topic| describe(topic, server.node_id())).collect()
-}
-
-fn named_topic(server: &Server, peer: &Peer, name: &TopicName, auto_create: AutoCreate) -> MetadataResponseTopic {
-    let failed = |code| MetadataResponseTopic::default().with_error_code(code).with_name(Some(name.clone()));
-    if !server.allows(peer, Operation::Describe, Resource::Topic(name)) {
-        return failed(ResponseError::TopicAuthorizationFailed.code());
-    }
-    if let Some(topic) = server.store.topic(name) {
-        return describe(&topic, server.node_id());
-    }
-    match check_or_create(server, peer, name, auto_create) {
-        Ok(topic) => describe(&topic, server.node_id()),
-        Err(code) => failed(code),
-    }
-}
-
-fn check_or_create(
-    server: &Server,
-    peer: &Peer,
-    name: &str,
-    auto_create: AutoCreate,
-) -> Result<std::sync::Arc<Topic>, i16> {
-    let partitions = server.config.default_partitions;
-    let none = Overrides::new();
-    let checked = server.store.check_topic(name, partitions, &none);
-    if let Err(error @ LogError::InvalidTopic { .. }) = checked {
-        return Err(error.kafka_code());
-    }
-    if auto_create == AutoCreate::Off {
-        return Err(ResponseError::UnknownTopicOrPartition.code());
-    }
-    if !server.allows(peer, Operation::Create, Resource::Topic(name)) {
-        return Err(ResponseError::TopicAuthorizationFailed.code());
-    }
-    let created = block_in_place(|| server.store.create_topic(name, partitions, &none));
-    match created {
-        Ok(topic) => Ok(topic),
-        Err(LogError::TopicExists { .. }) => server.store.topic(name).ok_or(ResponseError::LeaderNotAvailable.code()),
-        Err(error) => Err(log_failure(&error).0),
-    }
-}
-
-fn describe(topic: &Topic, node_id: BrokerId) -> MetadataResponseTopic {
-    let partition = |log: &std::sync::Arc<crate::log::Partition>| {
-        MetadataResponsePartition::default()
-            .with_partition_index(log.index())
-            .with_leader_id(node_id)
-            .with_leader_epoch(log.leader_epoch())
-            .with_replica_nodes(vec![node_id])
-            .with_isr_nodes(vec![node_id])
-    };
-    MetadataResponseTopic::default()
-        .with_name(Some(TopicName(text(topic.name()))))
-        .with_is_internal(topic.name() == OFFSETS_TOPIC)
-        .with_partitions(topic.partitions().iter().map(partition).collect())
-}
 
 /// Creates topics, or only checks whether it could.
 pub(crate) fn create_topics(server: &Server, peer: &Peer, request: &CreateTopicsRequest) -> CreateTopicsResponse {
@@ -128,7 +33,7 @@ pub(crate) fn create_topics(server: &Server, peer: &Peer, request: &CreateTopics
             1 => create_topic(server, peer, topic, mode),
             _ => Err(refusal(ResponseError::InvalidRequest, "the topic is named twice")),
         };
-        Some(created_result(topic.name.clone(), created))
+        Some(created_result(server, topic.name.clone(), created))
     });
     CreateTopicsResponse::default().with_topics(results.collect())
 }
@@ -141,6 +46,8 @@ enum Mode {
 }
 
 struct Created {
+    /// Nil where the topic was only checked.
+    id: Uuid,
     partitions: i32,
     config: LogConfig,
     overrides: Overrides,
@@ -161,12 +68,13 @@ fn create_topic(server: &Server, peer: &Peer, topic: &CreatableTopic, mode: Mode
     }
     let checked = server.store.check_topic(name, partitions, &overrides);
     let config = checked.map_err(|error| log_failure(&error))?;
+    let mut id = Uuid::nil();
     if mode == Mode::Create {
         let created = block_in_place(|| server.store.create_topic(name, partitions, &overrides));
-        created.map_err(|error| log_failure(&error))?;
+        id = Uuid::from_bytes(created.map_err(|error| log_failure(&error))?.id());
         tracing::info!(topic = name, partitions, ?overrides, by = %peer.address, "topic created");
     }
-    Ok(Created { partitions, config, overrides })
+    Ok(Created { id, partitions, config, overrides })
 }
 
 /// The number asked for, the default, or that of a manual assignment, which may name only us.
@@ -211,14 +119,15 @@ fn overrides(topic: &CreatableTopic) -> Result<Overrides, Refusal> {
     Ok(overrides)
 }
 
-fn created_result(name: TopicName, created: Result<Created, Refusal>) -> CreatableTopicResult {
+fn created_result(server: &Server, name: TopicName, created: Result<Created, Refusal>) -> CreatableTopicResult {
     let result = CreatableTopicResult::default().with_name(name);
     match created {
         Ok(created) => result
             .with_error_message(None)
+            .with_topic_id(created.id)
             .with_num_partitions(created.partitions)
             .with_replication_factor(1)
-            .with_configs(Some(configs::created(&created.config, &created.overrides))),
+            .with_configs(Some(configs::created(server, &created.config, &created.overrides))),
         Err((code, message)) => result
             .with_error_code(code)
             .with_error_message(message)
@@ -235,27 +144,58 @@ pub(crate) fn delete_topics(
     request: DeleteTopicsRequest,
     version: i16,
 ) -> DeleteTopicsResponse {
-    let mut seen = HashSet::new();
-    let names = request.topic_names.into_iter();
-    let names = names.filter(|name| seen.insert(name.clone()));
-    let results = names.map(|name| {
-        let deleted = delete_topic(server, peer, &name);
-        let result = DeletableTopicResult::default().with_name(Some(name));
-        match deleted {
-            Ok(()) => result,
-            Err((code, message)) => result.with_error_code(code).with_error_message(message.filter(|_| version >= 5)),
-        }
+    // Before version 6 there were names only.
+    let by_name = request.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
+    let mut wanted: Vec<DeleteTopicState> = by_name.collect();
+    wanted.extend(request.topics);
+    let mut times: HashMap<(Option<TopicName>, Uuid), usize> = HashMap::new();
+    for topic in &wanted {
+        *times.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
+    }
+    let results = wanted.into_iter().filter_map(|topic| {
+        let result = DeletableTopicResult::default().with_name(topic.name.clone()).with_topic_id(topic.topic_id);
+        let deleted = match times.remove(&(topic.name.clone(), topic.topic_id))? {
+            1 => find_deletable(server, peer, &topic).and_then(|(name, id)| {
+                delete_topic(server, peer, &name)?;
+                Ok(result.clone().with_name(Some(name)).with_topic_id(id))
+            }),
+            _ => Err(refusal(ResponseError::InvalidRequest, "the topic is named twice")),
+        };
+        Some(deleted.map_or_else(
+            |(code, message)| result.with_error_code(code).with_error_message(message.filter(|_| version >= 5)),
+            |deleted| deleted.with_error_message(None),
+        ))
     });
     DeleteTopicsResponse::default().with_responses(results.collect())
+}
+
+/// The topic that a name or an id stands for.
+fn find_deletable(server: &Server, peer: &Peer, wanted: &DeleteTopicState) -> Result<(TopicName, Uuid), Refusal> {
+    match &wanted.name {
+        Some(_) if !wanted.topic_id.is_nil() => {
+            Err(refusal(ResponseError::InvalidRequest, "a topic is named by its name or by its id"))
+        }
+        Some(name) => {
+            let id = server.store.topic(name).map_or(Uuid::nil(), |topic| Uuid::from_bytes(topic.id()));
+            Ok((name.clone(), id))
+        }
+        None => {
+            let topic = server.store.topic_by_id(*wanted.topic_id.as_bytes());
+            let topic = topic.ok_or_else(|| refusal(ResponseError::UnknownTopicId, "no topic has this id"))?;
+            if !server.allows(peer, Operation::Describe, Resource::Topic(topic.name())) {
+                return Err((ResponseError::TopicAuthorizationFailed.code(), None));
+            }
+            Ok((TopicName(super::text(topic.name())), wanted.topic_id))
+        }
+    }
 }
 
 fn delete_topic(server: &Server, peer: &Peer, name: &str) -> Result<(), Refusal> {
     if !server.allows(peer, Operation::Delete, Resource::Topic(name)) {
         return Err((ResponseError::TopicAuthorizationFailed.code(), None));
     }
-    if name == OFFSETS_TOPIC {
-        let reason = "this topic belongs to the broker";
-        return Err(refusal(ResponseError::InvalidTopicException, reason));
+    if is_internal(name) {
+        return Err(refusal(ResponseError::InvalidTopicException, "this topic belongs to the broker"));
     }
     block_in_place(|| {
         server.store.delete_topic(name)?;
