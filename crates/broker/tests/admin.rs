@@ -293,6 +293,30 @@ fn what_a_broker_of_one_cannot_do_is_said() {
 }
 
 #[test]
+fn producers_are_described_as_the_log_knows_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let mut client = Client::connect(broker.addr());
+    client.create_topic("t", 1, &[]);
+    client.produce("t", 0, batch(&[b"nobody's"]));
+    for (producer, sequence) in [((7, 2), 0), ((7, 2), 1), ((3, 0), 5)] {
+        assert_eq!(client.produce("t", 0, idempotent_batch(&[b"x"], producer, sequence)).error_code, 0);
+    }
+    let wanted =
+        describe_producers_request::TopicRequest::default().with_name(topic("t")).with_partition_indexes(vec![0, 4, 0]);
+    let mut answer = client.call(&DescribeProducersRequest::default().with_topics(vec![wanted]), 0);
+    let partitions = answer.topics.remove(0).partitions;
+    assert_eq!(partitions.iter().map(|p| p.error_code).collect::<Vec<_>>(), [0, 3], "each once");
+    let told: Vec<_> = partitions[0]
+        .active_producers
+        .iter()
+        .map(|p| (*p.producer_id, p.producer_epoch, p.last_sequence, p.current_txn_start_offset))
+        .collect();
+    assert_eq!(told, [(3, 0, 5, -1), (7, 2, 1, -1)]);
+    assert!(partitions[0].active_producers.iter().all(|p| p.last_timestamp > 0 && p.coordinator_epoch == -1));
+}
+
+#[test]
 fn security_is_disabled_as_kafka_says_it() {
     let folder = tempfile::tempdir().unwrap();
     let broker = start(&folder);

@@ -257,6 +257,12 @@ pub(crate) mod tests {
             self
         }
 
+        /// A largest timestamp that no record has.
+        pub(crate) fn claiming(mut self, max_timestamp: i64) -> Self {
+            self.header.max_timestamp = max_timestamp;
+            self
+        }
+
         pub(crate) fn compressed(mut self, codec: i16) -> Self {
             self.header.attributes |= codec;
             self

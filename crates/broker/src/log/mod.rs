@@ -63,6 +63,7 @@ pub use control::Outcome;
 pub use error::LogError;
 pub use housekeeping::HousekeepingReport;
 pub use partition::{AppendOrigin, Appended, FirstBatch, Isolation, Partition, ReadSlice, TimestampOffset};
+pub(crate) use producer::ProducerView;
 pub use settings::{Setting, SettingKind, setting};
 pub use store::{Apply, LogStore, RecoveryReport};
 pub use topic::Topic;

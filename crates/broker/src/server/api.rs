@@ -87,6 +87,7 @@ pub(crate) static APIS: &[Api] = &[
     api(ApiKey::ListConfigResources, (0, 1), 0, admin::LIST_CONFIG_RESOURCES),
     api(ApiKey::DescribeTopicPartitions, (0, 0), 0, admin::DESCRIBE_TOPIC_PARTITIONS),
     api(ApiKey::DescribeLogDirs, (1, 4), 2, admin::DESCRIBE_LOG_DIRS),
+    api(ApiKey::DescribeProducers, (0, 0), 0, admin::DESCRIBE_PRODUCERS),
     api(ApiKey::ElectLeaders, (0, 2), 2, admin::ELECT_LEADERS),
     api(ApiKey::AlterPartitionReassignments, (0, 1), 0, admin::ALTER_REASSIGNMENTS),
     api(ApiKey::ListPartitionReassignments, (0, 0), 0, admin::LIST_REASSIGNMENTS),

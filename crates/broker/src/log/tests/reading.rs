@@ -148,9 +148,26 @@ proptest! {
         for asked in &asked {
             prop_assert_eq!(found(&log, *asked), naive(*asked));
         }
-        if start == 0 {
-            let largest = times.iter().map(|(time, _)| *time).max().unwrap();
-            prop_assert_eq!(log.max_timestamp().unwrap().map(|found| found.timestamp_ms), Some(NOW - 1000 + largest));
-        }
+        let largest = times.iter().enumerate().filter(|(at, _)| i64::try_from(at * 2 + 1).unwrap() >= start);
+        let largest = largest.map(|(_, (time, _))| *time).max();
+        let found = log.max_timestamp().unwrap().map(|found| (found.offset, found.timestamp_ms - NOW + 1000));
+        prop_assert_eq!(found, largest.and_then(naive));
     }
+}
+
+#[test]
+fn the_largest_timestamp_is_that_of_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, log) = with_topic(dir.path(), &[("segment.bytes", "1024")]);
+    assert_eq!(log.max_timestamp().unwrap(), None);
+    append(&log, BatchSpec::values(&[b"no time"], -1).bytes()).unwrap();
+    assert_eq!(log.max_timestamp().unwrap(), None, "the time of the file is not a record's");
+    append(&log, BatchSpec::values(&[b"x"], NOW - 9).bytes()).unwrap();
+    // A producer's header may claim more than its records say.
+    append(&log, BatchSpec::values(&[b"y"], NOW - 5).claiming(NOW).bytes()).unwrap();
+    append(&log, BatchSpec::values(&[&[7; 900]], -1).bytes()).unwrap();
+    append(&log, BatchSpec::values(&[&[7; 900]], -1).bytes()).unwrap();
+    assert!(log.segment_count() > 1);
+    let expected = TimestampOffset { offset: 2, timestamp_ms: NOW - 5 };
+    assert_eq!(log.max_timestamp().unwrap(), Some(expected));
 }

@@ -34,6 +34,8 @@ pub(super) const LIST_CONFIG_RESOURCES: &[Field] = &[since(1, Kind::FixedArray(1
 
 pub(super) const DESCRIBE_LOG_DIRS: &[Field] = &[always(Kind::Array(NAMED_PARTITIONS))];
 
+pub(super) const DESCRIBE_PRODUCERS: &[Field] = &[always(Kind::Array(NAMED_PARTITIONS))];
+
 pub(super) const DESCRIBE_TOPIC_PARTITIONS: &[Field] = &[
     always(Kind::Array(&[always(Kind::Str)])),
     always(I32),

@@ -6,7 +6,9 @@ use kafka_protocol::messages::ApiKey;
 use super::{BadRequest, Header};
 use crate::server::Server;
 use crate::server::access::Peer;
-use crate::server::handlers::{acls, alter_configs, cluster, configs, log_dirs, metadata, partitions, records, topics};
+use crate::server::handlers::{
+    acls, alter_configs, cluster, configs, log_dirs, metadata, partitions, producers, records, topics,
+};
 use crate::server::wire::Reply;
 
 /// Answers them; none of them waits.
@@ -39,6 +41,7 @@ fn inspect(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result
             header.reply(&metadata::describe_topic_partitions(server, peer, header.decode(body)?))
         }
         ApiKey::DescribeLogDirs => header.reply(&log_dirs::describe_log_dirs(server, peer, header.decode(body)?)),
+        ApiKey::DescribeProducers => header.reply(&producers::describe_producers(server, peer, header.decode(body)?)),
         ApiKey::ElectLeaders => header.reply(&partitions::elect_leaders(server, peer, header.decode(body)?)),
         ApiKey::AlterPartitionReassignments => {
             header.reply(&partitions::alter_reassignments(server, peer, header.decode(body)?))
