@@ -4,9 +4,8 @@ use super::*;
 use bytes::Bytes;
 use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
 use lumenbus_frame::{CaptureTime, Codec, EncodedFrame};
-use std::collections::BTreeSet;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn site() -> (RunningBroker, tempfile::TempDir, Publisher) {
     let folder = tempfile::tempdir().unwrap();
@@ -30,6 +29,10 @@ fn frame(is_keyframe: bool) -> EncodedFrame {
 #[test]
 fn a_client_that_failed_for_good_is_replaced_and_streams_go_on_under_new_epochs() {
     let (_broker, _folder, publisher) = site();
+    let (sender, changed) = std::sync::mpsc::channel();
+    let _watch = publisher.hub.directory.on_change(Arc::new(move |_| {
+        let _ = sender.send(());
+    }));
     let handles: Vec<_> = ["a", "b"].map(|camera| stream(&publisher, camera)).into();
     let before: Vec<_> = handles.iter().map(StreamHandle::epoch).collect();
     for n in 0..100 {
@@ -46,10 +49,8 @@ fn a_client_that_failed_for_good_is_replaced_and_streams_go_on_under_new_epochs(
         assert!(handle.epoch() > before);
         // An epoch without frames yet may get ahead of its entry; frames never do.
         let is_known = || publisher.hub.directory.stream(handle.id()).unwrap().epoch == handle.epoch();
-        let since = Instant::now();
         while !is_known() {
-            assert!(since.elapsed() < PATIENCE, "the new epoch is not in the directory");
-            std::thread::yield_now();
+            changed.recv_timeout(PATIENCE).expect("the new epoch comes into the directory");
         }
         let summary = handle.finish(PATIENCE).unwrap();
         let stats = &summary.stats;
@@ -75,8 +76,6 @@ fn a_small_window_is_shared_by_all_streams() {
             assert!(publisher.hub.total.used_bytes() <= 12_000);
         }
     }
-    let epochs: BTreeSet<_> = handles.iter().map(StreamHandle::epoch).collect();
-    assert!(!epochs.is_empty());
     let summaries = publisher.close(PATIENCE);
     assert_eq!(summaries.len(), 6);
     assert!(summaries.iter().all(|summary| summary.is_end_written && summary.stats.acknowledged_frames == 60));

@@ -29,12 +29,16 @@ use crate::directory::DirectoryWatch;
 use crate::{BusConfig, BusError, ClientStatistics, Directory, FrameTracer, SystemClock};
 use lumenbus_frame::{Clock, TopicName};
 use queue::{DeliveryQueue, Ticket, lock};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use worker::{Worker, WorkerShared};
+
+/// Longest wait for a commit that the caller asks for.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to do when the caller is slower than the cameras.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -143,6 +147,7 @@ impl Subscriber {
             stop: AtomicBool::new(false),
             commit_now: AtomicU32::new(0),
             commits_done: Mutex::default(),
+            commit_done: Condvar::new(),
             commit_error: Mutex::default(),
             stats: Mutex::default(),
             entries: Mutex::default(),
@@ -192,19 +197,19 @@ impl Subscriber {
         self.finish_frame();
         drop(lock(&self.shared.commit_error).take());
         let asked = self.shared.commit_now.fetch_add(1, Ordering::AcqRel) + 1;
-        let since = Instant::now();
-        let limit = Duration::from_secs(10);
         let workers = self.shared.config.consumers.max(1);
-        let is_done = || {
-            let done = lock(&self.shared.commits_done);
-            done.len() == workers && done.values().all(|done| *done >= asked)
-        };
-        while !is_done() {
-            if since.elapsed() > limit {
-                let brokers = self.shared.config.bus.brokers.clone();
-                return Err(BusError::Timeout { operation: "commit", brokers, millis: 10_000 });
-            }
-            std::thread::park_timeout(Duration::from_millis(1));
+        let is_open = |done: &mut HashMap<usize, u32>| done.len() < workers || done.values().any(|done| *done < asked);
+        let done = lock(&self.shared.commits_done);
+        let (done, waited) = self
+            .shared
+            .commit_done
+            .wait_timeout_while(done, COMMIT_TIMEOUT, is_open)
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(done);
+        if waited.timed_out() {
+            let brokers = self.shared.config.bus.brokers.clone();
+            let millis = u64::try_from(COMMIT_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+            return Err(BusError::Timeout { operation: "commit", brokers, millis });
         }
         match lock(&self.shared.commit_error).take() {
             Some(error) => Err(self.shared.explain(error)),

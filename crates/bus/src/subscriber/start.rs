@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Longest wait for each answer about offsets.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Kafka has no event for a leader that is ready: it is asked again.
+/// Kafka tells no client of a new leader: it is asked again.
 const RETRY: Duration = Duration::from_millis(50);
 const MAX_RETRIES: usize = 100;
 

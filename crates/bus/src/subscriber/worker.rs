@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Longest sleep without looking at commits, the directory and shutdown.
+/// Longest wait for a record without looking at commits, the directory and shutdown: nothing else wakes librdkafka's poll.
 const TICK: Duration = Duration::from_millis(20);
 /// Records read before the queue is filled and timers are looked at.
 const BATCH_RECORDS: usize = 512;
@@ -361,6 +361,7 @@ impl Worker {
         if is_asked {
             self.commits_done = asked;
             lock(&self.shared.commits_done).insert(self.index, asked);
+            self.shared.commit_done.notify_all();
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// How long all brokers of a cluster may take to learn of a change.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Kafka has no event for it: it is asked again.
+/// Kafka tells no client when all brokers know of a change: they are asked again.
 const SETTLE_POLL: Duration = Duration::from_millis(50);
 
 /// Whether a topic with too few partitions gets more.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a created topic may take until every partition has a leader.
 const CREATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// Kafka has no event for it: it is asked again.
+/// Kafka tells no client of a new leader: it is asked again.
 const CREATION_POLL: Duration = Duration::from_millis(50);
 
 /// A connection to a cluster for asking about topics and changing them. Each call blocks for at most some seconds.

@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// Most directory changes that wait for a worker; beyond that the directory is read anew.
 const MAX_ENTRIES: usize = 1_024;
@@ -45,6 +45,8 @@ pub(crate) struct WorkerShared {
     pub(crate) commit_now: AtomicU32,
     /// Per worker, the last request it has carried out.
     pub(crate) commits_done: Mutex<HashMap<usize, u32>>,
+    /// Signalled with it.
+    pub(crate) commit_done: Condvar,
     pub(crate) commit_error: Mutex<Option<KafkaError>>,
     pub(crate) stats: Mutex<HashMap<usize, SubscriberStats>>,
     pub(crate) entries: Mutex<VecDeque<(CameraId, StreamEntry)>>,
