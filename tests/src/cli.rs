@@ -244,6 +244,12 @@ impl Background {
         String::from_utf8_lossy(&self.stderr.bytes()).into_owned()
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     ///
     /// # Panics

@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod document;
 pub mod embedded;
 pub mod foreign;
+pub mod http;
 pub mod load;
 pub mod network;
 pub mod python;

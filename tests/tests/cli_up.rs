@@ -3,17 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lumenbus_tests::cli::{Background, BrokerProcess, Ran, lumenbus};
+use lumenbus_tests::http::{get, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// Ends only what hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A box in a folder of its own.
 struct Site {
@@ -195,15 +192,6 @@ fn what_is_wrong_is_told_before_anything_starts() {
     ran.says(&format!("the embedded broker cannot listen on {address}; stop what uses it"));
 }
 
-/// What a server answers to a plain GET.
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 #[test]
 fn viewer_metrics_and_health_belong_to_the_box() {
     let own = "[broker]\nlisten = \"127.0.0.1:0\"\nkeep_free = \"0%\"\n";
@@ -217,23 +205,21 @@ fn viewer_metrics_and_health_belong_to_the_box() {
     };
     let (metrics, viewer) = (listen("metrics"), listen("viewer"));
     wait_live(&up, "gate", 1);
-    let page = get(&viewer, "/");
-    assert!(page.starts_with("HTTP/1.1 200") && page.contains("<html"), "{page}");
-    // Both show the same figures.
+    let page = get(&viewer, "/").unwrap();
+    assert!(page.status == 200 && page.body.contains("<html"), "{page:?}");
+    // Both show the same figures: those of the publisher's Kafka client and of the viewer's, each family once.
     for address in [&metrics, &viewer] {
-        let figures = get(address, "/metrics");
-        assert!(
-            figures.contains("lumenbus_acknowledge_latency_p99_seconds") && figures.contains("\"gate\""),
-            "{figures}"
-        );
+        let figures = wait_for(address, "/metrics", |page| {
+            let clients = ["lumenbus_producer_connections ", "lumenbus_consumer_connections "];
+            clients.iter().all(|family| page.body.lines().any(|line| line.starts_with(family)))
+        });
+        for part in ["lumenbus_acknowledge_latency_p99_seconds", "\"gate\"", "stage=\"acknowledge\""] {
+            assert!(figures.contains(part), "{part} is not in {figures}");
+        }
+        let families: Vec<_> = figures.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        assert_eq!(families.iter().collect::<BTreeSet<_>>().len(), families.len(), "{figures}");
     }
-    let mut health = get(&metrics, "/healthz");
-    let since = Instant::now();
-    while !health.contains("1 of 2 cameras give no pictures") {
-        assert!(since.elapsed() < PATIENCE, "{health}");
-        std::thread::yield_now();
-        health = get(&metrics, "/healthz");
-    }
+    wait_for(&metrics, "/healthz", |page| page.body.contains("1 of 2 cameras give no pictures"));
     check_sum(&up.interrupt().code(0));
 
     // A port in use is told, and nothing is left behind.

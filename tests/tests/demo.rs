@@ -3,18 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lumenbus_tests::cli::{Background, Ran, lumenbus, words};
-use rustix::process::Signal;
+use lumenbus_tests::http::{Answer, get, request, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use std::io::{Read as _, Write as _};
+use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 /// The six cameras.
 const CAMERAS: [&str; 6] = ["corridor", "flower", "pattern", "plaza", "plaza-h264", "plaza-jpeg"];
 /// Ends only what hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(50);
 
 /// A demo under way.
 struct Demo {
@@ -24,7 +26,18 @@ struct Demo {
 
 impl Demo {
     fn start(more: &str) -> Self {
-        let process = Background::start(lumenbus(words(&format!("demo --json --no-browser {more}"))));
+        Self::of(lumenbus(words(&format!("demo --json --no-browser {more}"))))
+    }
+
+    /// With a folder of its own for temporary files.
+    fn start_in(folder: &Path) -> Self {
+        let mut command = lumenbus(["demo", "--json", "--no-browser"]);
+        command.env("TMPDIR", folder);
+        Self::of(command)
+    }
+
+    fn of(command: Command) -> Self {
+        let process = Background::start(command);
         let ready = serde_json::from_str(&process.wait_for_line("\"ready\"")).unwrap();
         Self { process, ready }
     }
@@ -39,47 +52,28 @@ impl Demo {
         self.ready["data"].as_str().unwrap().into()
     }
 
-    fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let host = self.address("url");
-        let mut stream = TcpStream::connect(host).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let length = body.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let text = body.find('{').map_or("", |begin| &body[begin..=body.rfind('}').unwrap()]);
-        (status, serde_json::from_str(text).unwrap_or_default())
+    fn state(&self) -> Value {
+        serde_json::from_str(&get(self.address("url"), "/api/v1/state").unwrap().body).unwrap()
     }
 
     /// Presses a button of the page.
     fn press(&self, action: &str, camera: Option<&str>) -> (u16, Value) {
         let body = camera.map_or_else(|| json!({}), |camera| json!({ "camera": camera }));
-        self.http("POST", &format!("/api/v1/actions/{action}"), &body.to_string())
+        let path = format!("/api/v1/actions/{action}");
+        let answer = request(self.address("url"), "POST", &path, &body.to_string()).unwrap();
+        (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
     }
 
     /// Looks at the page's state until it is as wanted.
-    fn wait_until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let (_, state) = self.http("GET", "/api/v1/state", "");
-            if is_so(&state) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{what}: {state:#}");
-            std::thread::sleep(POLL);
-        }
+    #[track_caller]
+    fn wait_until(&self, is_so: impl Fn(&Value) -> bool) {
+        wait_for(self.address("url"), "/api/v1/state", |page| is_so(&serde_json::from_str(&page.body).unwrap()));
     }
 
     /// The page has frames of every camera.
     fn wait_for_pictures(&self) {
         let has_come = |state: &Value| CAMERAS.iter().all(|camera| figures(state, camera)["frames"].as_u64() > Some(0));
-        self.wait_until("every camera gives frames", has_come);
+        self.wait_until(has_come);
     }
 
     fn end(self) -> Value {
@@ -136,10 +130,6 @@ fn books(ran: &Ran) -> Value {
     books
 }
 
-fn is_gone(address: &str, folder: &Path) -> bool {
-    TcpStream::connect(address).is_err() && !folder.exists()
-}
-
 #[test]
 fn the_books_add_up() {
     let demo = Demo::start("--for 6s");
@@ -152,7 +142,25 @@ fn the_books_add_up() {
     assert!(books["first_frame_seconds"].as_f64().unwrap() > 0.0, "{books:#}");
     assert_eq!(books["first_picture_seconds"], Value::Null, "no browser was there: {books:#}");
     assert_eq!(stream(&books, "plaza-jpeg")["topic"], "raw_images");
-    assert!(books["stages_ms"]["delivered"]["p99"].as_f64().unwrap() > 0.0, "{books:#}");
+    for stage in ["encode", "queue", "append", "acknowledge", "receive", "delivered"] {
+        assert!(books["stages_ms"][stage]["p99"].as_f64().unwrap() > 0.0, "{stage} in {books:#}");
+    }
+}
+
+#[test]
+fn metrics_are_of_publisher_and_viewer() {
+    let demo = Demo::start("");
+    demo.wait_for_pictures();
+    let parts = [
+        "lumenbus_stage_seconds_count{stage=\"acknowledge\"} ",
+        "lumenbus_published_frames_total{camera=\"flower\"} ",
+        "lumenbus_producer_record_send_rate ",
+        "lumenbus_consumer_poll_rate ",
+    ];
+    let has_all = |page: &Answer| parts.iter().all(|part| page.body.lines().any(|line| line.starts_with(part)));
+    let figures = wait_for(demo.address("url"), "/metrics", has_all);
+    assert_eq!(figures.matches("# TYPE lumenbus_consumer_poll_rate ").count(), 1, "{figures}");
+    demo.end();
 }
 
 #[test]
@@ -176,9 +184,8 @@ fn a_broker_that_is_killed_costs_nothing() {
     assert_ne!(status, 200, "it is away: {answer}");
     demo.process.wait_for_line("the broker is back");
     let frames = |state: &Value| number(&state["stats"]["totals"]["frames"]);
-    let (_, before) = demo.http("GET", "/api/v1/state", "");
-    let before = frames(&before);
-    demo.wait_until("pictures come again", |state| frames(state) > before + 100);
+    let before = frames(&demo.state());
+    demo.wait_until(|state| frames(state) > before + 100);
     let books = demo.end();
     assert_eq!((&books["broker_kills"], &books["total"]["explained"]), (&1.into(), &0.into()), "{books:#}");
 }
@@ -200,13 +207,13 @@ fn an_unplugged_camera_is_a_gap_and_comes_back() {
     let (status, answer) = demo.press("unplug", Some("flower"));
     assert_eq!(status, 200, "{answer}");
     let lost = |state: &Value| figures(state, "flower")["missing"]["source-lost"].as_u64().unwrap_or(0);
-    demo.wait_until("the gap is told", |state| lost(state) > 20);
+    demo.wait_until(|state| lost(state) > 20);
     assert_eq!(demo.press("unplug", Some("flower")).0, 200);
     demo.process.wait_for_line("flower is plugged in again");
-    let (_, before) = demo.http("GET", "/api/v1/state", "");
+    let before = demo.state();
     let of_flower = |state: &Value| number(&figures(state, "flower")["frames"]);
     let before = of_flower(&before);
-    demo.wait_until("flower shows pictures again", |state| of_flower(state) > before + 30);
+    demo.wait_until(|state| of_flower(state) > before + 30);
     let books = demo.end();
     for camera in CAMERAS {
         let explained = &stream(&books, camera)["explained"];
@@ -223,7 +230,7 @@ fn a_slow_reader_skips_and_nobody_else_notices() {
     let demo = Demo::start("");
     demo.wait_for_pictures();
     assert_eq!(demo.press("slow-reader", None).0, 200);
-    demo.wait_until("it falls behind", |state| {
+    demo.wait_until(|state| {
         let mut actions = state["stats"]["actions"].as_array().unwrap().iter();
         let action = actions.find(|action| action["id"] == "slow-reader").unwrap();
         action["is_on"] == true && action["label_en"].as_str().unwrap().contains("lagging")
@@ -259,26 +266,64 @@ fn two_demos_at_once_do_not_meet() {
     other.end();
 }
 
+/// Waits until neither demo nor broker holds the folder: both are gone.
+fn wait_until_unused(folder: File) {
+    let (sender, unused) = channel();
+    std::thread::spawn(move || sender.send(folder.lock()));
+    unused.recv_timeout(PATIENCE).expect("broker or demo are still there").unwrap();
+}
+
+/// The broker of a demo, its only child.
+fn broker_of(demo: &Demo) -> Pid {
+    let demo = demo.process.id().to_string();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_child = |pid: &String| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(&demo)
+    };
+    let broker = processes.filter(is_child).find_map(|pid| pid.parse().ok());
+    broker.and_then(Pid::from_raw).expect("the demo has a broker")
+}
+
 /// Nothing is left of a demo that was killed.
 #[test]
 fn the_broker_ends_with_a_demo_that_is_killed() {
     let demo = Demo::start("");
     demo.wait_for_pictures();
     let (address, folder) = (demo.address("brokers").to_owned(), demo.folder());
-    assert!(!is_gone(&address, &folder));
+    let in_use = File::open(&folder).unwrap();
     demo.process.signal(Signal::KILL);
     assert_eq!(demo.process.finish().status.code(), None);
-    let deadline = Instant::now() + PATIENCE;
-    while !is_gone(&address, &folder) {
-        assert!(Instant::now() < deadline, "broker or folder outlived the demo: {address} {}", folder.display());
-        std::thread::sleep(POLL);
-    }
+    wait_until_unused(in_use);
+    assert!(!folder.exists(), "{}", folder.display());
+    assert!(TcpStream::connect(address).is_err());
+}
+
+/// Nor of one that was killed together with its broker, once there is another demo.
+#[test]
+fn the_next_demo_clears_up_after_a_demo_and_a_broker_that_were_killed() {
+    let base = tempfile::tempdir().unwrap();
+    let demo = Demo::start_in(base.path());
+    let (broker, left) = (broker_of(&demo), demo.folder());
+    let in_use = File::open(&left).unwrap();
+    // Stopped first, so that it cannot clear up by itself.
+    kill_process(broker, Signal::STOP).unwrap();
+    demo.process.signal(Signal::KILL);
+    assert_eq!(demo.process.finish().status.code(), None);
+    kill_process(broker, Signal::KILL).unwrap();
+    wait_until_unused(in_use);
+    assert!(left.exists(), "that is what this is about");
+    let next = Demo::start_in(base.path());
+    assert!(!left.exists() && next.folder().exists(), "{}", left.display());
+    // At once: an end before the first frame is a clean one too.
+    next.process.interrupt().code(0);
+    assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
 }
 
 /// As printed, one after the other, in a folder of a newcomer.
 #[test]
 fn the_next_commands_work() {
-    let ran = Background::start(lumenbus(words("demo --json --no-browser --for 1s"))).finish();
+    let ran = Background::start(lumenbus(words("demo --json --no-browser --for 1s"))).finish().code(0);
     let next = ran.summary()["next"].clone();
     let folder = tempfile::tempdir().unwrap();
     for command in next.as_array().unwrap() {

@@ -3,46 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lumenbus_tests::cli::{Background, BrokerProcess, lumenbus, run, skip, words};
+use lumenbus_tests::http::{Answer, get, wait_for};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// Ends only what hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Metrics have no event to wait for.
-const POLL: Duration = Duration::from_millis(100);
-
-/// Status and body of a GET.
-fn get(address: &str, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-}
-
-/// Asks again until the answer is as wanted.
-#[track_caller]
-fn wait_for(address: &str, path: &str, is_wanted: impl Fn(u16, &str) -> bool) -> String {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let answer = get(address, path);
-        if let Some((code, body)) = &answer
-            && is_wanted(*code, body)
-        {
-            return body.clone();
-        }
-        assert!(Instant::now() < end, "{path} is {answer:?}");
-        std::thread::sleep(POLL);
-    }
-}
 
 /// Where a command said that its metrics are.
 fn metrics_of(process: &Background) -> String {
@@ -86,8 +52,8 @@ fn value(text: &str, series: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-fn at_least(least: f64, series: &'static str) -> impl Fn(u16, &str) -> bool {
-    move |code, body| code == 200 && value(body, series).is_some_and(|value| value >= least)
+fn at_least(least: f64, series: &'static str) -> impl Fn(&Answer) -> bool {
+    move |page| page.status == 200 && value(&page.body, series).is_some_and(|value| value >= least)
 }
 
 #[test]
@@ -100,9 +66,9 @@ fn publisher_and_subscriber_tell_prometheus_what_they_do() {
     let subscriber = metrics_of(&reader);
     // librdkafka's statistics, the cluster and the group come a little later.
     let sent = wait_for(&publisher, "/metrics", at_least(1.0, "lumenbus_producer_record_send_rate"));
-    let got = wait_for(&subscriber, "/metrics", |code, body| {
+    let got = wait_for(&subscriber, "/metrics", |page| {
         let group = "lumenbus_group_members{group=\"archive\"}";
-        at_least(1.0, "lumenbus_consumer_poll_rate")(code, body) && at_least(1.0, group)(code, body)
+        at_least(1.0, "lumenbus_consumer_poll_rate")(page) && at_least(1.0, group)(page)
     });
     for name in
         ["lumenbus_producer_request_latency_avg_seconds", "lumenbus_producer_connections", "lumenbus_queued_bytes"]
@@ -125,8 +91,8 @@ fn publisher_and_subscriber_tell_prometheus_what_they_do() {
     }
     assert!(got.contains("lumenbus_disk_used_bytes{topic=\"raw_images\",estimate=\"true\"}"), "{got}");
     for address in [&publisher, &subscriber] {
-        assert!(wait_for(address, "/readyz", |code, _| code == 200).contains("\"kafka\":{\"state\":\"ok\"}"));
-        assert_eq!(get(address, "/healthz").unwrap().0, 200);
+        assert!(wait_for(address, "/readyz", |page| page.status == 200).contains("\"kafka\":{\"state\":\"ok\"}"));
+        assert_eq!(get(address, "/healthz").unwrap().status, 200);
     }
     let documented = std::fs::read_to_string(repository("docs/reference/metrics.md")).unwrap();
     for family in families(&sent).union(&families(&got)) {
@@ -148,12 +114,12 @@ fn a_broker_that_goes_makes_it_unready_not_unhealthy() {
     let broker = BrokerProcess::start_restartable();
     let camera = broker.spawn("publish test:160x120@10 --camera gate --codec jpeg --loop --json --metrics 127.0.0.1:0");
     let address = metrics_of(&camera);
-    wait_for(&address, "/readyz", |code, _| code == 200);
+    wait_for(&address, "/readyz", |page| page.status == 200);
     assert!(broker.stop().status.success());
-    let why = wait_for(&address, "/readyz", |code, _| code == 503);
+    let why = wait_for(&address, "/readyz", |page| page.status == 503);
     assert!(why.contains("no broker at"), "{why}");
-    assert_eq!(get(&address, "/healthz").unwrap().0, 200);
-    wait_for(&address, "/metrics", |_, body| value(body, "lumenbus_cluster_up") == Some(0.0));
+    assert_eq!(get(&address, "/healthz").unwrap().status, 200);
+    wait_for(&address, "/metrics", |page| value(&page.body, "lumenbus_cluster_up") == Some(0.0));
     drop(camera);
 }
 

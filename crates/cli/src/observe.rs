@@ -1,4 +1,4 @@
-//! `--metrics` and `--trace-endpoint`: what a command without a viewer shows of itself.
+//! What a command shows of itself: `--metrics` and `--trace-endpoint`, and what commands with a viewer share with them.
 
 use crate::exit::Usage;
 use crate::output::Output;
@@ -9,8 +9,8 @@ use lumenbus_bus::{BusConfig, ClientStatistics, FrameTracer, Publisher};
 use lumenbus_frame::{EncodedFrame, FrameId, Gap, StreamId};
 use lumenbus_ops::http::{self, Server};
 use lumenbus_ops::{
-    ClusterWatch, Health, Metrics, Stages, State, SubscriberMetrics, TraceConfig, Tracing, client_metrics,
-    publisher_metrics,
+    ClusterWatch, Health, Metrics, ReaderMetrics, Stages, State, SubscriberMetrics, TraceConfig, Tracing,
+    client_metrics, publisher_metrics,
 };
 use lumenbus_pipeline::sink::{Sink, SinkError, SinkReport};
 use serde_json::json;
@@ -19,9 +19,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often librdkafka counts, and the cluster is looked at.
-const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const DEFAULT_RATIO: f64 = 0.01;
+
+/// Kafka clients of this process.
+pub(crate) type Clients = Arc<dyn Fn() -> Vec<Arc<ClientStatistics>> + Send + Sync>;
+
+/// A publisher's own figures. They must not keep it from being closed.
+pub(crate) fn show_publisher(metrics: &Metrics, publisher: &Arc<Publisher>) {
+    let publisher = Arc::downgrade(publisher);
+    metrics.register(publisher_metrics(Arc::new(move || Some(publisher.upgrade()?.stats()))));
+}
+
+/// A publisher's Kafka client, likewise.
+pub(crate) fn clients_of(publisher: &Arc<Publisher>) -> Clients {
+    let publisher = Arc::downgrade(publisher);
+    Arc::new(move || publisher.upgrade().and_then(|publisher| publisher.client_statistics()).into_iter().collect())
+}
+
+/// librdkafka's figures, of all clients together: a family may be there once only.
+pub(crate) fn show_clients(metrics: &Metrics, sources: Vec<Clients>) {
+    metrics.register(client_metrics(Arc::new(move || sources.iter().flat_map(|clients| clients()).collect())));
+}
 
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ObserveOptions {
@@ -58,7 +78,7 @@ impl ObserveOptions {
 pub(crate) struct Observation {
     health: Health,
     stages: Option<Stages>,
-    subscriber: Option<SubscriberMetrics>,
+    reader: Option<ReaderMetrics>,
     metrics: Metrics,
     tracing: Option<Tracing>,
     // Ended in this order: nobody asks a collector whose source is gone.
@@ -74,7 +94,7 @@ impl Observation {
         let mut observation = Self {
             health: health.clone(),
             stages: None,
-            subscriber: None,
+            reader: None,
             metrics: metrics.clone(),
             tracing,
             server: None,
@@ -112,12 +132,8 @@ impl Observation {
         if !self.is_watched() {
             return Ok(());
         }
-        // Metrics must not keep it from being closed.
-        let (stats, clients) = (Arc::downgrade(publisher), Arc::downgrade(publisher));
-        self.metrics.register(publisher_metrics(Arc::new(move || Some(stats.upgrade()?.stats()))));
-        let clients =
-            move || clients.upgrade().and_then(|publisher| publisher.client_statistics()).into_iter().collect();
-        self.opened(Arc::new(clients), settings)
+        show_publisher(&self.metrics, publisher);
+        self.opened(clients_of(publisher), settings)
     }
 
     /// Shows a subscriber that is open.
@@ -127,17 +143,13 @@ impl Observation {
         }
         let subscriber = SubscriberMetrics::new(&self.metrics);
         subscriber.watch(gauges.clone());
-        self.subscriber = Some(subscriber);
+        self.reader = Some(ReaderMetrics::new(&subscriber, self.stages.as_ref()));
         let clients = move || gauges.read().map(|sample| sample.clients).unwrap_or_default();
         self.opened(Arc::new(clients), settings)
     }
 
-    fn opened(
-        &mut self,
-        clients: Arc<dyn Fn() -> Vec<Arc<ClientStatistics>> + Send + Sync>,
-        settings: &Settings,
-    ) -> anyhow::Result<()> {
-        self.metrics.register(client_metrics(clients));
+    fn opened(&mut self, clients: Clients, settings: &Settings) -> anyhow::Result<()> {
+        show_clients(&self.metrics, vec![clients]);
         let health = self.health.clone();
         let seen = move |overview: &lumenbus_ops::Overview| {
             health.set(
@@ -153,11 +165,9 @@ impl Observation {
     }
 
     /// Counts what a reader gets.
-    pub(crate) fn event(&self, event: &Event) {
-        let Some(subscriber) = &self.subscriber else { return };
-        subscriber.observe(event);
-        if let (Event::Frame(frame), Some(stages)) = (event, &self.stages) {
-            stages.received(frame);
+    pub(crate) fn event(&mut self, event: &Event) {
+        if let Some(reader) = &mut self.reader {
+            reader.observe(event);
         }
     }
 

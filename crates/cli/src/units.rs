@@ -5,6 +5,9 @@ use jiff::{SignedDuration, Timestamp, Zoned};
 use lumenbus_frame::Dimensions;
 use std::time::Duration;
 
+/// "Until stopped".
+pub(crate) const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// `10s`, `1m30s`, `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write for example 10s, 1m30s or 250ms"))

@@ -4,7 +4,8 @@ use crate::exit::Usage;
 use crate::output::Output;
 use crate::settings::Settings;
 use clap::Args;
-use lumenbus_web::{TlsConfig, Token, Viewer, ViewerConfig};
+use lumenbus_pipeline::fleet::{CameraState, CameraStatus, Fleet};
+use lumenbus_web::{ConfiguredCamera, TlsConfig, Token, Viewer, ViewerConfig};
 use serde_json::json;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -86,6 +87,16 @@ fn state_folder() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
     base.map(|base| base.join("lumenbus"))
+}
+
+/// The cameras of a fleet, also those that never gave a frame.
+pub(crate) fn configured(fleet: &Fleet) -> Vec<ConfiguredCamera> {
+    let camera = |camera: CameraStatus| {
+        let is_failed = matches!(camera.state, CameraState::Failed { .. });
+        let trouble = camera.state.reason().filter(|_| is_failed).map(ToString::to_string);
+        ConfiguredCamera { id: camera.id, name: camera.name, group: camera.group, trouble }
+    };
+    fleet.status().into_iter().map(camera).collect()
 }
 
 /// Tells where the viewer is, and opens a browser where somebody sits in front of it.

@@ -1,6 +1,7 @@
 //! `lumenbus broker`: the embedded broker alone.
 
 use crate::arguments::BrokerArguments;
+use crate::demo;
 use crate::exit::{Outcome, Usage};
 use crate::output::Output;
 use crate::settings::Settings;
@@ -11,11 +12,13 @@ use lumenbus_broker::{Broker, BrokerConfig};
 use lumenbus_pipeline::Shutdown;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(crate) fn run(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let shutdown = signals::shutdown(settings.quiet)?;
     let mut config = BrokerConfig::new(&arguments.data).listen(arguments.listen);
+    // Nobody clears the folder up before this process has done it by itself.
+    let in_use = arguments.is_leashed.then(|| demo::hold(&arguments.data)).transpose();
+    let _in_use = in_use.with_context(|| format!("cannot use {}", arguments.data.display()))?;
     let wrong = |flag: &'static str| move |why: String| Usage(format!("{flag}: {why}"));
     config.advertised = arguments.advertise.as_deref().map(host_and_port).transpose().map_err(wrong("--advertise"))?;
     config.store.keep_free = keep_free(&arguments.keep_free).map_err(wrong("--keep-free"))?;
@@ -30,7 +33,7 @@ pub(crate) fn run(arguments: &BrokerArguments, settings: &Settings, output: &mut
     if arguments.is_leashed {
         stop_with_stdin(&shutdown)?;
     }
-    shutdown.sleep(arguments.duration.unwrap_or(Duration::MAX.min(Duration::from_secs(u64::from(u32::MAX)))));
+    shutdown.sleep(arguments.duration.unwrap_or(units::FOREVER));
     broker.shutdown_blocking().context("the broker could not stop cleanly; it will recover at its next start")?;
     output.summary("broker", json!({ "data": arguments.data.display().to_string() }));
     output.note("broker stopped cleanly");

@@ -108,7 +108,7 @@ impl Board {
             (frames + tally.frames, missing + tally.missing_frames() - without, unexplained + without)
         });
         let is_reading = !ledger.is_disconnected();
-        let way = ledger.stretches();
+        let way = demo.stretches(&ledger);
         drop(ledger);
         let broker = match (demo.stage().is_broker_up(), is_reading) {
             (false, _) => "away",

@@ -1,6 +1,7 @@
 //! `lumenbus view`: the web viewer alone.
 
 use crate::exit::{Outcome, Usage};
+use crate::observe::{LOOK_INTERVAL, STATISTICS_INTERVAL, show_clients};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::viewer::{ViewerOptions, announce, viewer_config};
@@ -8,18 +9,11 @@ use crate::{signals, units};
 use anyhow::Context as _;
 use clap::Args;
 use lumenbus_bus::subscriber::CameraFilter;
-use lumenbus_ops::{ClusterWatch, client_metrics};
+use lumenbus_ops::ClusterWatch;
 use lumenbus_web::{Viewer, ViewerSnapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How often the cluster is looked at for the health screen.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the Kafka clients tell their figures.
-const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
-/// "Until stopped".
-const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 #[derive(Debug, Args)]
 #[command(
@@ -49,10 +43,10 @@ pub(crate) fn run(arguments: &ViewArguments, settings: &Settings, output: &mut O
     config.bus.statistics_interval = Some(STATISTICS_INTERVAL);
     let metrics = config.metrics.clone();
     let viewer = Viewer::start(config).context("cannot start the viewer")?;
-    metrics.register(client_metrics(viewer.client_statistics()));
+    show_clients(&metrics, vec![viewer.client_statistics()]);
     announce(&viewer, &arguments.viewer, output);
     output.note("Ctrl-C stops it");
-    shutdown.sleep(arguments.duration.unwrap_or(FOREVER));
+    shutdown.sleep(arguments.duration.unwrap_or(units::FOREVER));
     let snapshot = viewer.snapshot();
     viewer.close();
     output.note(&last_line(&snapshot));

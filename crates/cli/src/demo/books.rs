@@ -1,7 +1,7 @@
 //! The end of the demo in numbers: per stream and in total, published = delivered + explained.
 
 use crate::demo::slow::SlowBook;
-use lumenbus_bus::publisher::StreamSummary;
+use lumenbus_bus::publisher::{LatencySummary, StreamSummary};
 use lumenbus_frame::{GapReason, StreamId};
 use lumenbus_pipeline::tally::{StreamTally, Tally};
 use lumenbus_web::{Percentiles, ViewerSnapshot};
@@ -74,6 +74,16 @@ pub(crate) struct Stretch {
     pub(crate) name: &'static str,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+}
+
+impl Stretch {
+    /// From submission to acknowledgement, beside the way to a reader.
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    pub(crate) fn acknowledged(latency: &LatencySummary) -> Option<Self> {
+        let millis = |micros: u64| micros as f64 / 1e3;
+        let (p50_ms, p99_ms) = (millis(latency.p50_micros), millis(latency.p99_micros));
+        (latency.count > 0).then_some(Self { key: "acknowledge", name: "acknowledge", p50_ms, p99_ms })
+    }
 }
 
 /// What pages have told of the last seconds: the median camera's median, and the worst camera's 99th percentile.

@@ -5,10 +5,12 @@ mod broker;
 mod buttons;
 mod cameras;
 mod clips;
+mod folder;
 mod play;
 mod reader;
 mod slow;
 mod stage;
 
 pub(crate) use clips::CREDITS;
+pub(crate) use folder::hold;
 pub(crate) use play::Demo;

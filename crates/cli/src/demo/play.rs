@@ -1,20 +1,23 @@
 //! Starting the demo's parts, as many at a time as can be, and ending them so that the books can be closed.
 
-use crate::demo::books::{AgainstJpeg, Books, shown_stretches};
+use crate::demo::books::{AgainstJpeg, Books, Stretch, shown_stretches};
 use crate::demo::broker::BrokerChild;
 use crate::demo::buttons::Buttons;
 use crate::demo::cameras::{self, FLOWER, PLAZA_FPS, PLAZA_H264, PLAZA_JPEG};
-use crate::demo::reader::Reader;
+use crate::demo::reader::{Ledger, Reader};
 use crate::demo::stage::{Stage, Tender};
+use crate::observe::{STATISTICS_INTERVAL, clients_of, show_clients, show_publisher};
 use crate::settings::Settings;
+use crate::viewer::configured;
 use anyhow::{Context as _, bail};
 use lumenbus_bus::publisher::StreamSummary;
 use lumenbus_bus::topics::{self, Cluster, Growth, PlanOptions};
 use lumenbus_bus::{BusConfig, Publisher, PublisherConfig};
-use lumenbus_ops::{ClusterWatch, OwnDisk, publisher_metrics};
-use lumenbus_pipeline::fleet::{CameraConfig, CameraState, CameraStatus, Fleet, FleetConfig};
-use lumenbus_web::{Comparison, ConfiguredCamera, Viewer, ViewerConfig, ViewerSnapshot};
-use std::sync::{Arc, OnceLock, Weak};
+use lumenbus_ops::{ClusterWatch, OwnDisk, Stages};
+use lumenbus_pipeline::fleet::{CameraConfig, Fleet, FleetConfig};
+use lumenbus_web::{Comparison, Viewer, ViewerConfig, ViewerSnapshot};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 /// What the demo writes to.
@@ -54,20 +57,23 @@ impl Demo {
         mut viewer: ViewerConfig,
         on_viewer: impl FnOnce(&Viewer),
     ) -> anyhow::Result<Self> {
-        let broker = BrokerChild::start()?;
+        let (ended, ends) = sync_channel(1);
+        let broker = BrokerChild::start(ended.clone())?;
         let bus = bus(settings, &broker);
         let slow_camera = (cameras::id(FLOWER), bus.topic_prefix.topic(FRAME_TOPICS[0]));
         let stage = Arc::new(Stage::new(bus.clone(), broker, slow_camera));
         tracing::debug!(after = ?began.elapsed(), "the broker is ready");
         let cameras = cameras::cameras();
         let count = cameras.len();
-        let publisher = Arc::new(OnceLock::new());
-        equip(&mut viewer, &bus, &stage, &publisher, &cameras)?;
+        equip(&mut viewer, &bus, &stage, &cameras)?;
+        let (metrics, stages) = (viewer.metrics.clone(), viewer.stages.clone());
         let viewer = Viewer::start(viewer).context("cannot start the viewer")?;
         let viewer_after = began.elapsed();
         // Now already: a browser takes longer to come than all that follows.
         on_viewer(&viewer);
-        let publisher = open_publisher(&bus, &publisher)?;
+        let publisher = open_publisher(&bus, &stages)?;
+        show_publisher(&metrics, &publisher);
+        show_clients(&metrics, vec![clients_of(&publisher), viewer.client_statistics()]);
         tracing::debug!(after = ?began.elapsed(), "topics and publisher are ready");
         let fleet = Fleet::start(Arc::clone(&publisher), FleetConfig::new(bus.topic_prefix.clone()));
         if let Some((camera, error)) = fleet.apply(cameras).refused.into_iter().next() {
@@ -77,7 +83,7 @@ impl Demo {
         // The cameras need not wait for it: it begins with the first record.
         let reader = Reader::open(&bus, FRAME_TOPICS.map(|topic| bus.topic_prefix.topic(topic)).to_vec())?;
         tracing::debug!(after = ?began.elapsed(), "cameras and reader are ready");
-        let tender = Tender::start(&stage).context("cannot watch the broker")?;
+        let tender = Tender::start(&stage, ended, ends).context("cannot watch the broker")?;
         Ok(Self { began, bus, stage, reader, viewer, viewer_after, publisher, tender, cameras: count })
     }
 
@@ -106,6 +112,12 @@ impl Demo {
         &self.viewer
     }
 
+    /// How long frames took for each part of the way to the reader, and until they were acknowledged.
+    pub(crate) fn stretches(&self, ledger: &Ledger) -> Vec<Stretch> {
+        let acknowledged = Stretch::acknowledged(&self.publisher.stats().ack_latency);
+        ledger.stretches().into_iter().chain(acknowledged).collect()
+    }
+
     /// From the start of the command until a browser had shown a picture.
     pub(crate) fn first_shown(&self, snapshot: &ViewerSnapshot) -> Option<Duration> {
         snapshot.first_shown.map(|after| self.viewer_after + after)
@@ -115,6 +127,8 @@ impl Demo {
     pub(crate) fn finish(self) -> Books {
         let snapshot = self.viewer.snapshot();
         let first_shown = self.first_shown(&snapshot);
+        // Of the streams that are open.
+        let acknowledged = Stretch::acknowledged(&self.publisher.stats().ack_latency);
         let Self { began, stage, reader, viewer, publisher, tender, .. } = self;
         let lasted = began.elapsed();
         drop(tender);
@@ -132,7 +146,7 @@ impl Demo {
             failures.push(("reader".to_owned(), error.to_string()));
         }
         let streams = Books::balance(&summaries, &ledger.tally);
-        let stretches = ledger.stretches().into_iter().chain(shown_stretches(&snapshot)).collect();
+        let stretches = ledger.stretches().into_iter().chain(acknowledged).chain(shown_stretches(&snapshot)).collect();
         let books = Books {
             lasted,
             against_jpeg: AgainstJpeg::of(&streams, PLAZA_H264, PLAZA_JPEG, PLAZA_FPS),
@@ -152,18 +166,18 @@ impl Demo {
     }
 }
 
-/// The publisher, and what it writes to; `known` is told of it.
-fn open_publisher(bus: &BusConfig, known: &OnceLock<Weak<Publisher>>) -> anyhow::Result<Arc<Publisher>> {
+/// The publisher, and what it writes to.
+fn open_publisher(bus: &BusConfig, stages: &Stages) -> anyhow::Result<Arc<Publisher>> {
+    let mut config = PublisherConfig::new(bus.clone());
+    config.tracer = Some(stages.tracer(None));
     let (publisher, topics) = std::thread::scope(|scope| {
-        let publisher = scope.spawn(|| Publisher::open(PublisherConfig::new(bus.clone())));
+        let publisher = scope.spawn(|| Publisher::open(config));
         let topics = create_topics(bus);
         (publisher.join(), topics)
     });
     topics?;
     let Ok(publisher) = publisher else { bail!("the publisher could not be opened: its thread panicked") };
-    let publisher = Arc::new(publisher?);
-    known.get_or_init(|| Arc::downgrade(&publisher));
-    Ok(publisher)
+    Ok(Arc::new(publisher?))
 }
 
 /// Gives the viewer what only the demo has: buttons, facts, figures.
@@ -171,7 +185,6 @@ fn equip(
     viewer: &mut ViewerConfig,
     bus: &BusConfig,
     stage: &Arc<Stage>,
-    publisher: &Arc<OnceLock<Weak<Publisher>>>,
     cameras: &[CameraConfig],
 ) -> anyhow::Result<()> {
     viewer.bus = bus.clone();
@@ -179,10 +192,6 @@ fn equip(
     let ids = cameras.iter().map(|camera| camera.id.clone()).collect();
     viewer.actions = Some(Arc::new(Buttons::new(Arc::clone(stage), ids)));
     viewer.comparison = Some(Comparison { coded: cameras::id(PLAZA_H264), jpeg: cameras::id(PLAZA_JPEG) });
-    // Only while there is one: metrics must not keep it from being closed.
-    let publisher = Arc::clone(publisher);
-    let stats = move || publisher.get()?.upgrade().map(|publisher| publisher.stats());
-    viewer.metrics.register(publisher_metrics(Arc::new(stats)));
     let folder = stage.folder();
     let disk = Arc::new(move || OwnDisk::of(&folder));
     let watch = ClusterWatch::start(bus.clone(), LOOK_INTERVAL, Some(disk), &viewer.metrics);
@@ -192,15 +201,6 @@ fn equip(
         move || stage.upgrade().and_then(|stage| stage.fleet()).map_or_else(Vec::new, |fleet| configured(&fleet));
     viewer.configured = Arc::new(configured);
     Ok(())
-}
-
-fn configured(fleet: &Fleet) -> Vec<ConfiguredCamera> {
-    let camera = |camera: CameraStatus| {
-        let is_failed = matches!(camera.state, CameraState::Failed { .. });
-        let trouble = camera.state.reason().filter(|_| is_failed).map(ToString::to_string);
-        ConfiguredCamera { id: camera.id, name: camera.name, group: camera.group, trouble }
-    };
-    fleet.status().into_iter().map(camera).collect()
 }
 
 /// Ends every stream; how it went, and which did not end as it should.
@@ -227,6 +227,7 @@ fn bus(settings: &Settings, broker: &BrokerChild) -> BusConfig {
     let mut bus = BusConfig::new(broker.address().to_string());
     bus.topic_prefix = settings.bus.topic_prefix.clone();
     bus.profile = settings.bus.profile;
+    bus.statistics_interval = Some(STATISTICS_INTERVAL);
     let is_about_access = |name: &str| ["security.", "sasl.", "ssl."].iter().any(|part| name.starts_with(part));
     let properties = settings.bus.properties.iter().filter(|(name, _)| !is_about_access(name));
     bus.properties = properties.map(|(name, value)| (name.clone(), value.clone())).collect();

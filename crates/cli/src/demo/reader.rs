@@ -163,8 +163,10 @@ impl Reader {
         streams: impl Iterator<Item = &'a StreamSummary> + Clone,
         wait: Duration,
     ) -> bool {
+        // Of a stream without a frame a reader hears nothing.
+        let is_told = |summary: &&StreamSummary| summary.is_end_written && summary.stats.submitted_frames > 0;
         let ends: Vec<(&StreamId, Epoch)> =
-            streams.filter(|summary| summary.is_end_written).map(|s| (&s.stats.stream, s.stats.epoch)).collect();
+            streams.filter(is_told).map(|summary| (&summary.stats.stream, summary.stats.epoch)).collect();
         let is_missing = |ledger: &mut Ledger| {
             let tally = |stream: &StreamId| ledger.tally.streams().find(|(id, _)| ***id == *stream);
             let has_ended = |(stream, epoch): &(&StreamId, Epoch)| {

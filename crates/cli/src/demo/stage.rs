@@ -9,6 +9,7 @@ use lumenbus_pipeline::fleet::Fleet;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,8 +18,6 @@ use std::time::{Duration, Instant};
 const AWAY: Duration = Duration::from_secs(2);
 /// After a start that failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often the broker is looked after.
-const TEND: Duration = Duration::from_millis(50);
 /// What happened and was not fetched; the oldest go.
 const MAX_JOURNAL: usize = 256;
 /// Books of slow readers that are gone; the oldest go.
@@ -107,18 +106,18 @@ impl Stage {
         lock(&self.broker).kills()
     }
 
-    /// Starts the broker when it is away and its time has come, or at once.
-    fn tend_broker(&self, is_urgent: bool) {
+    /// Starts the broker when it is away and its time has come, or at once; when to look again, if it is still away.
+    fn tend_broker(&self, urgency: Urgency) -> Option<Instant> {
         let mut broker = lock(&self.broker);
         if broker.is_running() {
-            return;
+            return None;
         }
         if self.is_broker_up.swap(false, Ordering::AcqRel) {
             self.note("the broker ended by itself; it is started again");
         }
         let mut restart_at = lock(&self.restart_at);
-        if !is_urgent && restart_at.is_some_and(|at| Instant::now() < at) {
-            return;
+        if urgency == Urgency::Later && restart_at.is_some_and(|at| Instant::now() < at) {
+            return *restart_at;
         }
         match broker.restart() {
             Ok(()) => {
@@ -131,6 +130,7 @@ impl Stage {
                 self.note(&format!("the broker does not come back: {error:#}"));
             }
         }
+        *restart_at
     }
 
     /// The camera that the slow reader reads.
@@ -216,10 +216,9 @@ impl Stage {
     /// Brings the broker back if it is away: the cameras have frames for it.
     pub(crate) fn ensure_broker(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
-        self.tend_broker(true);
-        while !self.is_broker_up() && Instant::now() < deadline {
-            std::thread::park_timeout(TEND);
-            self.tend_broker(true);
+        while let Some(next) = self.tend_broker(Urgency::AtOnce).filter(|next| *next < deadline) {
+            // It failed a moment ago: at once it would fail again.
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
     }
 
@@ -234,31 +233,45 @@ fn describe(book: &SlowBook) -> String {
     format!("the slow reader of {camera} took {frames} frames; left out: {reasons}; unexplained: {unexplained}")
 }
 
+/// Whether the broker may stay away for the time that it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    Later,
+    AtOnce,
+}
+
 /// Looks after the broker until it is dropped.
 pub(crate) struct Tender {
     stop: Arc<Shutdown>,
+    wake: SyncSender<()>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Tender {
-    /// On a thread of its own, because a start takes a while.
-    pub(crate) fn start(stage: &Arc<Stage>) -> anyhow::Result<Self> {
+    /// On a thread of its own, because a start takes a while. What comes in on `woken` says that the broker has ended;
+    /// `wake` is the other end.
+    pub(crate) fn start(stage: &Arc<Stage>, wake: SyncSender<()>, woken: Receiver<()>) -> anyhow::Result<Self> {
         let (stage, stop) = (Arc::clone(stage), Arc::new(Shutdown::default()));
         let until = Arc::clone(&stop);
         let tend = move || {
             while !until.is_requested() {
-                stage.tend_broker(false);
-                until.sleep(TEND);
+                let next = stage.tend_broker(Urgency::Later);
+                let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
+                if woken.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+                    return;
+                }
             }
         };
         let thread = std::thread::Builder::new().name("demo-broker".to_owned()).spawn(tend)?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, wake, thread: Some(thread) })
     }
 }
 
 impl Drop for Tender {
     fn drop(&mut self) {
         self.stop.request();
+        // Full: it is being woken anyway.
+        let _ = self.wake.try_send(());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that looks after the broker panicked");
         }

@@ -1,30 +1,26 @@
 //! The parts of a box, started in order and stopped in the opposite one.
 
 use crate::exit::Usage;
+use crate::observe::{self, LOOK_INTERVAL, STATISTICS_INTERVAL, clients_of, show_publisher};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::site::{BrokerSettings, Site, TracesSettings, ViewerSettings};
-use crate::viewer::{ViewerOptions, announce, viewer_config};
+use crate::viewer::{ViewerOptions, announce, configured, viewer_config};
 use anyhow::Context as _;
 use lumenbus_broker::{Broker, BrokerConfig, BrokerError, RunningBroker};
 use lumenbus_bus::publisher::{Publisher, PublisherConfig, StreamSummary};
 use lumenbus_bus::{BusConfig, FrameTracer};
 use lumenbus_frame::CameraId;
 use lumenbus_ops::http::{self, Server};
-use lumenbus_ops::{
-    ClusterWatch, Health, Metrics, OwnDisk, Stages, State, TraceConfig, Tracing, client_metrics, publisher_metrics,
-};
+use lumenbus_ops::{ClusterWatch, Health, Metrics, OwnDisk, Stages, State, TraceConfig, Tracing};
 use lumenbus_pipeline::fleet::{CameraState, CameraStatus, Changes, Fleet, FleetConfig, FleetError, Totals};
-use lumenbus_web::{ConfiguredCamera, Viewer};
+use lumenbus_web::Viewer;
 use serde_json::json;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a clean end waits for Kafka.
 const FINISH: Duration = Duration::from_secs(20);
-/// How often librdkafka counts, and the cluster is looked at.
-const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What runs.
 pub(crate) struct Running {
@@ -67,6 +63,7 @@ impl Running {
             Ok(mut running) => {
                 running.broker = broker;
                 let started = running.start_viewer(&site.viewer, settings, viewer, output);
+                running.show_clients();
                 // What runs is stopped cleanly, so that the next start has nothing to recover.
                 match started {
                     Ok(()) => Ok(running),
@@ -122,11 +119,17 @@ impl Running {
         config.stages = self.stages.clone();
         config.health_facts = Arc::<ClusterWatch>::clone(&self.watch);
         let fleet = Arc::downgrade(&self.fleet);
-        config.configured = Arc::new(move || configured(&fleet));
+        config.configured = Arc::new(move || fleet.upgrade().map_or_else(Vec::new, |fleet| configured(&fleet)));
         let viewer = Viewer::start(config).context("cannot start the viewer")?;
         announce(&viewer, &options, output);
         self.viewer = Some(viewer);
         Ok(())
+    }
+
+    /// The figures of the publisher's Kafka client, and of the viewer's where there is one.
+    fn show_clients(&self) {
+        let viewer = self.viewer.as_ref().map(Viewer::client_statistics);
+        observe::show_clients(&self.metrics, viewer.into_iter().chain([clients_of(&self.publisher)]).collect());
     }
 
     /// Makes the cameras as the file says.
@@ -191,25 +194,6 @@ fn merged(site: &ViewerSettings, options: &ViewerOptions) -> ViewerOptions {
     merged.https = merged.https.or_else(|| site.https.clone());
     merged.allow_host.extend(site.allow_hosts.iter().cloned());
     merged
-}
-
-/// Cameras of the file for the viewer, also those that never gave a frame.
-fn configured(fleet: &Weak<Fleet>) -> Vec<ConfiguredCamera> {
-    let camera = |camera: CameraStatus| {
-        let is_failed = matches!(camera.state, CameraState::Failed { .. });
-        let trouble = camera.state.reason().filter(|_| is_failed).map(ToString::to_string);
-        ConfiguredCamera { id: camera.id, name: camera.name, group: camera.group, trouble }
-    };
-    let cameras = fleet.upgrade().map(|fleet| fleet.status()).unwrap_or_default();
-    cameras.into_iter().map(camera).collect()
-}
-
-/// Metrics must not keep a publisher from being closed.
-fn show_publisher(metrics: &Metrics, publisher: &Arc<Publisher>) {
-    let (stats, clients) = (Arc::downgrade(publisher), Arc::downgrade(publisher));
-    metrics.register(publisher_metrics(Arc::new(move || Some(stats.upgrade()?.stats()))));
-    let clients = move || clients.upgrade().and_then(|publisher| publisher.client_statistics()).into_iter().collect();
-    metrics.register(client_metrics(Arc::new(clients)));
 }
 
 fn start_tracing(settings: &TracesSettings) -> anyhow::Result<Option<Tracing>> {
