@@ -173,7 +173,7 @@ impl<'a> Feed<'a> {
         media_time.is_some()
     }
 
-    /// Unpaced, the lane's fill level is the pace.
+    /// Unpaced, the lane's fill level is the pace; the lane does not tell when it has room again.
     fn wait_for_room(&self, shutdown: &Shutdown) {
         if self.config.pace == Pace::Unlimited {
             while self.stream.queued_bytes() > self.config.max_waiting_bytes && !shutdown.is_requested() {

@@ -89,6 +89,7 @@ fn send(producer: &BareProducer, load: &Load, topic: &str, clock: Instant) -> an
                 return Err(error.into());
             }
             record = back;
+            // librdkafka does not tell when its queue has room again.
             std::thread::sleep(Duration::from_millis(1));
         }
     }

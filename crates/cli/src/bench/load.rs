@@ -45,6 +45,7 @@ impl Load {
         let due = interval.saturating_mul(u32::try_from(frame).unwrap_or(u32::MAX));
         let left = due.saturating_sub(began.elapsed());
         if !left.is_zero() {
+            // A camera's rhythm: there is nothing to wait for but the time.
             std::thread::sleep(left);
         }
     }
@@ -95,35 +96,42 @@ impl Received {
             latencies.saturating_record(micros.max(1));
         }
         if self.frames.fetch_add(1, Ordering::AcqRel) + 1 == self.expected {
-            drop(self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
-            self.done.notify_all();
+            self.wake();
         }
+    }
+
+    /// Whoever waits has either not looked yet or is asleep.
+    fn wake(&self) {
+        drop(self.latencies.lock().unwrap_or_else(PoisonError::into_inner));
+        self.done.notify_all();
     }
 
     /// A record that only says that its partition is being read.
     pub(super) fn warm(&self) {
         self.warm.fetch_add(1, Ordering::AcqRel);
+        self.wake();
     }
 
     /// Waits until so many partitions are being read.
     pub(super) fn wait_warm(&self, partitions: u64) -> anyhow::Result<()> {
-        let since = Instant::now();
-        while self.warm.load(Ordering::Acquire) < partitions {
-            anyhow::ensure!(since.elapsed() < PATIENCE, "the bare consumers did not begin within {PATIENCE:?}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let count = self.wait_for(&self.warm, partitions);
+        anyhow::ensure!(count >= partitions, "only {count} of {partitions} partitions are read within {PATIENCE:?}");
         Ok(())
     }
 
     /// Waits for the last frame.
     pub(super) fn wait(&self) -> anyhow::Result<()> {
-        let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_waiting = |_: &mut Histogram<u64>| self.frames.load(Ordering::Acquire) < self.expected;
-        let waited = self.done.wait_timeout_while(latencies, PATIENCE, is_waiting);
-        let timeout = waited.unwrap_or_else(PoisonError::into_inner).1;
-        let got = self.frames.load(Ordering::Acquire);
-        anyhow::ensure!(!timeout.timed_out(), "only {got} of {} frames came within {PATIENCE:?}", self.expected);
+        let got = self.wait_for(&self.frames, self.expected);
+        anyhow::ensure!(got >= self.expected, "only {got} of {} frames came within {PATIENCE:?}", self.expected);
         Ok(())
+    }
+
+    /// Waits until a counter is there; where it is then.
+    fn wait_for(&self, counter: &AtomicU64, expected: u64) -> u64 {
+        let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_short = |_: &mut Histogram<u64>| counter.load(Ordering::Acquire) < expected;
+        drop(self.done.wait_timeout_while(latencies, PATIENCE, is_short).unwrap_or_else(PoisonError::into_inner));
+        counter.load(Ordering::Acquire)
     }
 
     pub(super) fn is_complete(&self) -> bool {

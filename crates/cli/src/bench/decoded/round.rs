@@ -13,10 +13,11 @@ use lumenbus_bus::subscriber::{Event, Start, Subscriber, SubscriberConfig};
 use lumenbus_bus::{BusConfig, SystemClock};
 use lumenbus_codec::{DecoderConfig, EncoderConfig, encoder};
 use lumenbus_frame::{CaptureTime, Clock as _, FrameRate, PixelFormat, RawFrame, StreamId, TopicName};
+use lumenbus_pipeline::Shutdown;
 use lumenbus_pipeline::decode::Decoding;
 use lumenbus_pipeline::subscribe::encoded;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -54,20 +55,20 @@ pub(super) fn run(environment: &mut Environment, plan: &Plan, pictures: &Picture
     let publisher = Publisher::open(config)?;
     let id = StreamId::main("bench".parse()?, topic.clone());
     let stream = publisher.stream(id, StreamOptions::new(plan.encoder.codec))?;
-    let done = Arc::new(AtomicU64::new(0));
-    let reader = reader(environment.bus.clone(), topic, plan.to, total, &timeline, &done)?;
+    let stop = Arc::new(Shutdown::default());
+    let (reading, over) = sync_channel(0);
+    let reader =
+        reader(environment.bus.clone(), topic, plan.to, &timeline, Turn { total, stop: Arc::clone(&stop), reading })?;
 
     let mut sender = Sender::open(plan, pictures, &stream, &timeline)?;
     let mut clocks = None;
     sender.send(total, || clocks = Some(Clocks::begin(environment)))?;
-    let waits = Instant::now();
-    while done.load(Ordering::Acquire) < total && !reader.is_finished() && waits.elapsed() < PATIENCE {
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
+    // Disconnected as soon as the last picture is decoded, or reading has failed.
+    let _ = over.recv_timeout(PATIENCE);
     let clocks = clocks.context("the run has no frames")?;
     let (client_cpu_millis, broker_cpu_millis, others) = clocks.end(plan.frames);
     let summary = stream.finish(PATIENCE)?;
-    done.store(total, Ordering::Release);
+    stop.request();
     reader.join().map_err(|_| anyhow::anyhow!("the reading thread panicked"))??;
     drop(publisher.close(Duration::from_secs(10)));
     let complete = timeline.complete(0).len() as u64;
@@ -106,6 +107,7 @@ impl<'a> Sender<'a> {
         let mut coded = Vec::new();
         for seq in 0..total {
             let due = self.interval.saturating_mul(u32::try_from(seq)?);
+            // A camera's rhythm is a matter of time alone. Unlike a source's it does not begin anew when it is late.
             std::thread::sleep(due.saturating_sub(began.elapsed()));
             if seq == WARM_UP {
                 on_warm();
@@ -130,22 +132,29 @@ fn stamped(picture: &RawFrame, captured: i64) -> anyhow::Result<RawFrame> {
     Ok(RawFrame::new(picture.format(), picture.dimensions(), picture.pixels().clone(), capture)?)
 }
 
+/// How long to read.
+struct Turn {
+    total: u64,
+    stop: Arc<Shutdown>,
+    /// Dropped when there is nothing more to come.
+    reading: SyncSender<()>,
+}
+
 fn reader(
     bus: BusConfig,
     topic: TopicName,
     to: PixelFormat,
-    total: u64,
     timeline: &Timeline,
-    done: &Arc<AtomicU64>,
+    turn: Turn,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
     let mut config = SubscriberConfig::new(bus, vec![topic]);
     config.start = Start::Earliest;
     let mut subscriber = Subscriber::open(config)?;
     let mut decoding = Decoding::new(DecoderConfig { pixel_format: Some(to) });
-    let (timeline, done) = (timeline.clone(), Arc::clone(done));
+    let timeline = timeline.clone();
     Ok(std::thread::spawn(move || {
-        let mut pictures = Vec::new();
-        while done.load(Ordering::Acquire) < total {
+        let (mut pictures, mut done) = (Vec::new(), 0);
+        while done < turn.total && !turn.stop.is_requested() {
             let Some(Event::Frame(frame)) = subscriber.recv(Duration::from_millis(20))? else { continue };
             decoding.push(frame.id(), &encoded(&frame), &mut pictures)?;
             let decoded = SystemClock.unix_nanos();
@@ -157,9 +166,10 @@ fn reader(
                     times.appended = frame.append_unix_millis.unwrap_or(0) * 1_000_000 + 500_000;
                     times.decoded = decoded;
                 });
-                done.fetch_add(1, Ordering::AcqRel);
+                done += 1;
             }
         }
+        drop(turn.reading);
         subscriber.close();
         Ok(())
     }))
