@@ -64,7 +64,8 @@ impl Site {
                 return status;
             }
             assert!(since.elapsed() < PATIENCE, "{camera} is never {what}: {status:?}");
-            std::thread::yield_now();
+            // A fleet is asked; it calls nobody.
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -235,6 +236,22 @@ fn a_camera_is_described_anew_while_it_runs() {
     assert_eq!((entry.name.as_str(), entry.labels.len()), ("", 0), "{entry:?}");
     let (_, tally, _) = site.finish_and_check();
     assert!(tally.streams().all(|(_, tally)| tally.ended.len() == 1), "each camera had one epoch");
+}
+
+#[test]
+fn a_camera_that_is_disabled_ends_and_comes_back() {
+    let site = site();
+    let running = pattern("gate");
+    let disabled = CameraConfig { enabled: false, ..running.clone() };
+    site.fleet.apply(vec![running.clone()]);
+    let epoch = site.wait_for_frames("gate", 5);
+    assert_eq!(names(&site.fleet.apply(vec![disabled]).changed), ["gate"]);
+    assert!(matches!(site.status("gate").state, CameraState::Stopped { .. }));
+    let directory = Directory::open_reading(&site.bus).unwrap();
+    site.entry(&directory, "gate", |entry| entry.streams[0].state == StreamState::Ended);
+    assert_eq!(names(&site.fleet.apply(vec![running]).changed), ["gate"]);
+    assert!(site.wait_for_frames("gate", 5) > epoch);
+    site.finish_and_check();
 }
 
 #[test]

@@ -109,6 +109,11 @@ struct Camera {
 }
 
 impl Camera {
+    fn disabled(config: CameraConfig) -> Self {
+        let state = CameraState::Stopped { reason: Arc::from("not enabled") };
+        Self { shared: Arc::new(Shared::new(state, config.description())), config, thread: None }
+    }
+
     fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -195,29 +200,27 @@ impl Fleet {
         if !is_known && members.running.len() >= MAX_FLEET_CAMERAS {
             return Err(FleetError::TooMany { limit: MAX_FLEET_CAMERAS });
         }
-        let mut before = members.running.remove(&id);
+        let mut before = members.running.remove(&id).filter(|camera| camera.thread.is_some());
         if before.is_none() {
-            // Removed a moment ago: its stream has to end first.
+            // Removed or disabled a moment ago: its stream has to end first.
             let position = members.leaving.iter().position(|(leaving, _)| *leaving == id);
             before = position.map(|position| members.leaving.swap_remove(position).1);
         }
-        let predecessor = before.and_then(|camera| {
+        if let Some(camera) = &before {
             camera.shared.want(Wanted::Stop(self.config.finish));
-            camera.thread
-        });
-        let camera = self.spawn(config, predecessor)?;
+        }
+        let camera = if config.enabled {
+            self.spawn(config, before.and_then(|camera| camera.thread))?
+        } else {
+            members.leaving.extend(before.map(|camera| (id.clone(), camera)));
+            Camera::disabled(config)
+        };
         members.running.insert(id.clone(), camera);
         if is_known { &mut changes.changed } else { &mut changes.added }.push(id);
         Ok(())
     }
 
     fn spawn(&self, config: CameraConfig, predecessor: Option<JoinHandle<()>>) -> Result<Camera, FleetError> {
-        if !config.enabled {
-            let state = CameraState::Stopped { reason: Arc::from("not enabled") };
-            let shared = Shared::new(state, config.description());
-            // Still joined, by whoever joins this camera.
-            return Ok(Camera { config, shared: Arc::new(shared), thread: predecessor });
-        }
         let shared = Arc::new(Shared::new(CameraState::Starting, config.description()));
         let worker = Worker {
             config: config.clone(),
@@ -336,15 +339,15 @@ impl Fleet {
 /// Waits for a camera's thread and tells how its stream ended.
 fn collect(id: CameraId, camera: Camera, end: Instant) -> Option<(CameraId, Result<StreamSummary, FleetError>)> {
     let Camera { config, shared, thread } = camera;
-    if config.enabled && !shared.wait_until_over(end) {
+    if !config.enabled {
+        return None;
+    }
+    if !shared.wait_until_over(end) {
         // A thread that a source holds up cannot be joined; it ends with the process.
         return Some((id.clone(), Err(FleetError::Stuck { camera: id })));
     }
     if thread.is_some_and(|thread| thread.join().is_err()) {
         tracing::error!(camera = %id, "the camera's thread panicked");
-    }
-    if !config.enabled {
-        return None;
     }
     let mut progress = shared.progress();
     let outcome = progress.outcome.take();
