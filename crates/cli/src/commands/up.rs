@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
                 output.object("camera", state_json(camera));
             }
             if Instant::now() >= self.status_due {
-                self.status_due += STATUS_INTERVAL;
+                self.status_due = Instant::now() + STATUS_INTERVAL;
                 let cameras: Vec<_> = cameras.iter().map(|camera| self.status_json(camera)).collect();
                 output.object("status", json!({ "cameras": cameras }));
             }

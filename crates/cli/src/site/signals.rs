@@ -1,7 +1,6 @@
 //! Signals of a box: Ctrl-C and SIGTERM stop it, SIGHUP reads the settings again.
 
-use crate::exit;
-use crate::output::say;
+use crate::signals::stop;
 use anyhow::Context as _;
 use lumenbus_pipeline::Shutdown;
 use std::io::IsTerminal as _;
@@ -20,17 +19,6 @@ impl Requests {
     /// Whether a reload was asked for since the last call.
     pub(crate) fn take_reload(&self) -> bool {
         self.is_reload_asked.swap(false, Ordering::AcqRel)
-    }
-
-    fn stop(&self, is_quiet: bool) {
-        if self.shutdown.request() > 1 {
-            std::process::exit(i32::from(exit::INTERRUPTED));
-        }
-        if !is_quiet {
-            // On a terminal ^C stands at the end of the line.
-            let line = if std::io::stderr().is_terminal() { "\n" } else { "" };
-            say("INFO", &format!("{line}finishing; once more aborts"));
-        }
     }
 }
 
@@ -61,7 +49,7 @@ async fn handle(requests: &Requests, mut interrupt: Signal, mut terminate: Signa
             _ = hangup.recv() => had_terminal && !std::io::stdin().is_terminal(),
         };
         if is_stop {
-            requests.stop(is_quiet);
+            stop(&requests.shutdown, is_quiet);
         } else {
             requests.is_reload_asked.store(true, Ordering::Release);
         }
