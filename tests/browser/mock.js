@@ -75,6 +75,8 @@ export class Mock {
   requests = [];
   /** Answers of status `refuse` to everything but the page itself. */
   refuse = 0;
+  /** Actions that are listed and gone by the time somebody presses them. */
+  gone = new Set();
   isSilent = false;
   #timers = [];
 
@@ -156,7 +158,7 @@ export class Mock {
 
   #action(pathname, json) {
     const action = this.actions.find(({ id }) => pathname.endsWith(`/${id}`));
-    if (!action) return json(404, { error: { code: 'not-found', message: 'no such action' } });
+    if (!action || this.gone.has(action.id)) return json(404, { error: { code: 'not-found', message: 'no such action' } });
     action.is_on = !action.is_on;
     this.sendStats();
     return json(200, { ok: true, message: action.is_on ? `${action.label_en}: on` : `${action.label_en}: off` });

@@ -24,6 +24,10 @@ async function withPage({ fill, path = '/', options = {}, prepare = null }, chec
     await page.goto(mock.url + path);
     await check(page, mock);
     assert.deepEqual(page.errors, []);
+  } catch (error) {
+    // What went wrong in the page is why it never came to what the test waits for.
+    if (page.errors.length > 0) error.message += `\nin the page: ${page.errors.join('\n')}`;
+    throw error;
   } finally {
     await page.context().close();
     await mock.close();
@@ -160,7 +164,7 @@ describe('live', () => {
     mock.sendStats();
     const gone = page.getByRole('button', { name: 'Gone' });
     await gone.waitFor();
-    mock.actions = [];
+    mock.gone.add('gone');
     await gone.click();
     await until('the refusal', async () => /did not work: no such action/.test(await page.locator('.say').innerText()));
   }));

@@ -33,15 +33,18 @@ async function shoot(name, path, options, prepare = () => {}) {
 
 const wide = { viewport: { width: 1440, height: 790 } };
 const press = (page, label) => page.getByRole('button', { name: label }).click();
-await shoot('viewer-live', '/', wide, async (page) => {
-  await page.waitForTimeout(WARM_UP_MS / 2);
-  // A camera is unplugged and comes back: its gap is on the strip and in the log.
-  await press(page, /^Unplug plaza$/);
-  await page.waitForTimeout(4000);
-  await press(page, /^Plug plaza in again$/);
-  await page.waitForTimeout(WARM_UP_MS / 2);
-});
-await shoot('viewer-camera', '/camera/flower', { viewport: { width: 1440, height: 1060 } }, (page) => page.waitForTimeout(WARM_UP_MS));
-await shoot('viewer-phone', '/', { viewport: { width: 390, height: 800 }, isMobile: true, hasTouch: true, deviceScaleFactor: 1.5 }, (page) => until('live', () => page.locator('.tile[data-state=live]').count()));
-await browser.close();
-demo.kill('SIGINT');
+try {
+  await shoot('viewer-live', '/', wide, async (page) => {
+    await page.waitForTimeout(WARM_UP_MS / 2);
+    // A camera is unplugged and comes back: its gap is on the strip and in the log.
+    await press(page, /^Unplug plaza$/);
+    await page.waitForTimeout(4000);
+    await press(page, /^Plug plaza in again$/);
+    await page.waitForTimeout(WARM_UP_MS / 2);
+  });
+  await shoot('viewer-camera', '/camera/flower', { viewport: { width: 1440, height: 1060 } }, (page) => page.waitForTimeout(WARM_UP_MS));
+  await shoot('viewer-phone', '/', { viewport: { width: 390, height: 800 }, isMobile: true, hasTouch: true, deviceScaleFactor: 1.5 }, (page) => until('live', () => page.locator('.tile[data-state=live]').count()));
+} finally {
+  await browser.close();
+  demo.kill('SIGINT');
+}
