@@ -24,5 +24,5 @@ mod server;
 
 pub use server::{
     AllowAll, ApiRequests, Authorizer, AutoCreate, Broker, BrokerConfig, BrokerError, GroupConfig, Limits, Operation,
-    Principal, Resource, RunningBroker, check_request,
+    Principal, Resource, RunningBroker, TransactionConfig, check_request,
 };

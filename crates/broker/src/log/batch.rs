@@ -201,6 +201,23 @@ pub(crate) fn transactional_producers(records: &[u8]) -> impl Iterator<Item = (i
     })
 }
 
+/// The last offset of a batch by its header: compaction may have removed the records at its end.
+pub(crate) fn last_offset(batch: &[u8]) -> Option<i64> {
+    BatchHeader::parse(batch).ok().map(|header| header.last_offset())
+}
+
+/// The same batch as part of a producer's transaction, as Kafka's group coordinator writes it.
+pub(crate) fn within_transaction(batch: &[u8], (producer_id, producer_epoch): (i64, i16)) -> Option<Vec<u8>> {
+    let mut header = BatchHeader::parse_any_offset(batch).ok()?;
+    header.attributes |= ATTRIBUTE_TRANSACTIONAL;
+    (header.producer_id, header.producer_epoch, header.base_sequence) = (producer_id, producer_epoch, 0);
+    let mut out = batch.get(..header.size)?.to_vec();
+    out[..HEADER_BYTES].copy_from_slice(&header.encode());
+    header.crc = checksum(&out);
+    out[..HEADER_BYTES].copy_from_slice(&header.encode());
+    Some(out)
+}
+
 /// CRC-32C over attributes to end, of a batch that is whole in memory.
 pub(crate) fn checksum(batch: &[u8]) -> u32 {
     crc32c::crc32c(&batch[CRC_START..])

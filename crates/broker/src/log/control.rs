@@ -31,16 +31,20 @@ pub(crate) struct Marker {
 /// The marker in the records of a control batch; `None` when compaction emptied it or it is of another kind.
 pub(crate) fn parse(records: &[u8]) -> Option<Marker> {
     let record = record::records(records).next()?.ok()?;
-    let mut key = record.key?;
-    let _version = key.try_get_i16().ok()?;
-    let outcome = match key.try_get_i16().ok()? {
-        ABORT => Outcome::Abort,
-        COMMIT => Outcome::Commit,
-        _ => return None,
-    };
+    let outcome = outcome(record.key?)?;
     let mut value = record.value()?;
     let _version = value.try_get_i16().ok()?;
     Some(Marker { outcome, coordinator_epoch: value.try_get_i32().ok()? })
+}
+
+/// What a control record's key says; `None` for other kinds of control records.
+pub(crate) fn outcome(mut key: &[u8]) -> Option<Outcome> {
+    let _version = key.try_get_i16().ok()?;
+    match key.try_get_i16().ok()? {
+        ABORT => Some(Outcome::Abort),
+        COMMIT => Some(Outcome::Commit),
+        _ => None,
+    }
 }
 
 /// A control batch as Kafka writes it: one uncompressed record, no sequence.

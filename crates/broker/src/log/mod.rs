@@ -56,10 +56,23 @@ mod validate;
 mod waiter;
 mod walk;
 
+/// The files' formats, for those who only look at them.
+pub(crate) mod files {
+    pub(crate) use super::checkpoint::{CLEAN_SHUTDOWN, LOG_STARTS, Offsets, RECOVERY_POINTS, read_offsets};
+    pub(crate) use super::data_dir::{disk_space, existing_cluster_id};
+    pub(crate) use super::epochs::Epochs;
+    pub(crate) use super::index::{IndexFile, OffsetEntry, TimeEntry};
+    pub(crate) use super::producer::{Producers, snapshot_path};
+    pub(crate) use super::segment::segment_path;
+    pub(crate) use super::topic::{TopicRecord, TopicState, encode_id, parse_directory_name};
+    pub(crate) use super::walk::Walker;
+}
+
 pub use aborted::AbortedTransaction;
-pub(crate) use batch::transactional_producers;
+pub(crate) use batch::{last_offset, transactional_producers, within_transaction};
 pub use config::{CleanupPolicy, KeepFree, LogConfig, Overrides, StoreConfig, TimestampType};
 pub use control::Outcome;
+pub(crate) use control::outcome;
 pub use error::LogError;
 pub use housekeeping::HousekeepingReport;
 pub use partition::{AppendOrigin, Appended, FirstBatch, Isolation, Partition, ReadSlice, TimestampOffset};

@@ -60,6 +60,8 @@ pub enum Resource<'a> {
     Topic(&'a str),
     /// A consumer group by name.
     Group(&'a str),
+    /// A transactional producer by its `transactional.id`.
+    TransactionalId(&'a str),
     /// The broker as a whole.
     Cluster,
 }
@@ -71,6 +73,7 @@ impl Resource<'_> {
         match self {
             Self::Topic(_) => &[Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs],
             Self::Group(_) => &[Read, Describe, Delete],
+            Self::TransactionalId(_) => &[Describe, Write],
             Self::Cluster => &[Create, Alter, Describe, DescribeConfigs, AlterConfigs, IdempotentWrite],
         }
     }

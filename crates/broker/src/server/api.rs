@@ -5,6 +5,7 @@
 
 mod admin;
 mod groups;
+mod txn;
 
 use kafka_protocol::messages::ApiKey;
 
@@ -77,7 +78,14 @@ pub(crate) static APIS: &[Api] = &[
     api(ApiKey::ApiVersions, (0, 3), 3, API_VERSIONS),
     api(ApiKey::CreateTopics, (2, 7), 5, admin::CREATE_TOPICS),
     api(ApiKey::DeleteTopics, (1, 6), 4, admin::DELETE_TOPICS),
-    api(ApiKey::InitProducerId, (0, 4), 2, INIT_PRODUCER_ID),
+    // Higher versions belong to KIP-890's second part, which needs the feature transaction.version.
+    api(ApiKey::InitProducerId, (0, 4), 2, txn::INIT_PRODUCER_ID),
+    api(ApiKey::AddPartitionsToTxn, (0, 3), 3, txn::ADD_PARTITIONS),
+    api(ApiKey::AddOffsetsToTxn, (0, 3), 3, txn::ADD_OFFSETS),
+    api(ApiKey::EndTxn, (0, 3), 3, txn::END),
+    api(ApiKey::TxnOffsetCommit, (0, 3), 3, txn::OFFSET_COMMIT),
+    api(ApiKey::DescribeTransactions, (0, 0), 0, txn::DESCRIBE),
+    api(ApiKey::ListTransactions, (0, 1), 0, txn::LIST),
     api(ApiKey::OffsetForLeaderEpoch, (2, 4), 4, LEADER_EPOCH),
     api(ApiKey::DescribeConfigs, (1, 4), 4, admin::DESCRIBE_CONFIGS),
     api(ApiKey::CreatePartitions, (0, 3), 2, admin::CREATE_PARTITIONS),
@@ -134,8 +142,6 @@ const LIST_OFFSETS: &[Field] = &[
 ];
 
 const API_VERSIONS: &[Field] = &[since(3, Kind::Str), since(3, Kind::Str)];
-
-const INIT_PRODUCER_ID: &[Field] = &[always(Kind::Str), always(I32), since(3, I64), since(3, I16)];
 
 const LEADER_EPOCH: &[Field] = &[
     since(3, I32),

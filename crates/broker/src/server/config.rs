@@ -28,6 +28,8 @@ pub struct BrokerConfig {
     pub limits: Limits,
     /// Consumer groups.
     pub groups: GroupConfig,
+    /// Transactions.
+    pub transactions: TransactionConfig,
     /// How often retention, compaction and expired offsets are looked after.
     pub housekeeping_interval: Duration,
     /// How long a clean stop waits for answers that are being written.
@@ -51,6 +53,7 @@ impl BrokerConfig {
             store: StoreConfig::new(data_dir),
             limits: Limits::default(),
             groups: GroupConfig::default(),
+            transactions: TransactionConfig::default(),
             housekeeping_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(5),
             worker_threads: None,
@@ -155,6 +158,32 @@ impl Default for GroupConfig {
             max_committed_offsets: 1_000_000,
             max_offset_metadata_bytes: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// Limits and timing of transactions.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TransactionConfig {
+    /// Longest timeout a transactional producer may ask for (Kafka: `transaction.max.timeout.ms`).
+    pub max_timeout: Duration,
+    /// A transactional id that is not used for this long is forgotten (Kafka:
+    /// `transactional.id.expiration.ms`).
+    pub id_expiration: Duration,
+    /// Transactional ids kept; a further one is refused.
+    pub max_ids: usize,
+    /// Partitions in open transactions, all of them together.
+    pub max_partitions: usize,
+}
+
+impl Default for TransactionConfig {
+    fn default() -> Self {
+        Self {
+            max_timeout: Duration::from_secs(15 * 60),
+            id_expiration: Duration::from_secs(7 * 24 * 3600),
+            max_ids: 10_000,
+            max_partitions: 200_000,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From the bytes of a request to the handler of its API and back to bytes.
 
 mod admin;
+mod txn;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestKind};
@@ -154,7 +155,13 @@ fn at_once(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result
         ApiKey::FindCoordinator => {
             header.reply(&cluster::find_coordinator(server, peer, header.decode(body)?, version))
         }
-        ApiKey::InitProducerId => header.reply(&cluster::init_producer_id(server, peer, &header.decode(body)?)),
+        ApiKey::InitProducerId
+        | ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::TxnOffsetCommit
+        | ApiKey::EndTxn
+        | ApiKey::DescribeTransactions
+        | ApiKey::ListTransactions => txn::transact(server, peer, header, body),
         ApiKey::Heartbeat => header.reply(&group::heartbeat(server, peer, &header.decode(body)?)),
         ApiKey::LeaveGroup => header.reply(&group::leave(server, peer, header.decode(body)?, version)),
         ApiKey::OffsetCommit => header.reply(&offsets::commit(server, peer, header.decode(body)?, version)),

@@ -1,8 +1,8 @@
 //! The protocol half of the broker: connections, requests, groups.
 //!
 //! A connection's bytes are cut into requests (`wire`), checked against the layout of their API
-//! (`shape`, `api`), decoded and answered (`dispatch`, `handlers`). Groups are state machines
-//! without I/O (`group`).
+//! (`shape`, `api`), decoded and answered (`dispatch`, `handlers`). Groups and transactions are state
+//! machines without I/O (`group`, `txn`).
 
 mod access;
 mod api;
@@ -16,6 +16,7 @@ mod producer_ids;
 mod requests;
 mod run;
 mod shape;
+mod txn;
 mod wire;
 
 use std::sync::Arc;
@@ -27,8 +28,9 @@ use kafka_protocol::messages::BrokerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub use access::{AllowAll, Authorizer, Operation, Principal, Resource};
-pub use config::{AutoCreate, BrokerConfig, GroupConfig, Limits};
+pub use config::{AutoCreate, BrokerConfig, GroupConfig, Limits, TransactionConfig};
 pub use error::BrokerError;
+pub(crate) use group::{KeptGroups, OFFSETS_TOPIC, StoredGroup, StoredMember};
 pub use requests::ApiRequests;
 pub use run::{Broker, RunningBroker};
 
@@ -37,6 +39,7 @@ use access::Peer;
 use group::{Coordinator, OffsetStore};
 use producer_ids::ProducerIds;
 use requests::Requests;
+use txn::{TRANSACTIONS_TOPIC, Transactions, World};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub(crate) struct Server {
     pub(crate) store: LogStore,
     pub(crate) offsets: Arc<OffsetStore>,
     pub(crate) groups: Coordinator,
+    pub(crate) transactions: Transactions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) requests: Requests,
     /// Where clients find this broker.
@@ -70,10 +74,13 @@ impl Server {
         let (offsets, kept_groups) = OffsetStore::open(&store, config.groups.max_committed_offsets)?;
         let offsets = Arc::new(offsets);
         let producer_ids = ProducerIds::open(&config.store.data_dir)?;
+        let world = World { store: &store, offsets: &offsets, producer_ids: &producer_ids, now_ms: now_ms() };
+        let transactions = Transactions::open(config.transactions.clone(), world)?;
         Ok(Self {
             limits: Arc::new(config.limits.clone()),
             groups: Coordinator::new(config.groups.clone(), Arc::clone(&offsets), kept_groups),
             offsets,
+            transactions,
             producer_ids,
             requests: Requests::default(),
             advertised,
@@ -99,6 +106,12 @@ impl Server {
     /// An answer's share of what all answers may hold.
     pub(crate) fn hold_for_answer(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         wire::hold_for_answer(&self.answer_budget, bytes)
+    }
+
+    /// What the transaction coordinator acts upon.
+    pub(crate) fn world(&self) -> World<'_> {
+        let (store, offsets, producer_ids) = (&self.store, &*self.offsets, &self.producer_ids);
+        World { store, offsets, producer_ids, now_ms: now_ms() }
     }
 
     pub(crate) fn node_id(&self) -> BrokerId {
@@ -130,6 +143,11 @@ impl Server {
     pub(crate) fn tell_to_stop(&self) {
         self.stop.send_replace(true);
     }
+}
+
+/// Whether a topic belongs to the broker; clients may only read it.
+pub(crate) fn is_internal(topic: &str) -> bool {
+    topic == OFFSETS_TOPIC || topic == TRANSACTIONS_TOPIC
 }
 
 fn since_epoch() -> std::time::Duration {

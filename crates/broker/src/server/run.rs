@@ -271,7 +271,9 @@ fn house_round(server: &Server, round: u64) {
     if report.expired_segments + report.space_segments > 0 {
         tracing::info!(expired = report.expired_segments, for_space = report.space_segments, "segments deleted");
     }
+    server.transactions.tick(server.world());
     if round % EXPIRY_ROUNDS == EXPIRY_ROUNDS - 1 {
+        server.transactions.expire(server.world());
         expire_offsets(server, now_ms);
     }
 }

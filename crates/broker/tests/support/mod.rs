@@ -10,6 +10,7 @@
 
 pub mod groups;
 pub mod process;
+pub mod transactions;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -297,8 +297,10 @@ fn compaction_drops_aborted_records_and_later_their_markers() {
         bad.write(&log, &[&[b'g', round], &[b'b'; 60]]);
         bad.end(&log, Outcome::Abort);
     }
-    let mut filler = |round: usize| {
-        (0..12).for_each(|_| drop(append_values_keyed(&log, &value(round, 60))));
+    let filler = |round: usize| {
+        for _ in 0..12 {
+            append_values_keyed(&log, &value(round, 60));
+        }
     };
     filler(1);
     compact(&store, NOW + 60_000);

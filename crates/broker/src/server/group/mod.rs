@@ -5,12 +5,13 @@ mod coordinator;
 mod member;
 mod members;
 mod offsets;
+mod pending;
 mod records;
 mod state;
 mod subscription;
 
 pub(crate) use coordinator::Coordinator;
 pub(crate) use member::{Admission, Caller, GroupView, Join, JoinRefused, Joined, ReturnOfLeader};
-pub(crate) use offsets::{CommitError, OFFSETS_TOPIC, OffsetStore};
-pub(crate) use records::{Committed, MAX_NAME_BYTES, TopicPartition};
+pub(crate) use offsets::{CommitError, Loaded as KeptGroups, OFFSETS_TOPIC, OffsetStore};
+pub(crate) use records::{Committed, MAX_NAME_BYTES, StoredGroup, StoredMember, TopicPartition, encode_batch};
 pub(crate) use state::{EMPTY, Sync};

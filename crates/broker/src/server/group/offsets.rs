@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Buf, Bytes};
 use kafka_protocol::records::{Record, RecordBatchDecoder};
 
+use super::pending::Pending;
 use super::records::{
     Committed, Key, StoredGroup, TopicPartition, decode_group, decode_key, decode_offset, encode_batch, encode_group,
     encode_offset, group_key, offset_key,
 };
-use crate::log::{AppendOrigin, FirstBatch, LogError, LogStore, Partition};
+use crate::log::{
+    AppendOrigin, FirstBatch, LogError, LogStore, Outcome, Partition, last_offset, outcome, within_transaction,
+};
 
 /// The topic that keeps committed offsets and groups.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -20,6 +23,8 @@ const SETTINGS: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("max.message.bytes", "10485760")];
 /// A batch is appended before it grows much beyond this.
 const BATCH_BYTES: usize = 256 << 10;
+/// Offsets of a transaction in one batch, so that their notes fit as well.
+const TRANSACTION_CHUNK: usize = 50;
 const READ_BYTES: usize = 1 << 20;
 
 /// Groups as they were kept.
@@ -37,10 +42,46 @@ pub(crate) struct OffsetStore {
 struct Offsets {
     groups: HashMap<String, BTreeMap<TopicPartition, Committed>>,
     count: usize,
+    /// Those of open transactions.
+    pending: Pending,
 }
 
 impl Offsets {
+    /// The keys of `kept` and pending offsets of which `gone` is true, by group.
+    fn matching(
+        &self,
+        gone: impl Fn(&str, &TopicPartition, &Committed) -> bool,
+    ) -> BTreeMap<String, Vec<TopicPartition>> {
+        let kept =
+            self.groups.iter().flat_map(|(group, all)| all.iter().map(move |(at, value)| (group.as_str(), at, value)));
+        let mut found: BTreeMap<String, Vec<TopicPartition>> = BTreeMap::new();
+        for (group, at, value) in kept.chain(self.pending.iter()) {
+            if gone(group, at, value) {
+                found.entry(group.to_owned()).or_default().push(at.clone());
+            }
+        }
+        found
+    }
+
+    fn matching_pending(&self, group: &str) -> Vec<TopicPartition> {
+        self.pending.iter().filter(|(name, _, _)| *name == group).map(|(_, at, _)| at.clone()).collect()
+    }
+
+    /// Ends a producer's transaction.
+    fn end(&mut self, producer_id: i64, outcome: Outcome) {
+        match outcome {
+            Outcome::Abort => self.pending.discard(producer_id),
+            Outcome::Commit => {
+                for ((group, partition), committed) in self.pending.take(producer_id) {
+                    let offsets = self.groups.entry(group).or_default();
+                    self.count += usize::from(offsets.insert(partition, committed).is_none());
+                }
+            }
+        }
+    }
+
     fn set(&mut self, group: String, partition: TopicPartition, value: Option<Committed>) {
+        self.pending.forget(&group, &partition);
         let offsets = self.groups.entry(group).or_default();
         let before = offsets.len();
         match value {
@@ -95,16 +136,66 @@ impl OffsetStore {
         now_ms: i64,
     ) -> Result<(), CommitError> {
         let mut kept = self.lock();
-        if kept.count + offsets.len() > self.max_offsets {
+        if kept.count + kept.pending.count() + offsets.len() > self.max_offsets {
             let known = kept.groups.get(group);
             let is_new = |at: &TopicPartition| known.is_none_or(|known| !known.contains_key(at));
             let added = offsets.iter().filter(|(at, _)| is_new(at)).count();
-            if kept.count + added > self.max_offsets {
+            if kept.count + kept.pending.count() + added > self.max_offsets {
                 return Err(CommitError::Full);
             }
         }
         let changes = offsets.into_iter().map(|(at, committed)| (at, Some(committed)));
         self.write(&mut kept, group, changes, now_ms).map_err(CommitError::Log)
+    }
+
+    /// Keeps offsets of a group within a producer's transaction.
+    pub(crate) fn commit_within(
+        &self,
+        producer: (i64, i16),
+        group: &str,
+        offsets: &[(TopicPartition, Committed)],
+        now_ms: i64,
+    ) -> Result<(), CommitError> {
+        let mut kept = self.lock();
+        if kept.count + kept.pending.count() + offsets.len() > self.max_offsets {
+            return Err(CommitError::Full);
+        }
+        for offsets in offsets.chunks(TRANSACTION_CHUNK) {
+            let records = offsets.iter().map(|(at, value)| (offset_key(group, at), Some(encode_offset(value))));
+            let batch = encode_batch(records.collect(), now_ms).map_err(CommitError::Log)?;
+            let unreadable = || CommitError::Log(damaged(batch.len()));
+            let batch = within_transaction(&batch, producer).ok_or_else(unreadable)?;
+            self.log.append(&batch.into(), now_ms, AppendOrigin::Coordinator).map_err(CommitError::Log)?;
+            for (at, committed) in offsets {
+                kept.pending.add(producer.0, group, at.clone(), committed.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a producer's transaction: what it committed is seen from now on, or gone.
+    pub(crate) fn end_transaction(
+        &self,
+        producer: (i64, i16),
+        outcome: Outcome,
+        coordinator_epoch: i32,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        let mut kept = self.lock();
+        self.log.end_transaction(producer, outcome, coordinator_epoch, now_ms)?;
+        kept.end(producer.0, outcome);
+        kept.drop_empty_groups();
+        Ok(())
+    }
+
+    /// Whether a partition's offset waits for the end of a transaction.
+    pub(crate) fn is_pending(&self, group: &str, partition: &TopicPartition) -> bool {
+        self.lock().pending.contains(group, partition)
+    }
+
+    /// Partitions of a group whose offsets wait for the end of a transaction.
+    pub(crate) fn all_pending(&self, group: &str) -> Vec<TopicPartition> {
+        self.lock().matching_pending(group)
     }
 
     /// One committed offset.
@@ -138,7 +229,8 @@ impl OffsetStore {
     pub(crate) fn remove(&self, group: &str, partitions: Vec<TopicPartition>, now_ms: i64) -> Result<(), LogError> {
         let mut kept = self.lock();
         let known = kept.groups.get(group);
-        let is_known = |at: &TopicPartition| known.is_some_and(|known| known.contains_key(at));
+        let is_known =
+            |at: &TopicPartition| known.is_some_and(|known| known.contains_key(at)) || kept.pending.contains(group, at);
         let tombstones: Vec<_> = partitions.into_iter().filter(is_known).map(|at| (at, None)).collect();
         self.write(&mut kept, group, tombstones.into_iter(), now_ms)?;
         kept.drop_empty_groups();
@@ -162,15 +254,7 @@ impl OffsetStore {
 
     fn forget(&self, now_ms: i64, gone: impl Fn(&str, &TopicPartition, &Committed) -> bool) -> Result<(), LogError> {
         let mut kept = self.lock();
-        let mut changes: Vec<(String, Vec<TopicPartition>)> = Vec::new();
-        for (group, offsets) in &kept.groups {
-            let gone = offsets.iter().filter(|(at, committed)| gone(group, at, committed));
-            let gone: Vec<_> = gone.map(|(at, _)| at.clone()).collect();
-            if !gone.is_empty() {
-                changes.push((group.clone(), gone));
-            }
-        }
-        for (group, partitions) in changes {
+        for (group, partitions) in kept.matching(gone) {
             let tombstones = partitions.into_iter().map(|at| (at, None));
             self.write(&mut kept, &group, tombstones, now_ms)?;
         }
@@ -192,7 +276,7 @@ impl OffsetStore {
         while let Some((at, value)) = changes.next() {
             let key = offset_key(group, &at);
             let payload = value.as_ref().map(encode_offset);
-            bytes += key.len() + payload.as_ref().map_or(0, Bytes::len);
+            bytes += key.len() + payload.as_ref().map_or(0, bytes::Bytes::len);
             batch.push(((at, value), (key, payload)));
             if bytes >= BATCH_BYTES || changes.peek().is_none() {
                 let (applied, records): (Vec<_>, Vec<_>) = std::mem::take(&mut batch).into_iter().unzip();
@@ -212,42 +296,28 @@ impl OffsetStore {
     }
 }
 
+/// What the topic's records say, read from the first to the last.
 #[derive(Debug, Default)]
-struct Loaded {
+pub(crate) struct Loaded {
     offsets: Offsets,
     groups: StoredGroups,
 }
+
+/// What a group has committed, by partition.
+pub(crate) type CommittedOffsets = BTreeMap<TopicPartition, Committed>;
 
 fn load(log: &Partition) -> Result<Loaded, LogError> {
     let mut loaded = Loaded::default();
     let mut next = log.log_start_offset();
     let end = log.high_watermark();
     while next < end {
-        let mut read = log.read(next, READ_BYTES, FirstBatch::Whole)?.records;
+        let read = log.read(next, READ_BYTES, FirstBatch::Whole)?.records;
         if read.is_empty() {
             break;
         }
-        while read.has_remaining() {
-            let last_offset = last_offset(&read)?;
-            let batch = RecordBatchDecoder::decode(&mut read).map_err(|_| damaged(read.len()))?;
-            for record in batch.records.into_iter().filter(|record| !record.control) {
-                loaded.apply(record);
-            }
-            next = next.max(last_offset + 1);
-        }
+        next = next.max(loaded.apply_batches(read)?);
     }
     Ok(loaded)
-}
-
-/// The batch's last offset by its header: compaction may have removed the records at its end.
-fn last_offset(batch: &Bytes) -> Result<i64, LogError> {
-    const LAST_OFFSET_DELTA: usize = 23;
-    let read = || {
-        let base = batch.clone().try_get_i64().ok()?;
-        let mut delta = batch.get(LAST_OFFSET_DELTA..)?;
-        Some(base + i64::from(delta.try_get_i32().ok()?))
-    };
-    read().ok_or_else(|| damaged(batch.len()))
 }
 
 fn damaged(bytes: usize) -> LogError {
@@ -255,13 +325,37 @@ fn damaged(bytes: usize) -> LogError {
 }
 
 impl Loaded {
+    /// Applies whole batches; the offset behind them.
+    pub(crate) fn apply_batches(&mut self, mut batches: Bytes) -> Result<i64, LogError> {
+        let mut next = 0;
+        while batches.has_remaining() {
+            let last_offset = last_offset(&batches).ok_or_else(|| damaged(batches.len()))?;
+            let batch = RecordBatchDecoder::decode(&mut batches).map_err(|_| damaged(batches.len()))?;
+            batch.records.into_iter().for_each(|record| self.apply(record));
+            next = last_offset + 1;
+        }
+        Ok(next)
+    }
+
+    /// Groups, and what was committed, without what is still in open transactions.
+    pub(crate) fn into_parts(self) -> (StoredGroups, HashMap<String, CommittedOffsets>) {
+        (self.groups, self.offsets.groups)
+    }
+
     /// What cannot be understood was written by something newer; it is left alone.
     fn apply(&mut self, record: Record) {
+        if record.control {
+            let outcome = record.key.as_deref().and_then(outcome);
+            outcome.into_iter().for_each(|outcome| self.offsets.end(record.producer_id, outcome));
+            return;
+        }
         match (record.key.and_then(decode_key), record.value) {
             (Some(Key::Offset(group, partition)), None) => self.offsets.set(group, partition, None),
             (Some(Key::Offset(group, partition)), Some(value)) => {
-                if let Some(committed) = decode_offset(value) {
-                    self.offsets.set(group, partition, Some(committed));
+                let Some(committed) = decode_offset(value) else { return };
+                match record.transactional {
+                    true => self.offsets.pending.add(record.producer_id, &group, partition, committed),
+                    false => self.offsets.set(group, partition, Some(committed)),
                 }
             }
             (Some(Key::Group(name)), None) => drop(self.groups.remove(&name)),

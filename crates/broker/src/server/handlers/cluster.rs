@@ -1,4 +1,4 @@
-//! ApiVersions, DescribeCluster, FindCoordinator and InitProducerId.
+//! ApiVersions, DescribeCluster and FindCoordinator.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
@@ -6,11 +6,11 @@ use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{
     ApiVersionsResponse, DescribeClusterRequest, DescribeClusterResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, ProducerId,
+    FindCoordinatorResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{NO_TRANSACTIONS, text};
+use super::text;
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource, authorized_operations};
 use crate::server::api::APIS;
@@ -18,8 +18,6 @@ use crate::server::api::APIS;
 const GROUP_KEY: i8 = 0;
 const TRANSACTION_KEY: i8 = 1;
 const BROKERS: i8 = 1;
-const NO_PRODUCER: i64 = -1;
-const NO_PRODUCER_EPOCH: i16 = -1;
 const NO_NODE: i32 = -1;
 
 /// What this broker speaks.
@@ -66,7 +64,7 @@ pub(crate) fn describe_cluster(
     response.with_controller_id(server.node_id()).with_brokers(vec![broker])
 }
 
-/// This broker coordinates every group, and no transactions.
+/// This broker coordinates every group and every transaction.
 pub(crate) fn find_coordinator(
     server: &Server,
     peer: &Peer,
@@ -93,8 +91,10 @@ fn coordinator(server: &Server, peer: &Peer, key_type: i8, key: StrBytes) -> Coo
             Some((ResponseError::GroupAuthorizationFailed, None))
         }
         GROUP_KEY => None,
-        // The one error that makes clients give up at once instead of asking for ever.
-        TRANSACTION_KEY => Some((ResponseError::TransactionalIdAuthorizationFailed, Some(NO_TRANSACTIONS.into()))),
+        TRANSACTION_KEY if !server.allows(peer, Operation::Describe, Resource::TransactionalId(&key)) => {
+            Some((ResponseError::TransactionalIdAuthorizationFailed, None))
+        }
+        TRANSACTION_KEY => None,
         _ => Some((ResponseError::InvalidRequest, None)),
     };
     let coordinator = Coordinator::default().with_key(key);
@@ -112,31 +112,5 @@ fn coordinator(server: &Server, peer: &Peer, key_type: i8, key: StrBytes) -> Coo
             .with_port(NO_NODE)
             .with_error_code(error.code())
             .with_error_message(message),
-    }
-}
-
-/// Gives an idempotent producer its id; every call gives a new one.
-pub(crate) fn init_producer_id(
-    server: &Server,
-    peer: &Peer,
-    request: &InitProducerIdRequest,
-) -> InitProducerIdResponse {
-    let given = match request.transactional_id {
-        Some(_) => Err(ResponseError::TransactionalIdAuthorizationFailed),
-        None if !server.allows(peer, Operation::IdempotentWrite, Resource::Cluster) => {
-            Err(ResponseError::ClusterAuthorizationFailed)
-        }
-        None => server.producer_ids.next().map_err(|error| {
-            tracing::error!(%error, "no producer id");
-            ResponseError::KafkaStorageError
-        }),
-    };
-    let response = InitProducerIdResponse::default();
-    match given {
-        Ok(id) => response.with_producer_id(ProducerId(id)).with_producer_epoch(0),
-        Err(error) => response
-            .with_error_code(error.code())
-            .with_producer_id(ProducerId(NO_PRODUCER))
-            .with_producer_epoch(NO_PRODUCER_EPOCH),
     }
 }

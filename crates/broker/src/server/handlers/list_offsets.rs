@@ -11,9 +11,9 @@ use kafka_protocol::messages::{
     ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, TopicName,
 };
 
-use super::fetch::check_epoch;
+use super::fetch::{check_epoch, isolation};
 use super::{NO_OFFSET, NO_TIMESTAMP};
-use crate::log::{LogError, Partition, TimestampOffset};
+use crate::log::{Isolation, LogError, Partition, TimestampOffset};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
 
@@ -40,10 +40,11 @@ pub(crate) fn list_offsets(
     request: ListOffsetsRequest,
     version: i16,
 ) -> ListOffsetsResponse {
+    let isolation = isolation(request.isolation_level);
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|wanted| {
             let at = (&topic.name, wanted.partition_index, wanted.current_leader_epoch);
-            let found = log_of(server, peer, at).and_then(|log| locate(&log, wanted, version));
+            let found = log_of(server, peer, at).and_then(|log| locate(&log, wanted, (version, isolation)));
             list_response(wanted.partition_index, found, version)
         });
         ListOffsetsTopicResponse::default().with_partitions(partitions.collect()).with_name(topic.name.clone())
@@ -62,9 +63,18 @@ fn log_of(server: &Server, peer: &Peer, at: (&TopicName, i32, i32)) -> Result<Ar
     Ok(log)
 }
 
-fn locate(log: &Partition, wanted: &ListOffsetsPartition, version: i16) -> Result<Found, ResponseError> {
+fn locate(
+    log: &Partition,
+    wanted: &ListOffsetsPartition,
+    (version, isolation): (i16, Isolation),
+) -> Result<Found, ResponseError> {
+    // Beyond it a reader of committed records gets nothing yet.
+    let fetchable = match isolation {
+        Isolation::Uncommitted => log.high_watermark(),
+        Isolation::Committed => log.last_stable_offset(),
+    };
     let found = match wanted.timestamp {
-        LATEST => return Ok(end(log.high_watermark(), log.leader_epoch())),
+        LATEST => return Ok(end(fetchable, log.leader_epoch())),
         EARLIEST => return Ok(first(log)),
         MAX_TIMESTAMP if version >= 7 => log.max_timestamp(),
         EARLIEST_LOCAL if version >= 8 => return Ok(first(log)),
@@ -74,6 +84,7 @@ fn locate(log: &Partition, wanted: &ListOffsetsPartition, version: i16) -> Resul
     };
     let found = found.map_err(|error| storage(&error))?;
     let nothing = TimestampOffset { offset: NO_OFFSET, timestamp_ms: NO_TIMESTAMP };
+    let found = found.filter(|found| found.offset < fetchable);
     let TimestampOffset { offset, timestamp_ms } = found.unwrap_or(nothing);
     Ok(Found { offset, timestamp_ms, leader_epoch: log.epoch_at(offset).unwrap_or(UNKNOWN_EPOCH) })
 }

@@ -19,6 +19,8 @@ pub(crate) mod produce;
 pub(crate) mod producers;
 pub(crate) mod records;
 pub(crate) mod topics;
+pub(crate) mod txn;
+pub(crate) mod txn_offsets;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
@@ -30,8 +32,6 @@ use crate::server::group::OFFSETS_TOPIC;
 pub(crate) const NO_OFFSET: i64 = -1;
 /// No time, and "latest" in ListOffsets.
 pub(crate) const NO_TIMESTAMP: i64 = -1;
-/// Why transactional ids are refused.
-pub(crate) const NO_TRANSACTIONS: &str = "transactions are not supported by this broker; leave transactional.id unset";
 
 /// The protocol's code for a result.
 pub(crate) fn code<T>(result: Result<T, ResponseError>) -> i16 {

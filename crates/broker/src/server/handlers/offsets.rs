@@ -42,7 +42,8 @@ pub(crate) fn commit(server: &Server, peer: &Peer, request: OffsetCommitRequest,
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
             let index = partition.partition_index;
-            let check = allowed.and_then(|()| check(server, peer, &topic.name, &partition));
+            let metadata = partition.committed_metadata.as_ref().map_or(0, |metadata| metadata.len());
+            let check = allowed.and_then(|()| check(server, peer, (&topic.name, index), metadata));
             if check.is_ok() {
                 let at = (topic.name.to_string(), index);
                 accepted.push((at, committed(partition, now_ms)));
@@ -55,19 +56,18 @@ pub(crate) fn commit(server: &Server, peer: &Peer, request: OffsetCommitRequest,
     commit_response(checked, kept)
 }
 
-fn check(
+pub(super) fn check(
     server: &Server,
     peer: &Peer,
-    topic: &str,
-    partition: &OffsetCommitRequestPartition,
+    (topic, index): (&str, i32),
+    metadata_bytes: usize,
 ) -> Result<(), ResponseError> {
     if !server.allows(peer, Operation::Read, Resource::Topic(topic)) {
         return Err(ResponseError::TopicAuthorizationFailed);
     }
-    let log = server.store.partition(topic, partition.partition_index);
+    let log = server.store.partition(topic, index);
     log.ok_or(ResponseError::UnknownTopicOrPartition)?;
-    let metadata = partition.committed_metadata.as_ref().map_or(0, |metadata| metadata.len());
-    if metadata > server.config.groups.max_offset_metadata_bytes.min(MAX_NAME_BYTES) {
+    if metadata_bytes > server.config.groups.max_offset_metadata_bytes.min(MAX_NAME_BYTES) {
         return Err(ResponseError::OffsetMetadataTooLarge);
     }
     Ok(())
@@ -91,7 +91,11 @@ fn keep(
     if offsets.is_empty() {
         return Ok(());
     }
-    server.offsets.commit(group, offsets, now_ms).map_err(|error| match error {
+    server.offsets.commit(group, offsets, now_ms).map_err(|error| commit_error(group, error))
+}
+
+pub(super) fn commit_error(group: &str, error: CommitError) -> ResponseError {
+    match error {
         CommitError::Full => {
             tracing::warn!(group, "too many committed offsets; raise max_committed_offsets");
             ResponseError::PolicyViolation
@@ -100,7 +104,7 @@ fn keep(
             let (code, _) = log_failure(&error);
             ResponseError::try_from_code(code).unwrap_or(ResponseError::UnknownServerError)
         }
-    })
+    }
 }
 
 fn commit_response(checked: Checked, kept: Result<(), ResponseError>) -> OffsetCommitResponse {

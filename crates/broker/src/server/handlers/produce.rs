@@ -6,11 +6,12 @@ use kafka_protocol::messages::produce_response::{PartitionProduceResponse, Topic
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{NO_OFFSET, NO_TIMESTAMP, NO_TRANSACTIONS, log_failure, text};
+use super::txn::may_write;
+use super::{NO_OFFSET, NO_TIMESTAMP, log_failure, text};
 use crate::log::{AppendOrigin, Appended, transactional_producers};
-use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
-use crate::server::group::OFFSETS_TOPIC;
+use crate::server::txn::ProducerRef;
+use crate::server::{Server, is_internal};
 
 /// What becomes of a produce request.
 #[derive(Debug)]
@@ -27,9 +28,14 @@ type Refusal = (i16, Option<StrBytes>);
 
 /// Appends every partition's records; `acks` 1 and −1 are the same on a single node.
 pub(crate) fn produce(server: &Server, peer: &Peer, request: ProduceRequest) -> Produced {
-    let refusal = refuse_all(&request);
-    let responses: Vec<_> =
-        request.topic_data.into_iter().map(|topic| produce_topic(server, peer, topic, refusal.as_ref())).collect();
+    let refusal = refuse_all(server, peer, &request);
+    let id = request.transactional_id.as_ref().map(|id| id.0.to_string());
+    let id = id.as_deref();
+    let responses: Vec<_> = request
+        .topic_data
+        .into_iter()
+        .map(|topic| produce_topic((server, peer), id, topic, refusal.as_ref()))
+        .collect();
     if request.acks != 0 {
         return Produced::Answer(ProduceResponse::default().with_responses(responses));
     }
@@ -40,18 +46,19 @@ pub(crate) fn produce(server: &Server, peer: &Peer, request: ProduceRequest) -> 
     }
 }
 
-fn refuse_all(request: &ProduceRequest) -> Option<Refusal> {
-    if request.transactional_id.is_some() {
-        let error = ResponseError::TransactionalIdAuthorizationFailed;
-        return Some((error.code(), Some(NO_TRANSACTIONS.into())));
+fn refuse_all(server: &Server, peer: &Peer, request: &ProduceRequest) -> Option<Refusal> {
+    if let Some(id) = &request.transactional_id
+        && let Err(error) = may_write(server, peer, id)
+    {
+        return Some((error.code(), None));
     }
     let known = (-1..=1).contains(&request.acks);
     (!known).then(|| (ResponseError::InvalidRequiredAcks.code(), None))
 }
 
 fn produce_topic(
-    server: &Server,
-    peer: &Peer,
+    (server, peer): (&Server, &Peer),
+    transactional_id: Option<&str>,
     topic: TopicProduceData,
     refusal: Option<&Refusal>,
 ) -> TopicProduceResponse {
@@ -61,7 +68,7 @@ fn produce_topic(
         let index = data.index;
         let appended = match &refusal {
             Some(refusal) => Err(refusal.clone()),
-            None => append(server, &topic.name, data),
+            None => append(server, transactional_id, &topic.name, data),
         };
         partitions.push(partition_response(index, appended));
     }
@@ -72,28 +79,52 @@ fn refuse_topic(server: &Server, peer: &Peer, name: &str) -> Option<Refusal> {
     if !server.allows(peer, Operation::Write, Resource::Topic(name)) {
         return Some((ResponseError::TopicAuthorizationFailed.code(), None));
     }
-    (name == OFFSETS_TOPIC).then(|| {
+    is_internal(name).then(|| {
         let reason = "this topic belongs to the broker";
         (ResponseError::InvalidTopicException.code(), Some(reason.into()))
     })
 }
 
-fn append(server: &Server, topic: &str, data: PartitionProduceData) -> Result<Appended, Refusal> {
+fn append(
+    server: &Server,
+    transactional_id: Option<&str>,
+    topic: &str,
+    data: PartitionProduceData,
+) -> Result<Appended, Refusal> {
     let unknown = || (ResponseError::UnknownTopicOrPartition.code(), None);
     let partition = server.store.partition(topic, data.index).ok_or_else(unknown)?;
     let records = data.records.filter(|records| !records.is_empty()).ok_or_else(|| {
         let reason = "the request holds no records for this partition";
         (ResponseError::InvalidRecord.code(), Some(text(reason)))
     })?;
-    if transactional_producers(&records).next().is_some() {
-        let error = ResponseError::TransactionalIdAuthorizationFailed;
-        return Err((error.code(), Some(NO_TRANSACTIONS.into())));
-    }
-    let appended = partition.append(&records, server.now_ms(), AppendOrigin::Client);
+    let append = || partition.append(&records, server.now_ms(), AppendOrigin::Client);
+    let appended = match transactional_producer(&records)? {
+        None => append(),
+        Some(producer) => {
+            let id = transactional_id.ok_or_else(|| {
+                let reason = "transactional records need a transactional.id";
+                (ResponseError::TransactionalIdAuthorizationFailed.code(), Some(text(reason)))
+            })?;
+            let at = (topic.to_owned(), data.index);
+            server.transactions.write(id, producer, &at, append).map_err(|error| (error.code(), None))?
+        }
+    };
     appended.map_err(|error| {
         tracing::debug!(topic, partition = data.index, %error, "records refused");
         log_failure(&error)
     })
+}
+
+/// Whose transaction the records belong to; one request speaks for one producer.
+fn transactional_producer(records: &[u8]) -> Result<Option<ProducerRef>, Refusal> {
+    let mut producers = transactional_producers(records).map(|(id, epoch)| ProducerRef { id, epoch });
+    let first = producers.next();
+    match producers.all(|other| Some(other) == first) {
+        true => Ok(first),
+        false => {
+            Err((ResponseError::InvalidRecord.code(), Some(text("its transactional batches are of several producers"))))
+        }
+    }
 }
 
 fn partition_response(index: i32, appended: Result<Appended, Refusal>) -> PartitionProduceResponse {
