@@ -1,0 +1,15 @@
+//! Apache Kafka's own Java programs and clients, held against the embedded broker and against Apache Kafka.
+
+mod tools;
+
+use lumenbus_broker::{Broker, BrokerConfig};
+use lumenbus_tests::judges::record;
+
+#[test]
+fn the_record_names_what_the_broker_speaks() {
+    let data = tempfile::tempdir().unwrap();
+    let config = BrokerConfig::new(data.path()).listen(([127, 0, 0, 1], 0).into());
+    let broker = Broker::start_blocking(config).unwrap();
+    record::hold_versions(&broker.requests());
+    broker.shutdown_blocking().unwrap();
+}
