@@ -124,8 +124,9 @@ impl BusConfig {
 
     /// Sets a property as `-X name=value` and `--kafka-config` do: over what was set before, under whichever of its names.
     ///
-    /// `bootstrap.servers` becomes [`BusConfig::brokers`], `statistics.interval.ms` [`BusConfig::statistics_interval`]. `max.poll.records` and `num.consumer.fetchers`, which
-    /// librdkafka does not have, are kept for [`BusConfig::max_poll_records`] and [`BusConfig::consumers`].
+    /// `bootstrap.servers` becomes [`BusConfig::brokers`], `statistics.interval.ms` [`BusConfig::statistics_interval`].
+    /// `max.poll.records` and `num.consumer.fetchers`, which librdkafka does not have, are kept for
+    /// [`BusConfig::max_poll_records`] and [`BusConfig::consumers`].
     pub fn set_property(&mut self, name: &str, value: &str) {
         match canonical(name) {
             "bootstrap.servers" => value.clone_into(&mut self.brokers),

@@ -11,6 +11,7 @@ mod diagnosis;
 mod directory;
 mod error;
 mod kafka_properties;
+mod offsets;
 pub mod publisher;
 pub mod rights;
 mod statistics;

@@ -103,7 +103,7 @@ impl RecordSink for ClientSink<'_> {
             record.traceparent.map(|text| (TRACEPARENT_HEADER, text)),
         ];
         let content_type = Header { key: "content-type", value: Some(record.content_type) };
-        let mut owned = OwnedHeaders::new_with_capacity(3).insert(content_type);
+        let mut owned = OwnedHeaders::new_with_capacity(1 + headers.len()).insert(content_type);
         for (key, value) in headers.into_iter().flatten() {
             owned = owned.insert(Header { key, value: Some(value) });
         }

@@ -3,10 +3,11 @@
 //! The binding can ask for a group's offsets only as a consumer of that group, so there is a client a group. Groups
 //! that are known to read our topics keep theirs; the others are looked at in turn.
 
-use super::reader::{Quiet, Until, client_config, connect, drain, known_offsets, list_of};
+use super::reader::{Quiet, Until, client_config, connect, drain};
 use super::sample::{Place, look_at};
 use super::{ClusterStatus, GroupPartition, GroupStatus};
 use crate::diagnosis::{Attempt, code_of, explain};
+use crate::offsets::{known, list_of};
 use crate::{BusConfig, BusError, SystemClock};
 use lumenbus_frame::Clock as _;
 use rdkafka::Offset;
@@ -194,7 +195,7 @@ fn committed(
     drain(&client);
     let list = list_of(partitions, Offset::Invalid).map_err(failed)?;
     let list = client.committed_offsets(list, until.left()).map_err(failed)?;
-    Ok((client, known_offsets(&list).into_iter().collect()))
+    Ok((client, known(&list).into_iter().collect()))
 }
 
 fn ends(cluster: &ClusterStatus) -> HashMap<(&str, i32), i64> {

@@ -4,6 +4,7 @@ use super::groups::Groups;
 use super::usage::Usages;
 use super::{BrokerStatus, ClusterStatus, GroupStatus, PartitionStatus, TopicStatus, TopicUsage};
 use crate::diagnosis::{Attempt, ClusterFacts, explain};
+use crate::offsets::{self, Place};
 use crate::topics::{self, CAMERAS};
 use crate::{BusConfig, BusError, Role, SystemClock};
 use lumenbus_frame::{Clock as _, TopicName};
@@ -12,7 +13,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -172,7 +173,7 @@ impl StatusReader {
     }
 
     /// librdkafka fails for all partitions when one is in trouble: then each topic is asked for by itself.
-    fn offsets(&self, wanted: &[(String, i32)], at: Offset, until: &Until) -> HashMap<(String, i32), i64> {
+    fn offsets(&self, wanted: &[Place], at: Offset, until: &Until) -> HashMap<Place, i64> {
         if let Some(found) = self.ask_offsets(wanted, at, until) {
             return found;
         }
@@ -180,17 +181,13 @@ impl StatusReader {
         topics.filter_map(|topic| self.ask_offsets(topic, at, until)).flatten().collect()
     }
 
-    fn ask_offsets(&self, wanted: &[(String, i32)], at: Offset, until: &Until) -> Option<HashMap<(String, i32), i64>> {
-        if wanted.is_empty() {
-            return Some(HashMap::new());
-        }
+    fn ask_offsets(&self, wanted: &[Place], at: Offset, until: &Until) -> Option<HashMap<Place, i64>> {
         for _ in 0..OFFSET_ATTEMPTS {
             if until.is_over() {
                 break;
             }
-            // ListOffsets takes these two in place of a time.
-            match list_of(wanted, at).and_then(|list| self.consumer.offsets_for_times(list, until.left())) {
-                Ok(found) => return Some(known_offsets(&found)),
+            match offsets::ask(&self.consumer, wanted, at, until.left()) {
+                Ok(found) => return Some(found),
                 Err(error) => tracing::debug!(%error, "offsets of partitions"),
             }
             // A leader that has just changed is known a moment later.
@@ -270,25 +267,6 @@ pub(super) fn drain(consumer: &BaseConsumer<Quiet>) {
             return;
         }
     }
-}
-
-pub(super) fn list_of(partitions: &[(String, i32)], at: Offset) -> Result<TopicPartitionList, KafkaError> {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for (topic, partition) in partitions {
-        list.add_partition_offset(topic, *partition, at)?;
-    }
-    Ok(list)
-}
-
-/// Those elements that have an offset and no error.
-pub(super) fn known_offsets(list: &TopicPartitionList) -> HashMap<(String, i32), i64> {
-    let elements = list.elements();
-    let known =
-        elements.iter().filter(|element| element.error().is_ok()).filter_map(|element| match element.offset() {
-            Offset::Offset(offset) => Some(((element.topic().to_owned(), element.partition()), offset)),
-            _ => None,
-        });
-    known.collect()
 }
 
 fn topic_status(topic: &MetadataTopic) -> Option<TopicStatus> {

@@ -1,11 +1,9 @@
 //! A subscriber's counters for somebody else than its caller.
 
 use super::SubscriberStats;
-use super::queue::lock;
 use super::worker::WorkerShared;
 use crate::ClientStatistics;
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 /// Reads a subscriber's counters from any thread; does not keep it alive.
@@ -36,13 +34,12 @@ impl SubscriberGauges {
     #[must_use]
     pub fn read(&self) -> Option<SubscriberSample> {
         let shared = self.shared.upgrade()?;
-        let mut stats = SubscriberStats::default();
-        for worker in lock(&shared.stats).values() {
-            stats.add(worker);
-        }
-        let clients = lock(&shared.statistics).values().cloned().collect();
-        let assigned_partitions = usize::try_from(shared.assigned.load(Ordering::Acquire)).unwrap_or(0);
-        Some(SubscriberSample { stats, clients, buffered_bytes: shared.queue.bytes(), assigned_partitions })
+        Some(SubscriberSample {
+            stats: shared.stats(),
+            clients: shared.client_statistics(),
+            buffered_bytes: shared.queue.bytes(),
+            assigned_partitions: shared.assigned_partitions(),
+        })
     }
 }
 

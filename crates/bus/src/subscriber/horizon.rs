@@ -1,24 +1,20 @@
 //! How far the log goes: what a reader that ends by itself must have read.
 
 use super::queue::PartitionShared;
-use super::start::partitions_of;
+use super::start::{QUERY_TIMEOUT, bounds, partitions_of};
 use super::{Subscriber, SubscriberConfig};
 use crate::diagnosis::{Attempt, explain};
+use crate::offsets::{self, Place};
 use crate::{BusError, Role};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::Offset;
+use rdkafka::consumer::BaseConsumer;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// Longest wait for each answer about offsets.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An offset per partition of a subscription: everything below is to be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Horizon {
-    offsets: HashMap<(String, i32), i64>,
+    offsets: HashMap<Place, i64>,
 }
 
 impl Horizon {
@@ -27,15 +23,15 @@ impl Horizon {
         let as_error = |error| explain(error, &Attempt::asking(brokers));
         let consumer: BaseConsumer = config.bus.client_config(Role::Admin).create().map_err(as_error)?;
         let partitions = partitions_of(&consumer, &config.topics, brokers, QUERY_TIMEOUT)?;
-        let times = after_unix_millis.map(|millis| first_after(&consumer, &partitions, millis));
-        let times = times.transpose().map_err(as_error)?.unwrap_or_default();
-        let mut offsets = times;
-        for (topic, partition) in partitions {
-            if !offsets.contains_key(&(topic.clone(), partition)) {
-                let (_, high) = consumer.fetch_watermarks(&topic, partition, QUERY_TIMEOUT).map_err(as_error)?;
-                offsets.insert((topic, partition), high);
+        let mut offsets = match after_unix_millis {
+            Some(millis) => {
+                let after = Offset::Offset(millis.saturating_add(1));
+                offsets::ask(&consumer, &partitions, after, QUERY_TIMEOUT).map_err(as_error)?
             }
-        }
+            None => HashMap::new(),
+        };
+        let others: Vec<_> = partitions.into_iter().filter(|partition| !offsets.contains_key(partition)).collect();
+        offsets.extend(bounds(&consumer, &others, Offset::End).map_err(as_error)?);
         Ok(Self { offsets })
     }
 
@@ -43,25 +39,6 @@ impl Horizon {
         let Some(offset) = self.offsets.get(&(partition.topic.clone(), partition.partition)) else { return true };
         partition.is_revoked.load(Ordering::Acquire) || partition.handed_over.load(Ordering::Acquire) >= *offset
     }
-}
-
-/// The first offset appended after the moment, where there is one.
-fn first_after(
-    consumer: &BaseConsumer,
-    partitions: &[(String, i32)],
-    unix_millis: i64,
-) -> Result<HashMap<(String, i32), i64>, KafkaError> {
-    let mut times = TopicPartitionList::new();
-    for (topic, partition) in partitions {
-        times.add_partition_offset(topic, *partition, Offset::Offset(unix_millis.saturating_add(1)))?;
-    }
-    let found = consumer.offsets_for_times(times, QUERY_TIMEOUT)?;
-    let elements = found.elements();
-    let offset = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
-        Offset::Offset(offset) => Some(((element.topic().to_owned(), element.partition()), offset)),
-        _ => None,
-    };
-    Ok(elements.iter().filter_map(offset).collect())
 }
 
 impl Subscriber {

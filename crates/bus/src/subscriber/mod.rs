@@ -8,6 +8,7 @@ mod event;
 mod filter;
 mod gauges;
 mod horizon;
+mod news;
 mod partition;
 mod places;
 mod progress;
@@ -28,6 +29,7 @@ pub use start::Start;
 use crate::directory::DirectoryWatch;
 use crate::{BusConfig, BusError, ClientStatistics, Directory, FrameTracer, SystemClock};
 use lumenbus_frame::{Clock, TopicName};
+use news::News;
 use queue::{DeliveryQueue, Ticket, lock};
 use std::collections::HashMap;
 use std::fmt;
@@ -150,8 +152,7 @@ impl Subscriber {
             commit_done: Condvar::new(),
             commit_error: Mutex::default(),
             stats: Mutex::default(),
-            entries: Mutex::default(),
-            entries_version: AtomicU32::new(1),
+            news: News::default(),
             assigned: AtomicI64::new(0),
             statistics: Mutex::default(),
             config,
@@ -231,24 +232,20 @@ impl Subscriber {
     /// Counters; at most a commit interval old.
     #[must_use]
     pub fn stats(&self) -> SubscriberStats {
-        let mut sum = SubscriberStats::default();
-        for stats in lock(&self.shared.stats).values() {
-            sum.add(stats);
-        }
-        sum
+        self.shared.stats()
     }
 
     /// What librdkafka counted last, per consumer; empty without [`BusConfig::statistics_interval`] and before the first
     /// interval.
     #[must_use]
     pub fn client_statistics(&self) -> Vec<Arc<ClientStatistics>> {
-        lock(&self.shared.statistics).values().cloned().collect()
+        self.shared.client_statistics()
     }
 
     /// Partitions read now; changes with the group.
     #[must_use]
     pub fn assigned_partitions(&self) -> usize {
-        usize::try_from(self.shared.assigned.load(Ordering::Acquire)).unwrap_or(0)
+        self.shared.assigned_partitions()
     }
 
     /// Bytes waiting for the caller.
@@ -301,19 +298,12 @@ impl Drop for Subscriber {
 
 fn watch(directory: &Directory, shared: &Arc<WorkerShared>) -> DirectoryWatch {
     let weak = Arc::downgrade(shared);
-    let watch = directory.on_change(Arc::new(move |event: &crate::DirectoryEvent| {
+    directory.on_change(Arc::new(move |event: &crate::DirectoryEvent| {
         if let Some(shared) = weak.upgrade() {
             for stream in &event.merged.streams {
                 shared.places.remember_move(&event.camera, stream);
-                worker::remember(&mut lock(&shared.entries), &event.camera, stream);
+                shared.news.add(&event.camera, stream);
             }
-            shared.entries_version.fetch_add(1, Ordering::AcqRel);
         }
-    }));
-    for (camera, entry) in directory.cameras() {
-        for stream in &entry.streams {
-            worker::remember(&mut lock(&shared.entries), &camera, stream);
-        }
-    }
-    watch
+    }))
 }

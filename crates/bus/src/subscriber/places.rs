@@ -1,11 +1,12 @@
 //! Which partitions this instance reads, and in which one a moved stream may be read yet.
 
+use super::news::Entry;
 use super::partition::Passport;
 use super::progress::stream_hash;
 use super::queue::{PartitionShared, lock};
 use crate::Directory;
 use lumenbus_frame::{CameraId, StreamId};
-use lumenbus_wire::StreamEntry;
+use lumenbus_wire::{CameraEntry, StreamEntry};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -38,6 +39,14 @@ impl Places {
 
     pub(crate) fn held(&self) -> Vec<Arc<PartitionShared>> {
         lock(&self.held).values().cloned().collect()
+    }
+
+    /// Every stream that the directory knows.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let streams = |(camera, entry): (CameraId, CameraEntry)| {
+            entry.streams.into_iter().map(move |stream| (camera.clone(), stream))
+        };
+        self.directory.cameras().into_iter().flat_map(streams).collect()
     }
 
     /// The old partition of this stream's epoch, when this instance reads it and must finish it first.

@@ -5,10 +5,12 @@ use super::progress::Marks;
 use super::worker::Context;
 use crate::BusError;
 use crate::diagnosis::{Attempt, code_of, explain};
+use crate::offsets::{self, Place};
 use lumenbus_frame::TopicName;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Longest wait for each answer about offsets.
@@ -50,49 +52,62 @@ pub(crate) fn starts(
     has_group: bool,
 ) -> Result<Vec<PartitionStart>, KafkaError> {
     let committed = if has_group { Some(consumer.committed_offsets(partitions.clone(), QUERY_TIMEOUT)?) } else { None };
-    let mut found = Vec::with_capacity(partitions.count());
+    let (mut found, mut fresh) = (Vec::with_capacity(partitions.count()), Vec::new());
     for element in partitions.elements() {
         let (topic, partition) = (element.topic(), element.partition());
-        let group_left =
-            committed.as_ref().and_then(|list| list.find_partition(topic, partition)).and_then(|element| {
-                let Offset::Offset(offset) = element.offset() else { return None };
-                Some((offset, Marks::decode(element.metadata())))
-            });
-        let (offset, beginning) = match group_left {
-            Some((offset, marks)) => (offset, Beginning::Resumed(marks)),
-            None => fresh_start(consumer, topic, partition, start)?,
-        };
-        found.push(PartitionStart { topic: topic.to_owned(), partition, offset, beginning });
+        let left = committed.as_ref().and_then(|list| list.find_partition(topic, partition));
+        match left.as_ref().map(|left| (left.offset(), left.metadata())) {
+            Some((Offset::Offset(offset), marks)) => {
+                let beginning = Beginning::Resumed(Marks::decode(marks));
+                found.push(PartitionStart { topic: topic.to_owned(), partition, offset, beginning });
+            }
+            _ => fresh.push((topic.to_owned(), partition)),
+        }
     }
+    found.extend(fresh_starts(consumer, &fresh, start)?);
     Ok(found)
 }
 
-fn fresh_start(
+fn fresh_starts(
     consumer: &BaseConsumer<Context>,
-    topic: &str,
-    partition: i32,
+    partitions: &[Place],
     start: Start,
-) -> Result<(i64, Beginning), KafkaError> {
-    let (low, high) = patiently(|| consumer.fetch_watermarks(topic, partition, QUERY_TIMEOUT))?;
-    let within = |offset: i64| if offset == 0 { Beginning::OfTheLog } else { Beginning::Within };
-    match start {
-        // An empty partition shows every stream from its first frame on.
-        Start::Live if high == 0 => Ok((0, Beginning::OfTheLog)),
-        Start::Live => Ok((high, Beginning::Live)),
-        Start::Earliest => Ok((low, within(low))),
+) -> Result<Vec<PartitionStart>, KafkaError> {
+    let (known, otherwise) = match start {
+        Start::Live => (HashMap::new(), Offset::End),
+        Start::Earliest => (HashMap::new(), Offset::Beginning),
         Start::At { unix_millis } => {
-            let found = patiently(|| {
-                let mut times = TopicPartitionList::new();
-                times.add_partition_offset(topic, partition, Offset::Offset(unix_millis))?;
-                consumer.offsets_for_times(times, QUERY_TIMEOUT)
-            })?;
-            let offset = found.find_partition(topic, partition).map(|element| element.offset());
-            match offset {
-                Some(Offset::Offset(offset)) => Ok((offset, within(offset))),
-                _ => Ok((high, Beginning::Live)),
-            }
+            let at = Offset::Offset(unix_millis);
+            (patiently(|| offsets::ask(consumer, partitions, at, QUERY_TIMEOUT))?, Offset::End)
         }
-    }
+    };
+    let others: Vec<_> = partitions.iter().filter(|partition| !known.contains_key(*partition)).cloned().collect();
+    let is_live = |partition: &Place| !matches!(start, Start::Earliest) && !known.contains_key(partition);
+    let others = bounds(consumer, &others, otherwise)?;
+    let begin = |((topic, partition), offset): (&Place, &i64)| {
+        let place = (topic.clone(), *partition);
+        let beginning = match *offset {
+            // Of an empty partition, too, every stream is seen from its first frame on.
+            0 => Beginning::OfTheLog,
+            _ if is_live(&place) => Beginning::Live,
+            _ => Beginning::Within,
+        };
+        PartitionStart { topic: place.0, partition: place.1, offset: *offset, beginning }
+    };
+    Ok(known.iter().chain(&others).map(begin).collect())
+}
+
+/// The beginnings or ends of all these partitions.
+pub(super) fn bounds<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[Place],
+    at: Offset,
+) -> Result<HashMap<Place, i64>, KafkaError> {
+    patiently(|| {
+        let found = offsets::ask(consumer, partitions, at, QUERY_TIMEOUT)?;
+        let is_whole = partitions.iter().all(|partition| found.contains_key(partition));
+        if is_whole { Ok(found) } else { Err(KafkaError::OffsetFetch(Code::LeaderNotAvailable)) }
+    })
 }
 
 /// Asks again while a partition has no leader that knows of itself: just created, or just moved.

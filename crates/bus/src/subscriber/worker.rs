@@ -4,7 +4,7 @@ mod context;
 mod intake;
 mod slot;
 
-pub(crate) use context::{Context, WorkerShared, remember};
+pub(crate) use context::{Context, WorkerShared};
 
 use super::Policy;
 use super::event::{Event, Notice, SubscriberStats};
@@ -19,7 +19,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
-use slot::{CHUNK_PATIENCE_NANOS, Slot, apply_changes, end_of, look_behind, seek, seek_back};
+use slot::{CHUNK_PATIENCE_NANOS, Slot, apply_changes, end_of, ends_of, look_behind, seek, seek_back};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,7 +53,8 @@ pub(crate) struct Worker {
     /// Of all workers together; only without a group.
     known_partitions: HashSet<(String, i32)>,
     last_partition_check: Instant,
-    entries_seen: u32,
+    /// Changes of the directory that were taken.
+    news_seen: u64,
     commits_done: u32,
     is_disconnected: bool,
     past: SubscriberStats,
@@ -80,7 +81,7 @@ impl Worker {
             last_lag_check: Instant::now(),
             known_partitions: HashSet::new(),
             last_partition_check: Instant::now(),
-            entries_seen: 0,
+            news_seen: 0,
             commits_done: 0,
             is_disconnected: false,
             past: SubscriberStats::default(),
@@ -265,16 +266,16 @@ impl Worker {
     }
 
     fn read_directory(&mut self) {
-        let version = self.shared.entries_version.load(Ordering::Acquire);
-        let entries: Vec<_> = if version == self.entries_seen {
-            Vec::new()
-        } else {
-            self.entries_seen = version;
-            lock(&self.shared.entries).iter().cloned().collect()
-        };
-        let mut told = Vec::new();
+        // Before the directory is read: what it learns in between comes once more, which changes nothing.
+        let news = self.shared.news.after(&mut self.news_seen);
+        let (mut told, mut all) = (Vec::new(), None);
         for slot in self.slots.values_mut().flat_map(HashMap::values_mut) {
-            for (camera, entry) in &entries {
+            let is_new = !std::mem::replace(&mut slot.knows_directory, true);
+            let entries = match &news {
+                Some(news) if !is_new => news,
+                _ => all.get_or_insert_with(|| self.shared.places.entries()),
+            };
+            for (camera, entry) in entries {
                 if i64::from(entry.partition) == i64::from(slot.shared.partition) {
                     slot.reader.directory(camera, entry.clone(), &mut told);
                 }
@@ -297,12 +298,16 @@ impl Worker {
             Policy::Lossless | Policy::Newest => None,
         };
         let now = self.shared.config.clock.unix_nanos();
-        for slot in self.slots.values_mut().flat_map(HashMap::values_mut).filter(|slot| slot.blocked.is_none()) {
-            let is_stale = |nanos: i64| now.saturating_sub(nanos) >= CHUNK_PATIENCE_NANOS;
-            let has_stale_frame = slot.reader.oldest_open_nanos().is_some_and(is_stale);
-            if late.is_some() || has_stale_frame {
-                look_behind(&self.consumer, slot, late, now);
-            }
+        let is_stale = |nanos: i64| now.saturating_sub(nanos) >= CHUNK_PATIENCE_NANOS;
+        let is_watched = |slot: &&mut Slot| {
+            slot.blocked.is_none() && (late.is_some() || slot.reader.oldest_open_nanos().is_some_and(is_stale))
+        };
+        let mut slots: Vec<_> = self.slots.values_mut().flat_map(HashMap::values_mut).filter(is_watched).collect();
+        let unseen = slots.iter().filter(|slot| slot.seen_end.is_none()).map(|slot| slot.place());
+        let ends = ends_of(&self.consumer, &unseen.collect::<Vec<_>>());
+        for slot in &mut slots {
+            let end = ends.get(&slot.place()).copied();
+            look_behind(&self.consumer, slot, late, (now, end));
         }
     }
 

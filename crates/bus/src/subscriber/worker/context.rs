@@ -1,23 +1,20 @@
 //! What workers share, and librdkafka's callbacks.
 
+use super::super::news::News;
 use super::super::places::Places;
 use super::super::queue::{DeliveryQueue, PartitionShared, lock};
 use super::super::start::{PartitionStart, starts};
 use super::super::{CameraFilter, SubscriberConfig, SubscriberStats};
 use crate::diagnosis::{Attempt, explain};
 use crate::{BusError, ClientStatistics};
-use lumenbus_frame::{CameraId, TopicName};
-use lumenbus_wire::StreamEntry;
+use lumenbus_frame::TopicName;
 use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-
-/// Most directory changes that wait for a worker; beyond that the directory is read anew.
-const MAX_ENTRIES: usize = 1_024;
 
 /// What the rebalance callback leaves for the thread.
 pub(crate) enum Change {
@@ -49,14 +46,27 @@ pub(crate) struct WorkerShared {
     pub(crate) commit_done: Condvar,
     pub(crate) commit_error: Mutex<Option<KafkaError>>,
     pub(crate) stats: Mutex<HashMap<usize, SubscriberStats>>,
-    pub(crate) entries: Mutex<VecDeque<(CameraId, StreamEntry)>>,
-    pub(crate) entries_version: AtomicU32,
+    pub(crate) news: News,
     pub(crate) assigned: AtomicI64,
     /// Per worker, what librdkafka counted last.
     pub(crate) statistics: Mutex<BTreeMap<usize, Arc<ClientStatistics>>>,
 }
 
 impl WorkerShared {
+    pub(crate) fn stats(&self) -> SubscriberStats {
+        let mut sum = SubscriberStats::default();
+        lock(&self.stats).values().for_each(|stats| sum.add(stats));
+        sum
+    }
+
+    pub(crate) fn client_statistics(&self) -> Vec<Arc<ClientStatistics>> {
+        lock(&self.statistics).values().cloned().collect()
+    }
+
+    pub(crate) fn assigned_partitions(&self) -> usize {
+        usize::try_from(self.assigned.load(Ordering::Acquire)).unwrap_or(0)
+    }
+
     pub(crate) fn explain(&self, error: KafkaError) -> BusError {
         let brokers = &self.config.bus.brokers;
         let is_about_group = error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed);
@@ -153,12 +163,4 @@ pub(super) fn add_commit(list: &mut TopicPartitionList, shared: &PartitionShared
     element.set_offset(Offset::Offset(offset))?;
     element.set_metadata(metadata);
     Ok(())
-}
-/// Keeps directory changes for the workers, newest entry per stream.
-pub(crate) fn remember(entries: &mut VecDeque<(CameraId, StreamEntry)>, camera: &CameraId, entry: &StreamEntry) {
-    entries.retain(|(known, old)| !(known == camera && old.topic == entry.topic && old.name == entry.name));
-    if entries.len() >= MAX_ENTRIES {
-        entries.pop_front();
-    }
-    entries.push_back((camera.clone(), entry.clone()));
 }

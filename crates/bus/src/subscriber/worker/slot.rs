@@ -6,6 +6,7 @@ use super::super::progress::{Marks, Progress};
 use super::super::queue::{PartitionShared, lock};
 use super::super::start::PartitionStart;
 use super::context::{Change, Context, WorkerShared};
+use crate::offsets::{self, Place};
 use lumenbus_frame::TopicName;
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 /// An incomplete frame without a new chunk for so long is given up, once everything else is read.
 pub(super) const CHUNK_PATIENCE_NANOS: i64 = 30_000_000_000;
 
+/// Longest wait for what partitions hold now: none is read meanwhile.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A partition of this worker.
 pub(super) struct Slot {
     pub(super) reader: PartitionReader,
@@ -27,6 +31,14 @@ pub(super) struct Slot {
     pub(super) blocked: Option<Blocked>,
     /// The log's end as it was a moment ago.
     pub(super) seen_end: Option<(Instant, i64)>,
+    /// The reader was given what the directory says.
+    pub(super) knows_directory: bool,
+}
+
+impl Slot {
+    pub(super) fn place(&self) -> Place {
+        (self.shared.topic.clone(), self.shared.partition)
+    }
 }
 
 /// Waits for a stream's old partition.
@@ -50,8 +62,6 @@ pub(super) fn apply_changes(
                 for start in starts {
                     add_slot(slots, shared, start);
                 }
-                // A new partition must see what the directory already said.
-                shared.entries_version.fetch_add(1, Ordering::AcqRel);
             }
             Change::Revoked(names) => {
                 for (topic, partition) in names {
@@ -96,7 +106,7 @@ pub(super) fn add_slot(
     });
     shared.places.hold(Arc::clone(&partition));
     shared.assigned.fetch_add(1, Ordering::AcqRel);
-    let slot = Slot { reader, shared: partition, seek: None, blocked: None, seen_end: None };
+    let slot = Slot { reader, shared: partition, seek: None, blocked: None, seen_end: None, knows_directory: false };
     slots.entry(start.topic).or_default().insert(start.partition, slot);
 }
 
@@ -111,25 +121,31 @@ pub(super) fn seek(consumer: &BaseConsumer<Context>, slot: &mut Slot) {
 
 /// What a partition holds now; asked again when there is no answer.
 pub(super) fn end_of(consumer: &BaseConsumer<Context>, partition: &PartitionShared) -> Option<i64> {
-    let marks = consumer.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(1));
+    let marks = consumer.fetch_watermarks(&partition.topic, partition.partition, END_TIMEOUT);
     marks.ok().map(|(_, end)| end)
 }
 
+/// What partitions hold now. One that is in trouble must not hide the others.
+pub(super) fn ends_of(consumer: &BaseConsumer<Context>, places: &[Place]) -> HashMap<Place, i64> {
+    offsets::ask(consumer, places, Offset::End, END_TIMEOUT).unwrap_or_else(|_| {
+        let one = |place: &Place| offsets::ask(consumer, std::slice::from_ref(place), Offset::End, END_TIMEOUT).ok();
+        places.iter().filter_map(one).flatten().collect()
+    })
+}
+
+/// `end`: what the partition holds now, where it was asked for.
 pub(super) fn look_behind(
     consumer: &BaseConsumer<Context>,
     slot: &mut Slot,
     late: Option<Duration>,
-    now_unix_nanos: i64,
+    (now_unix_nanos, end): (i64, Option<i64>),
 ) {
-    let shared = &slot.shared;
-    let end =
-        || consumer.fetch_watermarks(&shared.topic, shared.partition, Duration::from_secs(1)).map(|marks| marks.1);
     let is_rewinding = slot.reader.next_offset() < slot.reader.frontier() || slot.seek.is_some();
     match slot.seen_end {
         Some((seen, then)) if slot.reader.next_offset() < then => {
             if late.is_some_and(|late| seen.elapsed() >= late)
                 && !is_rewinding
-                && let Ok(end) = end()
+                && let Some(end) = end_of(consumer, &slot.shared)
             {
                 slot.reader.skipped(end, now_unix_nanos);
                 give_up(slot);
@@ -143,7 +159,7 @@ pub(super) fn look_behind(
             give_up(slot);
             slot.seen_end = None;
         }
-        None => slot.seen_end = end().ok().map(|end| (Instant::now(), end)),
+        None => slot.seen_end = end.map(|end| (Instant::now(), end)),
     }
 }
 
