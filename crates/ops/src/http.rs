@@ -3,18 +3,35 @@
 use crate::{Health, Metrics};
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use tokio::sync::oneshot;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tower::ServiceExt as _;
 
 /// What Prometheus's text format is called.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Scrapers and probes at the same time; further ones are closed at once.
+const MAX_CONNECTIONS: usize = 64;
+/// Longest wait for the header of a request, also of the next one on a connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection ends after this long whatever it does: one that takes no answer would keep its place for ever.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// After a connection could not be accepted: no event tells when a file descriptor becomes free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the endpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -116,14 +133,13 @@ pub fn serve(listen: SocketAddr, routes: Router) -> Result<Server, HttpError> {
     let (stop, stopped) = oneshot::channel::<()>();
     let run = move || {
         runtime.block_on(async {
-            let listener = match tokio::net::TcpListener::from_std(listener) {
+            let listener = match TcpListener::from_std(listener) {
                 Ok(listener) => listener,
                 Err(error) => return tracing::error!(%error, "the metrics server cannot use its socket"),
             };
-            let serving = axum::serve(listener, routes);
             // Connections that are open when it ends are cut: a scraper asks again.
             tokio::select! {
-                ended = serving => if let Err(error) = ended { tracing::error!(%error, "the metrics server ended") },
+                () = accept(listener, routes) => {}
                 _ = stopped => {}
             }
         });
@@ -132,6 +148,35 @@ pub fn serve(listen: SocketAddr, routes: Router) -> Result<Server, HttpError> {
     let thread =
         std::thread::Builder::new().name("lumenbus-metrics".to_owned()).spawn(run).map_err(HttpError::Start)?;
     Ok(Server { address, stop: Some(stop), thread: Some(thread) })
+}
+
+async fn accept(listener: TcpListener, routes: Router) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "the metrics server cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let routes = routes.clone();
+        tokio::spawn(async move {
+            tokio::time::timeout(CONNECTION_TIMEOUT, answer(stream, routes)).await.ok();
+            drop(place);
+        });
+    }
+}
+
+async fn answer(stream: TcpStream, routes: Router) {
+    let service = service_fn(|request: Request<hyper::body::Incoming>| routes.clone().oneshot(request));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_header_size(MAX_HEADER_BYTES);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection to the metrics server ended");
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +211,24 @@ mod tests {
         assert!(ask(address, "/other").starts_with("HTTP/1.1 404"));
         drop(server);
         assert!(TcpStream::connect(address).is_err(), "it has ended");
+    }
+
+    #[test]
+    fn connections_that_say_nothing_take_their_places_only() {
+        let server = serve("127.0.0.1:0".parse().unwrap(), routes(Metrics::new(), Health::new())).unwrap();
+        let silent: Vec<_> = (0..MAX_CONNECTIONS).map(|_| TcpStream::connect(server.addr()).unwrap()).collect();
+        let mut refused = TcpStream::connect(server.addr()).unwrap();
+        // An error is a closed connection as well.
+        assert_eq!(refused.read(&mut [0]).unwrap_or(0), 0, "one too many is closed");
+        drop(silent);
+        // Places become free as the server sees the others go.
+        let (mut answer, request) = (String::new(), "GET /healthz HTTP/1.0\r\n\r\n");
+        while !answer.starts_with("HTTP/1.0 200") {
+            answer.clear();
+            let mut stream = TcpStream::connect(server.addr()).unwrap();
+            let asked = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+            assert!(asked.is_err() || answer.is_empty() || answer.starts_with("HTTP/1.0 200"), "{answer}");
+        }
     }
 
     #[test]
