@@ -4,10 +4,7 @@ use super::check::{ActualTopic, Drift, DriftKind, check};
 use super::cluster::Cluster;
 use super::plan::{TopicPlan, TopicSpec, plan_of};
 use crate::config::BusConfig;
-use crate::diagnosis::ClusterFacts;
-use crate::diagnosis::code_of;
 use crate::error::BusError;
-use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,16 +36,13 @@ pub struct Applied {
     pub remaining: Vec<Drift>,
 }
 
-/// Creates missing topics and, on Apache Kafka, sets settings that differ; other settings of a topic are kept.
-///
-/// The embedded broker creates topics only; there all else is reported as remaining.
+/// Creates missing topics and sets settings that differ; other settings of a topic are kept.
 ///
 /// # Errors
 /// The first thing that the cluster refuses; what was done before stays.
 pub fn apply(cluster: &Cluster, plan: &TopicPlan, growth: Growth) -> Result<Applied, BusError> {
     let names: Vec<&str> = plan.topics.iter().map(|topic| topic.name.as_str()).collect();
     let actual = cluster.actual(&names)?;
-    let mut facts = cluster.facts().clone();
     let mut applied = Applied::default();
     for spec in &plan.topics {
         let Some(topic) = actual.get(&spec.name) else {
@@ -56,17 +50,11 @@ pub fn apply(cluster: &Cluster, plan: &TopicPlan, growth: Growth) -> Result<Appl
             applied.created.push(spec.name.clone());
             continue;
         };
-        if facts.is_embedded {
-            continue;
-        }
-        match mend(cluster, spec, topic, growth) {
-            Ok(Mended::Yes) => applied.altered.push(spec.name.clone()),
-            Ok(Mended::NothingToDo) => {}
-            Err(error) if is_unsupported(&error) => facts.is_embedded = true,
-            Err(error) => return Err(error),
+        if mend(cluster, spec, topic, growth)? == Mended::Yes {
+            applied.altered.push(spec.name.clone());
         }
     }
-    applied.remaining = remaining(cluster, plan, &facts, (&applied, growth))?;
+    applied.remaining = remaining(cluster, plan, (&applied, growth))?;
     Ok(applied)
 }
 
@@ -74,7 +62,6 @@ pub fn apply(cluster: &Cluster, plan: &TopicPlan, growth: Growth) -> Result<Appl
 fn remaining(
     cluster: &Cluster,
     plan: &TopicPlan,
-    facts: &ClusterFacts,
     (applied, growth): (&Applied, Growth),
 ) -> Result<Vec<Drift>, BusError> {
     let names: Vec<&str> = plan.topics.iter().map(|topic| topic.name.as_str()).collect();
@@ -88,7 +75,7 @@ fn remaining(
         (may_change && applied.altered.contains(&drift.topic)) || applied.created.contains(&drift.topic)
     };
     loop {
-        let remaining = check(plan, &cluster.actual(&names)?, facts);
+        let remaining = check(plan, &cluster.actual(&names)?);
         if !remaining.iter().any(is_on_its_way) || Instant::now() >= deadline {
             return Ok(remaining);
         }
@@ -96,6 +83,7 @@ fn remaining(
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Mended {
     Yes,
     NothingToDo,
@@ -111,11 +99,6 @@ fn mend(cluster: &Cluster, spec: &TopicSpec, topic: &ActualTopic, growth: Growth
         cluster.grow(spec)?;
     }
     Ok(if differs || grows { Mended::Yes } else { Mended::NothingToDo })
-}
-
-/// A broker without the request: an embedded one whatever its id.
-fn is_unsupported(error: &BusError) -> bool {
-    matches!(error, BusError::Kafka { source, .. } if code_of(source) == Some(RDKafkaErrorCode::UnsupportedFeature))
 }
 
 /// Sees to it that the topics with these base names exist; one that exists is left as it is.

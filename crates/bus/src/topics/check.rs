@@ -1,7 +1,6 @@
 //! How the topics of a cluster differ from the plan.
 
 use super::plan::{TopicPlan, TopicSpec};
-use crate::diagnosis::ClusterFacts;
 use std::collections::BTreeMap;
 
 /// A topic as it is.
@@ -96,12 +95,12 @@ impl DriftKind {
 
 /// Every difference, in the plan's order; empty when all is as planned. Topics outside the plan are nobody's business.
 #[must_use]
-pub fn check(plan: &TopicPlan, actual: &BTreeMap<String, ActualTopic>, facts: &ClusterFacts) -> Vec<Drift> {
+pub fn check(plan: &TopicPlan, actual: &BTreeMap<String, ActualTopic>) -> Vec<Drift> {
     plan.topics
         .iter()
         .flat_map(|spec| match actual.get(&spec.name) {
-            None => vec![drift(spec, DriftKind::Missing, facts)],
-            Some(topic) => differences(spec, topic).map(|kind| drift(spec, kind, facts)).collect(),
+            None => vec![drift(spec, DriftKind::Missing)],
+            Some(topic) => differences(spec, topic).map(|kind| drift(spec, kind)).collect(),
         })
         .collect()
 }
@@ -119,25 +118,17 @@ fn differences<'a>(spec: &'a TopicSpec, topic: &'a ActualTopic) -> impl Iterator
     partitions.into_iter().chain(replication).chain(settings)
 }
 
-fn drift(spec: &TopicSpec, kind: DriftKind, facts: &ClusterFacts) -> Drift {
+fn drift(spec: &TopicSpec, kind: DriftKind) -> Drift {
     let remedy = match &kind {
         DriftKind::Missing => "`lumenbus topics apply` creates it".to_owned(),
         DriftKind::Partitions { planned, actual } if actual > planned => {
             format!("Kafka cannot remove partitions; plan with `--partitions {actual}`, or move to a new topic prefix")
         }
-        DriftKind::Partitions { planned, .. } if facts.is_embedded => {
-            format!("the embedded broker cannot add partitions; plan with fewer than {planned}, or use a new prefix")
-        }
         DriftKind::Partitions { .. } => {
-            "`lumenbus topics apply --grow-partitions` adds them; running publishers keep theirs until they restart"
-                .to_owned()
+            "`lumenbus topics apply --grow` adds them; running publishers keep theirs until they restart".to_owned()
         }
         DriftKind::Replication { .. } => {
             "the number of replicas changes by reassignment only: kafka-reassign-partitions.sh, or Cruise Control"
-                .to_owned()
-        }
-        DriftKind::Setting { .. } if facts.is_embedded => {
-            "this broker cannot alter a topic; delete its data directory, or start it with a new topic prefix"
                 .to_owned()
         }
         DriftKind::Setting { .. } => "`lumenbus topics apply` sets it".to_owned(),
@@ -149,7 +140,7 @@ fn drift(spec: &TopicSpec, kind: DriftKind, facts: &ClusterFacts) -> Drift {
 mod tests {
     use super::*;
     use crate::config::TopicPrefix;
-    use crate::diagnosis::BrokerAddress;
+    use crate::diagnosis::{BrokerAddress, ClusterFacts};
     use crate::topics::{PlanOptions, plan};
 
     fn facts(cluster_id: &str) -> ClusterFacts {
@@ -176,7 +167,7 @@ mod tests {
         let plan = planned();
         let mut actual = as_planned(&plan);
         actual.insert("somebody.elses".to_owned(), ActualTopic::default());
-        assert_eq!(check(&plan, &actual, &facts("x")), []);
+        assert_eq!(check(&plan, &actual), []);
     }
 
     #[test]
@@ -191,7 +182,7 @@ mod tests {
         video.configs.remove("segment.ms");
         actual.get_mut("raw_images").unwrap().partitions = 96;
 
-        let found = check(&plan, &actual, &facts("x"));
+        let found = check(&plan, &actual);
         let summary: Vec<_> = found
             .iter()
             .map(|drift| {
@@ -210,19 +201,7 @@ mod tests {
             ]
         );
         assert!(found[0].remedy.contains("--partitions 96"), "{}", found[0].remedy);
-        assert!(found[1].remedy.contains("--grow-partitions"), "{}", found[1].remedy);
+        assert!(found[1].remedy.contains("--grow"), "{}", found[1].remedy);
         assert!(found[5].remedy.contains("topics apply"), "{}", found[5].remedy);
-    }
-
-    #[test]
-    fn the_embedded_broker_is_not_promised_what_it_cannot_do() {
-        let plan = planned();
-        let mut actual = as_planned(&plan);
-        let video = actual.get_mut("raw_video").unwrap();
-        video.partitions = 6;
-        video.configs.insert("retention.ms".to_owned(), "1".to_owned());
-        for drift in check(&plan, &actual, &facts("lumenbus-1")) {
-            assert!(!drift.remedy.contains("topics apply"), "{}", drift.remedy);
-        }
     }
 }

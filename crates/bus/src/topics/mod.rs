@@ -1,7 +1,7 @@
 //! The topics: what there should be, what there is, and the difference.
 //!
 //! [`plan`] and [`check`] are pure; [`Cluster`] asks and changes a real cluster. An existing topic is never changed by
-//! creating; [`apply`] alters settings on Apache Kafka only, and adds partitions only when asked to.
+//! creating; [`apply`] alters settings, and adds partitions only when asked to.
 
 mod apply;
 mod block_on;

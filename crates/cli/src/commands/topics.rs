@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &TopicsArguments, settings: &Settings, output: &mut
 
 fn drifts(cluster: &Cluster, plan: &TopicPlan) -> anyhow::Result<Vec<Drift>> {
     let names: Vec<_> = plan.topics.iter().map(|topic| topic.name.as_str()).collect();
-    Ok(topics::check(plan, &cluster.actual(&names)?, cluster.facts()))
+    Ok(topics::check(plan, &cluster.actual(&names)?))
 }
 
 fn options(arguments: &TopicsArguments) -> Result<PlanOptions, Usage> {

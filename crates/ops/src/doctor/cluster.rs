@@ -72,7 +72,7 @@ pub(super) fn topics(config: &DoctorConfig) -> (Vec<Finding>, BTreeMap<String, A
         let plan = plan(cluster.facts(), &config.bus.topic_prefix, &config.plan);
         let names: Vec<_> = plan.topics.iter().map(|topic| topic.name.as_str()).collect();
         let actual = cluster.actual(&names)?;
-        let drifts = check(&plan, &actual, cluster.facts());
+        let drifts = check(&plan, &actual);
         Ok((drifts, actual))
     });
     match found {
