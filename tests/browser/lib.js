@@ -38,6 +38,7 @@ export async function openPage(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en', ...options });
   const page = await context.newPage();
   page.errors = [];
+  page.on('crash', () => page.errors.push('the page crashed'));
   page.on('pageerror', (error) => page.errors.push(error.stack));
   page.on('console', (message) => {
     // A connection that a test has cut is no defect of the page.

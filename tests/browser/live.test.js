@@ -100,7 +100,7 @@ describe('pictures', () => {
   it('come back after the broker was killed, and nothing is unexplained', () => withPage({}, async (page) => {
     await isLive(page, 'gate', GATE);
     await site.broker.stop('SIGKILL');
-    await until('the page says so', async () => /Kafka is away/.test(await page.locator('.banner').innerText().catch(() => '')));
+    await until('the page says so', async () => /Kafka is away/.test(await page.locator('.banner').innerText()));
     await site.startBroker();
     await page.locator('.banner').waitFor({ state: 'hidden' });
     await isLive(page, 'gate', GATE);
