@@ -89,7 +89,7 @@ fn topics_go_by_their_ids() {
         let by_id = [id, stranger].map(|id| MetadataRequestTopic::default().with_topic_id(id).with_name(None));
         let both = MetadataRequestTopic::default().with_topic_id(id).with_name(Some(topic("t")));
         // Before version 12 a name may not be null.
-        let by_id = by_id.map(|topic| if version < 12 { topic.with_name(Some(topic("other"))) } else { topic });
+        let by_id = by_id.map(|wanted| if version < 12 { wanted.with_name(Some(topic("other"))) } else { wanted });
         let request = MetadataRequest::default().with_topics(Some([by_id.to_vec(), vec![both]].concat()));
         let topics = client.call(&request, version).topics;
         let found: Vec<_> = topics.iter().map(|topic| (topic.error_code, topic.topic_id)).collect();
@@ -321,7 +321,7 @@ fn security_is_disabled_as_kafka_says_it() {
         let any = DescribeAclsRequest::default().with_resource_type_filter(1).with_pattern_type_filter(1);
         let answer = client.call(&any, version);
         assert_eq!(answer.error_code, disabled);
-        assert_eq!(answer.error_message.as_deref(), Some("No Authorizer is configured on the broker."));
+        assert_eq!(answer.error_message.as_deref(), Some("No Authorizer is configured on the broker"));
         let created = vec![create_acls_request::AclCreation::default(); 2];
         let answer = client.call(&CreateAclsRequest::default().with_creations(created), version);
         assert_eq!(answer.results.iter().map(|r| r.error_code).collect::<Vec<_>>(), [disabled; 2]);

@@ -104,7 +104,7 @@ impl LogStore {
         let present = self.existing(name)?.record().partitions;
         check_count(name, total)?;
         if total <= present {
-            let reason = "a topic's partitions can only become more, and it has as many";
+            let reason = "it has as many or more, and none can be taken away";
             return Err(LogError::InvalidPartitions { topic: name.to_owned(), partitions: total, reason });
         }
         Ok(present)

@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
 
 /// Kafka's words.
-const NO_AUTHORIZER: StrBytes = StrBytes::from_static_str("No Authorizer is configured on the broker.");
+const NO_AUTHORIZER: StrBytes = StrBytes::from_static_str("No Authorizer is configured on the broker");
 
 pub(crate) fn describe_acls() -> DescribeAclsResponse {
     DescribeAclsResponse::default()
