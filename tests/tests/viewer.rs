@@ -6,7 +6,7 @@
 #[path = "../../crates/web/tests/viewer/client.rs"]
 mod client;
 
-use client::{Media, Message, Socket, get};
+use client::{Media, Socket, get};
 use lumenbus_codec::{DecoderConfig, Ticket, decoder};
 use lumenbus_frame::{CaptureTime, Codec, EncodedFrame};
 use lumenbus_source::read_marker;
