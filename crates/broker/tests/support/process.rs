@@ -7,7 +7,7 @@
 //! }
 //! ```
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,13 +18,14 @@ use lumenbus_broker::{Broker, BrokerConfig};
 const FOLDER: &str = "BROKER_TEST_FOLDER";
 
 /// What [`Process`] runs; nothing when it is run as a test.
+#[expect(clippy::print_stdout, reason = "where the process that started it reads the address")]
 pub fn run() {
     let Ok(folder) = std::env::var(FOLDER) else {
         return;
     };
     let config = BrokerConfig::new(folder).listen(([127, 0, 0, 1], 0).into());
     let broker = Broker::start_blocking(config).unwrap();
-    writeln!(std::io::stdout(), "listens on {}", broker.addr()).unwrap();
+    println!("listens on {}", broker.addr());
     loop {
         thread::park();
     }
