@@ -2,6 +2,7 @@
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -39,5 +40,7 @@ pub(crate) fn ask<C: ConsumerContext>(
     if partitions.is_empty() {
         return Ok(HashMap::new());
     }
-    list_of(partitions, at).and_then(|list| consumer.offsets_for_times(list, wait)).map(|found| known(&found))
+    let found = consumer.offsets_for_times(list_of(partitions, at)?, wait)?;
+    found.elements().iter().try_for_each(TopicPartitionListElem::error)?;
+    Ok(known(&found))
 }

@@ -103,11 +103,7 @@ pub(super) fn bounds<C: ConsumerContext>(
     partitions: &[Place],
     at: Offset,
 ) -> Result<HashMap<Place, i64>, KafkaError> {
-    patiently(|| {
-        let found = offsets::ask(consumer, partitions, at, QUERY_TIMEOUT)?;
-        let is_whole = partitions.iter().all(|partition| found.contains_key(partition));
-        if is_whole { Ok(found) } else { Err(KafkaError::OffsetFetch(Code::LeaderNotAvailable)) }
-    })
+    patiently(|| offsets::ask(consumer, partitions, at, QUERY_TIMEOUT))
 }
 
 /// Asks again while a partition has no leader that knows of itself: just created, or just moved.
