@@ -19,6 +19,7 @@
 //! }
 //! ```
 
+pub mod inspect;
 pub mod log;
 mod server;
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::checkpoint::{CLEAN_SHUTDOWN, replace_file, sync_directory};
 use super::error::LogError;
@@ -36,11 +36,7 @@ const CLUSTER_PREFIX: &str = "lumenbus-";
 pub(crate) fn cluster_id(data_dir: &Path) -> Result<String, LogError> {
     let path = data_dir.join("meta.properties");
     match fs::read_to_string(&path) {
-        Ok(text) => {
-            let id = text.lines().find_map(|line| line.strip_prefix("cluster.id="));
-            let id = id.map(str::trim).filter(|id| !id.is_empty());
-            id.map(str::to_owned).ok_or(LogError::BadFile { path, reason: "it names no cluster.id".to_owned() })
-        }
+        Ok(text) => parse_cluster_id(&text, path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // As long as Kafka's ids, and told apart from them: clients plan other topics for an embedded broker.
             let (cluster, directory) = (encode_id(random_id()), encode_id(random_id()));
@@ -48,6 +44,25 @@ pub(crate) fn cluster_id(data_dir: &Path) -> Result<String, LogError> {
             let text = format!("version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id={directory}\n");
             replace_file(&path, text.as_bytes()).map(|()| cluster)
         }
+        Err(error) => Err(LogError::storage("read", path)(error)),
+    }
+}
+
+fn parse_cluster_id(text: &str, path: PathBuf) -> Result<String, LogError> {
+    let id = text.lines().find_map(|line| line.strip_prefix("cluster.id="));
+    let id = id.map(str::trim).filter(|id| !id.is_empty());
+    id.map(str::to_owned).ok_or(LogError::BadFile { path, reason: "it names no cluster.id".to_owned() })
+}
+
+/// The cluster id of a directory that a broker has used before.
+pub(crate) fn existing_cluster_id(data_dir: &Path) -> Result<String, LogError> {
+    let path = data_dir.join("meta.properties");
+    match fs::read_to_string(&path) {
+        Ok(text) => parse_cluster_id(&text, path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LogError::BadFile {
+            path: data_dir.to_owned(),
+            reason: "it has no meta.properties, so it is not the data directory of a broker".to_owned(),
+        }),
         Err(error) => Err(LogError::storage("read", path)(error)),
     }
 }

@@ -61,10 +61,14 @@ impl Groups {
             // A receiver that is gone has lost its connection; the session timeout sees to it.
             match answer {
                 Answer::Join(ticket, joined) => {
-                    let _ = self.joins.remove(&ticket).map(|waiting| waiting.send(joined));
+                    if let Some(waiting) = self.joins.remove(&ticket) {
+                        let _ = waiting.send(joined);
+                    }
                 }
                 Answer::Sync(ticket, assignment) => {
-                    let _ = self.syncs.remove(&ticket).map(|waiting| waiting.send(assignment));
+                    if let Some(waiting) = self.syncs.remove(&ticket) {
+                        let _ = waiting.send(assignment);
+                    }
                 }
             }
         }

@@ -338,7 +338,8 @@ impl Loaded {
     }
 
     /// Groups, and what was committed, without what is still in open transactions.
-    pub(crate) fn into_parts(self) -> (StoredGroups, HashMap<String, CommittedOffsets>) {
+    pub(crate) fn into_parts(mut self) -> (StoredGroups, HashMap<String, CommittedOffsets>) {
+        self.offsets.drop_empty_groups();
         (self.groups, self.offsets.groups)
     }
 
