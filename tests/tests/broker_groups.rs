@@ -11,6 +11,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -96,7 +97,9 @@ impl ConsumerContext for Context {
         self.board.note(&self.name, |seen| {
             seen.rebalances += 1;
             match rebalance {
-                Rebalance::Assign(added) => seen.owned.extend(added.elements().iter().map(|e| e.partition())),
+                Rebalance::Assign(added) => {
+                    seen.owned.extend(added.elements().iter().map(TopicPartitionListElem::partition))
+                }
                 Rebalance::Revoke(gone) => {
                     for element in gone.elements() {
                         seen.owned.remove(&element.partition());

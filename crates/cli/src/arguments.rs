@@ -1,5 +1,6 @@
 //! What was typed. What is meant is worked out in [`settings`](crate::settings) and the commands.
 
+use crate::commands::broker::inspect::InspectArguments;
 use crate::commands::cameras::CamerasArguments;
 use crate::commands::completions::{CompletionsArguments, ManualArguments};
 use crate::commands::demo::DemoArguments;
@@ -105,7 +106,7 @@ pub(crate) enum Command {
     /// Read cameras into a folder, a file or standard output
     Subscribe(SubscribeArguments),
     /// Run the embedded broker
-    Broker(BrokerArguments),
+    Broker(BrokerCommand),
     /// Plan, create and check the topics
     Topics(TopicsArguments),
     /// Measure against a bare Kafka client, side by side in one run
@@ -130,6 +131,7 @@ impl Command {
             Self::Size(_) => "size",
             Self::Publish(_) => "publish",
             Self::Subscribe(_) => "subscribe",
+            Self::Broker(BrokerCommand { action: Some(BrokerAction::Inspect(_)), .. }) => "broker inspect",
             Self::Broker(_) => "broker",
             Self::Topics(_) => "topics",
             Self::Bench(_) => "bench",
@@ -278,8 +280,24 @@ pub(crate) struct SubscribeArguments {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  lumenbus broker --data ./lumenbus-data\n  lumenbus broker --data /srv/lumenbus --listen 127.0.0.1:9192 --keep-free 20%"
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  lumenbus broker --data ./lumenbus-data\n  lumenbus broker --data /srv/lumenbus --listen 127.0.0.1:9192 --keep-free 20%\n  lumenbus broker inspect ./lumenbus-data"
 )]
+pub(crate) struct BrokerCommand {
+    #[command(subcommand)]
+    pub(crate) action: Option<BrokerAction>,
+    #[command(flatten)]
+    pub(crate) arguments: Option<BrokerArguments>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BrokerAction {
+    /// Show what lies in a data directory: topics, partitions, segments, producers, groups
+    Inspect(InspectArguments),
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct BrokerArguments {
     /// Where topics and offsets are kept
     #[arg(long, value_name = "DIR")]

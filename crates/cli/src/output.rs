@@ -107,6 +107,17 @@ impl Output {
         }
     }
 
+    /// A table for people, on standard output.
+    pub(crate) fn columns<const N: usize>(&mut self, titles: [&str; N], rows: &[[String; N]]) {
+        let titles = titles.map(str::to_owned);
+        let width = |column: usize| rows.iter().chain([&titles]).map(|row| row[column].chars().count()).max();
+        let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+        for row in [&titles].into_iter().chain(rows) {
+            let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+            self.result(padded.collect::<Vec<_>>().join("  ").trim_end());
+        }
+    }
+
     /// An object of the NDJSON output; nothing without `--json`.
     pub(crate) fn object(&mut self, kind: &str, value: Value) {
         if !self.json {

@@ -1,6 +1,8 @@
-//! `lumenbus broker`: the embedded broker alone.
+//! `lumenbus broker`: the embedded broker alone, and a look into its data.
 
-use crate::arguments::BrokerArguments;
+pub(crate) mod inspect;
+
+use crate::arguments::{BrokerAction, BrokerArguments, BrokerCommand};
 use crate::demo;
 use crate::exit::{Outcome, Usage};
 use crate::output::Output;
@@ -13,7 +15,15 @@ use lumenbus_pipeline::Shutdown;
 use serde_json::json;
 use std::sync::Arc;
 
-pub(crate) fn run(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
+pub(crate) fn run(command: &BrokerCommand, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
+    match (&command.action, &command.arguments) {
+        (Some(BrokerAction::Inspect(arguments)), _) => inspect::run(arguments, output),
+        (None, Some(arguments)) => serve(arguments, settings, output),
+        (None, None) => Err(Usage("--data DIR is missing".to_owned()).into()),
+    }
+}
+
+fn serve(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let shutdown = signals::shutdown(settings.quiet)?;
     let mut config = BrokerConfig::new(&arguments.data).listen(arguments.listen);
     // Nobody clears the folder up before this process has done it by itself.

@@ -133,11 +133,5 @@ fn print(rows: &[Row<'_>], is_directory_known: bool, output: &mut Output) {
             [row.id.to_string(), row.state(is_directory_known).to_owned(), row.codec(), name, group, row.source()]
         })
         .collect();
-    let titles = ["CAMERA", "STATE", "CODEC", "NAME", "GROUP", "SOURCE"].map(str::to_owned);
-    let width = |column: usize| cells.iter().chain([&titles]).map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
-    for row in [&titles].into_iter().chain(&cells) {
-        let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        output.result(padded.collect::<Vec<_>>().join("  ").trim_end());
-    }
+    output.columns(["CAMERA", "STATE", "CODEC", "NAME", "GROUP", "SOURCE"], &cells);
 }
