@@ -98,7 +98,7 @@ impl ConsumerContext for Context {
             seen.rebalances += 1;
             match rebalance {
                 Rebalance::Assign(added) => {
-                    seen.owned.extend(added.elements().iter().map(TopicPartitionListElem::partition))
+                    seen.owned.extend(added.elements().iter().map(TopicPartitionListElem::partition));
                 }
                 Rebalance::Revoke(gone) => {
                     for element in gone.elements() {
