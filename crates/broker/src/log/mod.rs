@@ -3,6 +3,7 @@
 //! ```text
 //! <data>/meta.properties                        cluster id
 //!        <topic>.topic                          topic id, partition count, the topic's own settings (ours)
+//!        leader-epoch                           leader epoch of the last start (ours)
 //!        recovery-point-offset-checkpoint       synced up to here; a crash costs a scan of what follows
 //!        log-start-offset-checkpoint, cleaner-offset-checkpoint, .kafka_cleanshutdown, .lock
 //!        <topic>-<partition>/00000000000000000000.log, .index, .timeindex, .snapshot

@@ -133,12 +133,22 @@ impl LogStore {
     /// [`LogError::UnknownTopic`] or a disk failure.
     pub fn delete_topic(&self, name: &str) -> Result<(), LogError> {
         let _admin = self.lock_admin();
+        self.delete_locked(&*self.existing(name)?)
+    }
+
+    /// As [`LogStore::delete_topic`], of the topic with this id and no other of its name.
+    pub(crate) fn delete_topic_by_id(&self, id: [u8; 16]) -> Result<(), LogError> {
+        let _admin = self.lock_admin();
+        let unknown = || LogError::UnknownTopic { topic: topic::encode_id(id) };
+        self.delete_locked(&*self.topic_by_id(id).ok_or_else(unknown)?)
+    }
+
+    fn delete_locked(&self, topic: &Topic) -> Result<(), LogError> {
         self.check_open()?;
-        let topic = self.existing(name)?;
         TopicRecord { state: TopicState::Deleting, ..topic.record() }.save(&self.config.data_dir)?;
         {
             let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-            topics.by_name.remove(name);
+            topics.by_name.remove(topic.name());
             topics.by_id.remove(&topic.id());
         }
         for partition in topic.partitions() {

@@ -14,10 +14,10 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::task::block_in_place;
 
 use super::configs::{BROKER, TOPIC};
-use super::{Refusal, is_internal, log_failure, refusal, text};
+use super::{Refusal, log_failure, refusal, text};
 use crate::log::{Apply, LogConfig, LogError, Overrides, SettingKind, setting};
-use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
+use crate::server::{Server, is_internal};
 
 /// One change of one setting.
 struct Change {

@@ -19,11 +19,11 @@ use kafka_protocol::messages::{
 use tokio::task::block_in_place;
 use uuid::Uuid;
 
-use super::{is_internal, log_failure, text};
+use super::{log_failure, text};
 use crate::log::{LogError, Overrides, Partition, Topic};
-use crate::server::Server;
 use crate::server::access::{OPERATIONS_NOT_TOLD, Operation, Peer, Resource, authorized_operations};
 use crate::server::config::AutoCreate;
+use crate::server::{Server, is_internal};
 
 /// Partitions in one page of DescribeTopicPartitions (Kafka: `max.request.partition.size.limit`).
 const MAX_PAGE: usize = 2000;

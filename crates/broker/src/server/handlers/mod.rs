@@ -26,9 +26,8 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
 use crate::log::LogError;
-use crate::server::group::OFFSETS_TOPIC;
 
-/// A broker of one can't lose its leadership: the only leader epoch there is comes with the log.
+/// No offset.
 pub(crate) const NO_OFFSET: i64 = -1;
 /// No time, and "latest" in ListOffsets.
 pub(crate) const NO_TIMESTAMP: i64 = -1;
@@ -44,14 +43,6 @@ pub(crate) type Refusal = (i16, Option<StrBytes>);
 /// A refusal with its reason.
 pub(crate) fn refusal(error: ResponseError, reason: &'static str) -> Refusal {
     (error.code(), Some(reason.into()))
-}
-
-/// Where the broker keeps what it knows of transactions.
-const TRANSACTIONS_TOPIC: &str = "__transaction_state";
-
-/// Whether a topic belongs to the broker: it may be read, and not be changed.
-pub(crate) fn is_internal(topic: &str) -> bool {
-    topic == OFFSETS_TOPIC || topic == TRANSACTIONS_TOPIC
 }
 
 /// A string for a response.

@@ -16,9 +16,9 @@ use kafka_protocol::messages::{
 };
 use tokio::task::block_in_place;
 
-use super::{Refusal, is_internal, log_failure, refusal, text};
-use crate::server::Server;
+use super::{Refusal, log_failure, refusal, text};
 use crate::server::access::{Operation, Peer, Resource};
+use crate::server::{Server, is_internal};
 
 /// Raises partition counts, or only checks whether it could.
 pub(crate) fn create_partitions(

@@ -5,9 +5,9 @@ use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionRe
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use tokio::task::block_in_place;
 
-use super::{NO_OFFSET, is_internal, log_failure};
-use crate::server::Server;
+use super::{NO_OFFSET, log_failure};
 use crate::server::access::{Operation, Peer, Resource};
+use crate::server::{Server, is_internal};
 
 /// Moves log starts. All new starts are on the disk before the first of them is told; the files go a moment later.
 pub(crate) fn delete_records(server: &Server, peer: &Peer, request: DeleteRecordsRequest) -> DeleteRecordsResponse {

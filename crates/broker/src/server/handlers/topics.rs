@@ -13,10 +13,10 @@ use kafka_protocol::messages::{
 use tokio::task::block_in_place;
 use uuid::Uuid;
 
-use super::{Refusal, configs, is_internal, log_failure, refusal};
+use super::{Refusal, configs, log_failure, refusal};
 use crate::log::{LogConfig, LogError, Overrides};
-use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
+use crate::server::{Server, is_internal};
 
 /// Creates topics, or only checks whether it could.
 pub(crate) fn create_topics(server: &Server, peer: &Peer, request: &CreateTopicsRequest) -> CreateTopicsResponse {
@@ -156,7 +156,7 @@ pub(crate) fn delete_topics(
         let result = DeletableTopicResult::default().with_name(topic.name.clone()).with_topic_id(topic.topic_id);
         let deleted = match times.remove(&(topic.name.clone(), topic.topic_id))? {
             1 => find_deletable(server, peer, &topic).and_then(|(name, id)| {
-                delete_topic(server, peer, &name)?;
+                delete_topic(server, peer, &name, topic.name.is_none().then_some(id))?;
                 Ok(result.clone().with_name(Some(name)).with_topic_id(id))
             }),
             _ => Err(refusal(ResponseError::InvalidRequest, "the topic is named twice")),
@@ -190,7 +190,7 @@ fn find_deletable(server: &Server, peer: &Peer, wanted: &DeleteTopicState) -> Re
     }
 }
 
-fn delete_topic(server: &Server, peer: &Peer, name: &str) -> Result<(), Refusal> {
+fn delete_topic(server: &Server, peer: &Peer, name: &str, id: Option<Uuid>) -> Result<(), Refusal> {
     if !server.allows(peer, Operation::Delete, Resource::Topic(name)) {
         return Err((ResponseError::TopicAuthorizationFailed.code(), None));
     }
@@ -198,7 +198,10 @@ fn delete_topic(server: &Server, peer: &Peer, name: &str) -> Result<(), Refusal>
         return Err(refusal(ResponseError::InvalidTopicException, "this topic belongs to the broker"));
     }
     block_in_place(|| {
-        server.store.delete_topic(name)?;
+        match id {
+            Some(id) => server.store.delete_topic_by_id(*id.as_bytes())?,
+            None => server.store.delete_topic(name)?,
+        }
         server.offsets.forget_topic(name, server.now_ms())
     })
     .map_err(|error| log_failure(&error))?;
