@@ -239,7 +239,8 @@ impl OffsetStore {
 
     /// Drops all that a group has committed.
     pub(crate) fn remove_group(&self, group: &str, now_ms: i64) -> Result<(), LogError> {
-        let partitions = self.all(group).into_iter().map(|(at, _)| at).collect();
+        let mut partitions: Vec<_> = self.all(group).into_iter().map(|(at, _)| at).collect();
+        partitions.extend(self.all_pending(group));
         self.remove(group, partitions, now_ms)
     }
 
