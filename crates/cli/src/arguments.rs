@@ -311,6 +311,9 @@ pub(crate) struct BrokerArguments {
     /// Delete the oldest segments before less than this is free on the disk: 10%, 20GiB
     #[arg(long, default_value = "10%", value_name = "AMOUNT")]
     pub(crate) keep_free: String,
+    /// When records reach the disk itself: in the background every so often, or always before they are acknowledged
+    #[arg(long, default_value = "10s", value_name = "TIME|always")]
+    pub(crate) fsync: String,
     /// Stop after this time
     #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
     pub(crate) duration: Option<Duration>,

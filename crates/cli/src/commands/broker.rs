@@ -9,11 +9,15 @@ use crate::output::Output;
 use crate::settings::Settings;
 use crate::{signals, units};
 use anyhow::Context as _;
-use lumenbus_broker::log::KeepFree;
+use lumenbus_broker::log::{KeepFree, StoreConfig};
 use lumenbus_broker::{Broker, BrokerConfig};
 use lumenbus_pipeline::Shutdown;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Flushing is a part of housekeeping, which comes round once a second.
+const MIN_FSYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(command: &BrokerCommand, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     match (&command.action, &command.arguments) {
@@ -32,6 +36,7 @@ fn serve(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) 
     let wrong = |flag: &'static str| move |why: String| Usage(format!("{flag}: {why}"));
     config.advertised = arguments.advertise.as_deref().map(host_and_port).transpose().map_err(wrong("--advertise"))?;
     config.store.keep_free = keep_free(&arguments.keep_free).map_err(wrong("--keep-free"))?;
+    fsync(&arguments.fsync, &mut config.store).map_err(wrong("--fsync"))?;
     let broker = Broker::start_blocking(config)
         .with_context(|| format!("cannot start a broker on {} with {}", arguments.listen, arguments.data.display()))?;
     let address = broker.addr();
@@ -80,4 +85,37 @@ pub(crate) fn keep_free(text: &str) -> Result<KeepFree, String> {
         return Ok(if share > 0.0 { KeepFree::Share(share) } else { KeepFree::Off });
     }
     Ok(KeepFree::Bytes(units::bytes(text)? as u64))
+}
+
+/// `always`: before each acknowledgement; `10s`: in the background, so often.
+fn fsync(text: &str, store: &mut StoreConfig) -> Result<(), String> {
+    if text == "always" {
+        store.defaults.flush_messages = 1;
+        return Ok(());
+    }
+    let every = units::duration(text).map_err(|_| format!("{text:?} is neither always nor a time such as 10s"))?;
+    if every < MIN_FSYNC_INTERVAL {
+        return Err(format!("{text:?} is shorter than 1s; write always to lose nothing, or 1s and more"));
+    }
+    store.flush_interval = every;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fsync_is_always_or_a_time_from_one_second_up() {
+        let parsed = |text| {
+            let mut store = StoreConfig::new("unused");
+            fsync(text, &mut store).map(|()| (store.flush_interval.as_secs(), store.defaults.flush_messages))
+        };
+        assert_eq!(parsed("10s"), Ok((10, i64::MAX)));
+        assert_eq!(parsed("1m30s"), Ok((90, i64::MAX)));
+        assert_eq!(parsed("always"), Ok((10, 1)));
+        for refused in ["never", "", "-1s", "0s", "999ms"] {
+            assert!(parsed(refused).unwrap_err().contains("always"), "{refused}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Appending: validate without a lock, then order, write and publish under the writer's lock.
 
 use std::fs::File;
-use std::io::{IoSlice, Seek, SeekFrom};
+use std::io::{self, IoSlice, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{AppendOrigin, Appended, Partition, Writer};
 use crate::log::batch::{HEADER_BYTES, NO_TIMESTAMP};
+use crate::log::checkpoint::sync_directory;
 use crate::log::config::{LogConfig, TimestampType};
 use crate::log::disk;
 use crate::log::error::LogError;
@@ -143,7 +144,7 @@ impl Partition {
         if writer.unflushed_records < config.flush_messages && !by_time {
             return Ok(());
         }
-        let synced = self.shared.disk.sync(&writer.file);
+        let synced = self.sync_appended(writer);
         writer.unflushed_records = 0;
         writer.last_flush_ms = now_ms;
         synced.map_err(|source| {
@@ -151,6 +152,25 @@ impl Partition {
             self.take_offline(writer, format!("sync failed: {source}"));
             LogError::storage("sync", writer.segment.log_path())(source)
         })
+    }
+
+    /// The growing segment; behind a roll also those before it that no flush has reached, and the directory that
+    /// names the new file.
+    fn sync_appended(&self, writer: &mut Writer) -> io::Result<()> {
+        if std::mem::take(&mut writer.has_new_file) {
+            let segments = self.segments();
+            let recovery_point = self.recovery_point();
+            let reached = segments.partition_point(|segment| segment.base_offset <= recovery_point).saturating_sub(1);
+            let closed = segments[reached..].iter().filter(|segment| segment.base_offset < writer.segment.base_offset);
+            for segment in closed {
+                // Without a file when retention took it meanwhile.
+                if let Some(file) = segment.file(&self.shared).map_err(io::Error::other)? {
+                    self.shared.disk.sync(&file)?;
+                }
+            }
+            sync_directory(&self.directory)?;
+        }
+        self.shared.disk.sync(&writer.file)
     }
 
     /// Closes the growing segment and begins the next one at the log's end. An empty segment stays.
@@ -164,6 +184,7 @@ impl Partition {
         self.change_segments(|list| list.push(Arc::clone(&segment)));
         writer.indexer = Indexer::new(segment.base_offset);
         (writer.segment, writer.file, writer.size) = (segment, file, 0);
+        writer.has_new_file = true;
         self.flush_due.store(true, Ordering::Release);
         Ok(())
     }

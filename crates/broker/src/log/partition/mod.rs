@@ -147,6 +147,8 @@ struct Writer {
     /// When the growing segment got its first batch.
     segment_since_ms: i64,
     unflushed_records: i64,
+    /// The growing segment's file was made since the last sync by an append, so its name may not be on the disk yet.
+    has_new_file: bool,
     last_flush_ms: i64,
     offline: Option<String>,
 }

@@ -69,6 +69,7 @@ impl OpenPartition<'_> {
             next_offset: end,
             producers,
             unflushed_records: 0,
+            has_new_file: true,
             last_flush_ms: self.now_ms,
             offline: None,
         };

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 struct SmallDisk {
     left: AtomicUsize,
     sync_fails: AtomicBool,
+    syncs: AtomicUsize,
 }
 
 impl Disk for SmallDisk {
@@ -28,6 +29,7 @@ impl Disk for SmallDisk {
         if self.sync_fails.load(Ordering::SeqCst) {
             return Err(io::Error::other("bad sector"));
         }
+        self.syncs.fetch_add(1, Ordering::SeqCst);
         file.sync_data()
     }
 }
@@ -101,4 +103,28 @@ fn flush_messages_makes_an_append_fail_when_it_cannot_be_synced() {
     append_values(&log, &[b"synced"]);
     disk.sync_fails.store(true, Ordering::SeqCst);
     assert_eq!(append(&log, BatchSpec::values(&[b"x"], NOW).bytes()).unwrap_err().kafka_code(), 56);
+}
+
+#[test]
+fn synced_appends_leave_no_segment_behind_a_roll_unsynced() {
+    let disk = Arc::new(SmallDisk::default());
+    disk.left.store(usize::MAX, Ordering::SeqCst);
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = on(&disk, dir.path());
+    let settings = |messages| overrides(&[("segment.bytes", "1024"), ("flush.messages", messages)]);
+    store.set_config("t", &settings("1")).unwrap();
+    for number in 0..3 {
+        let before = disk.syncs.load(Ordering::SeqCst);
+        append_values(&log, &[&value(number, 300)]);
+        assert!(disk.syncs.load(Ordering::SeqCst) > before);
+    }
+    store.set_config("t", &settings("3")).unwrap();
+    let before = disk.syncs.load(Ordering::SeqCst);
+    for number in 3..5 {
+        append_values(&log, &[&value(number, 900)]);
+    }
+    assert_eq!((disk.syncs.load(Ordering::SeqCst), log.segment_count()), (before, 4));
+    append_values(&log, &[&value(5, 900)]);
+    // All segments since the last flush, and the growing one.
+    assert_eq!(disk.syncs.load(Ordering::SeqCst) - before, log.segment_count());
 }
