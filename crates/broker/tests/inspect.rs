@@ -10,6 +10,7 @@ use std::path::Path;
 use lumenbus_broker::RunningBroker;
 use lumenbus_broker::inspect::{Depth, InspectOptions, Inspection, Usage, inspect};
 use support::groups::*;
+use support::transactions::Producer;
 use support::*;
 
 fn look(folder: &Path, depth: Depth) -> Inspection {
@@ -177,4 +178,28 @@ fn what_is_no_data_directory_is_said_so() {
         let error = inspect(&path, &InspectOptions::default()).unwrap_err().to_string();
         assert!(error.contains("not the data directory of a broker"), "{error}");
     }
+}
+
+#[test]
+fn open_transactions_are_told_until_they_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    Client::connect(broker.addr()).create_topic("t", 1, &[]);
+    let mut copier = Producer::ready(broker.addr(), "copier");
+    copier.add("t", &[0]);
+    let first = copier.write("t", 0, &[b"one"]);
+    assert_eq!(copier.add_offsets("g"), 0);
+    assert_eq!(copier.commit_offset("g", 1, (-1, "")), 0);
+    let open = |found: &Inspection| {
+        let topic = found.topics.iter().find(|topic| topic.name == "t").unwrap();
+        let producers = &topic.partitions[0].producers;
+        producers.iter().map(|producer| producer.transaction_start_offset).collect::<Vec<_>>()
+    };
+    let found = look(folder.path(), Depth::Ends);
+    assert_eq!(open(&found), [Some(first)]);
+    assert!(found.groups.iter().all(|group| group.offsets.is_empty()), "nothing is committed yet");
+    assert_eq!(copier.end(true), 0);
+    let found = look(folder.path(), Depth::Everything);
+    assert_eq!((open(&found), found.groups[0].offsets[0].offset), (vec![None], 1));
+    assert!(found.faults.is_empty(), "{:?}", found.faults);
 }
