@@ -1,7 +1,5 @@
 //! Looking after groups over real sockets: listing, describing, deleting.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets a surprise has failed")]
-
 mod support;
 
 use kafka_protocol::ResponseError;
