@@ -1,7 +1,5 @@
 //! Consumer groups over real sockets: membership, rebalances, committed offsets.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets a surprise has failed")]
-
 mod support;
 
 use std::time::Duration;
