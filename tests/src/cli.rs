@@ -240,6 +240,12 @@ impl Background {
         found.unwrap_or_else(|text| panic!("no {part:?} in:\n{text}"));
     }
 
+    /// Standard output until now.
+    #[must_use]
+    pub fn stdout_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.stdout.bytes()).into_owned()
+    }
+
     fn stderr_so_far(&self) -> String {
         String::from_utf8_lossy(&self.stderr.bytes()).into_owned()
     }
@@ -284,8 +290,7 @@ impl Background {
                 break status;
             }
             if Instant::now() >= deadline {
-                let so_far = String::from_utf8_lossy(&self.stdout.bytes()).into_owned();
-                panic!("it does not end:\n{so_far}\n{}", self.stderr_so_far());
+                panic!("it does not end:\n{}\n{}", self.stdout_so_far(), self.stderr_so_far());
             }
             std::thread::sleep(POLL);
         };

@@ -5,7 +5,7 @@
 use super::jvm::Jvm;
 use super::record;
 use crate::backend::{self, Kind};
-use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
+use lumenbus_broker::{ApiRequests, Broker, BrokerConfig, RunningBroker};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -23,15 +23,28 @@ pub struct Site {
 }
 
 struct Ours {
-    broker: RunningBroker,
-    _data: TempDir,
+    /// Until it is stopped.
+    broker: Option<RunningBroker>,
+    requests: Vec<ApiRequests>,
+    data: TempDir,
 }
 
 impl Site {
     /// The data directory, where it is ours.
     #[must_use]
     pub fn data(&self) -> Option<&Path> {
-        self.ours.as_ref().map(|ours| ours.broker.data_dir())
+        self.ours.as_ref().map(|ours| ours.data.path())
+    }
+
+    /// Stops the broker in order, where it is ours and runs.
+    ///
+    /// # Panics
+    /// When it does not stop cleanly.
+    pub fn stop(&mut self) {
+        let Some(ours) = &mut self.ours else { return };
+        let Some(broker) = ours.broker.take() else { return };
+        ours.requests = broker.requests();
+        broker.shutdown_blocking().unwrap();
     }
 
     /// A file of the judge, with this text in it.
@@ -72,11 +85,11 @@ fn hear_embedded(judge: &str, jvm: Jvm, hear: impl Fn(&mut Site)) {
     let broker = Broker::start_blocking(config).unwrap();
     let bootstrap = broker.bootstrap_servers();
     let files = tempfile::tempdir().unwrap();
-    let ours = Some(Ours { broker, _data: data });
+    let ours = Some(Ours { broker: Some(broker), requests: Vec::new(), data });
     let mut site = Site { kind: Kind::Embedded, bootstrap, files, jvm, ours };
     hear(&mut site);
-    if let Some(Ours { broker, .. }) = site.ours {
-        record::hold_to(judge, &broker.requests());
-        broker.shutdown_blocking().unwrap();
+    site.stop();
+    if let Some(ours) = site.ours {
+        record::hold_to(judge, &ours.requests);
     }
 }

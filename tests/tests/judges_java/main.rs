@@ -1,5 +1,8 @@
 //! Apache Kafka's own Java programs and clients, held against the embedded broker and against Apache Kafka.
 
+mod copier;
+mod groups;
+mod streams;
 mod tools;
 
 use lumenbus_broker::{Broker, BrokerConfig};

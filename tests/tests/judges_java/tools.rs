@@ -3,7 +3,7 @@
 use lumenbus_tests::judges::transcript::follow;
 use lumenbus_tests::judges::{Site, on_both};
 
-fn transcripts(site: &mut Site, names: &[&str]) {
+pub(crate) fn transcripts(site: &mut Site, names: &[&str]) {
     for name in names {
         let path = lumenbus_tests::python::in_repository("tests/judges/java/transcripts").join(name);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -44,6 +44,8 @@ fn common(cluster: &ClusterState, node: &NodeState) -> Vec<(String, String)> {
         ("broker.session.timeout.ms", "3000"),
         ("broker.heartbeat.interval.ms", "500"),
         ("controlled.shutdown.enable", "true"),
+        // A transaction whose producer was killed ends soon after its time.
+        ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000"),
     ];
     let chosen = [
         ("node.id", node.id.to_string()),
