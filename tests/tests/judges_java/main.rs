@@ -1,7 +1,9 @@
 //! Apache Kafka's own Java programs and clients, held against the embedded broker and against Apache Kafka.
 
+mod connect;
 mod copier;
 mod groups;
+mod mirror;
 mod streams;
 mod tools;
 

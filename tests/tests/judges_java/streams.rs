@@ -25,7 +25,14 @@ fn write_lines(site: &mut Site) {
 fn counts(site: &mut Site, count: usize) -> BTreeMap<String, Vec<i64>> {
     let count = count.to_string();
     let mut words = vec!["--topic", "streams-wordcount-output", "--from-beginning", "--max-messages", &count];
-    words.extend(["--isolation-level", "read_committed", "--timeout-ms", "120000", "--bootstrap-server", &site.bootstrap]);
+    words.extend([
+        "--isolation-level",
+        "read_committed",
+        "--timeout-ms",
+        "120000",
+        "--bootstrap-server",
+        &site.bootstrap,
+    ]);
     words.extend(["--formatter-property", "print.key=true", "--formatter-property"]);
     words.push("value.deserializer=org.apache.kafka.common.serialization.LongDeserializer");
     let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
