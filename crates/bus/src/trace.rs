@@ -6,6 +6,7 @@
 
 use crate::subscriber::DeliveredFrame;
 use lumenbus_frame::{EncodedFrame, FrameId, GapReason, StreamId, TraceContext};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use lumenbus_wire::TRACEPARENT_HEADER;
@@ -15,6 +16,13 @@ pub use lumenbus_wire::TRACEPARENT_HEADER;
 /// The methods are called on the threads that carry the frames, [`submitted`](Self::submitted) and
 /// [`settled`](Self::settled) with the stream's lock held: they must be quick and must not use the stream.
 pub trait FrameTracer: Send + Sync {
+    /// A tracer for one stream of a publisher, in place of this one, which is not asked about its frames any more. It is
+    /// called by one thread at a time.
+    fn of_stream(&self, stream: &StreamId) -> Option<Arc<dyn FrameTracer>> {
+        let _ = stream;
+        None
+    }
+
     /// A frame got its number. The answer goes with it in place of [`EncodedFrame::trace`], which is its parent if set.
     fn submitted(&self, stream: &StreamId, id: FrameId, frame: &EncodedFrame) -> Option<TraceContext> {
         let _ = (stream, id);

@@ -210,7 +210,9 @@ impl Publisher {
         let now = self.hub.now();
         let epoch = next_epoch(known.map(|known| known.epoch), now);
         let mut core = StreamCore::new(id, epoch, partition, self.config.limits(facts));
-        core.traces = Traces::new(self.config.tracer.clone());
+        if let Some(tracer) = &self.config.tracer {
+            core.traces = Traces::new(tracer, &core.id);
+        }
         let number = self.hub.next_stream_number();
         let steps = self.hub.clock_steps(now);
         let stream = Arc::new(Stream::new(number, core, options, facts.partitions, steps));

@@ -39,8 +39,9 @@ impl fmt::Debug for Traces {
 }
 
 impl Traces {
-    pub(crate) fn new(tracer: Option<Arc<dyn FrameTracer>>) -> Self {
-        Self { tracer, ..Self::default() }
+    pub(crate) fn new(tracer: &Arc<dyn FrameTracer>, stream: &StreamId) -> Self {
+        let tracer = tracer.of_stream(stream).unwrap_or_else(|| Arc::clone(tracer));
+        Self { tracer: Some(tracer), ..Self::default() }
     }
 
     pub(crate) fn acknowledged(&self, stream: &StreamId, after_nanos: u64) {

@@ -66,7 +66,11 @@ pub(crate) type CameraShares<T> = Bounded<Shares<T>>;
 /// A reader's shares by stream. Frames of a stream point to the same [`StreamId`], which is found faster than its name.
 #[derive(Debug)]
 pub(crate) struct ByStream<T> {
-    known: HashMap<usize, Known<T>, BuildHasherDefault<AddressHasher>>,
+    known: Vec<Known<T>>,
+    /// Address of a stream → its place in `known`.
+    places: HashMap<usize, usize, BuildHasherDefault<AddressHasher>>,
+    /// Frames of a stream often come one after the other.
+    last: (usize, usize),
     /// For all cameras beyond the limit.
     other: Option<Arc<T>>,
 }
@@ -80,20 +84,32 @@ struct Known<T> {
 
 impl<T> Default for ByStream<T> {
     fn default() -> Self {
-        Self { known: HashMap::default(), other: None }
+        // Nothing is at address 0.
+        Self { known: Vec::new(), places: HashMap::default(), last: (0, 0), other: None }
     }
 }
 
 impl<T> ByStream<T> {
     /// This reader's share of a stream's camera; always of the same cameras.
     pub(crate) fn of(&mut self, stream: &Arc<StreamId>, cameras: &Mutex<CameraShares<T>>, new: fn() -> T) -> &T {
-        let Self { known, other } = self;
         let address = Arc::as_ptr(stream).addr();
-        if known.len() >= MAX_STREAMS && !known.contains_key(&address) {
-            known.clear();
+        if self.last.0 != address {
+            let place = self.places.get(&address).copied();
+            self.last = (address, place.unwrap_or_else(|| self.learn(stream, cameras, new)));
         }
-        let learn = || Known { _stream: Arc::clone(stream), share: share(other, &stream.camera, cameras, new) };
-        &known.entry(address).or_insert_with(learn).share
+        &self.known[self.last.1].share
+    }
+
+    #[cold]
+    fn learn(&mut self, stream: &Arc<StreamId>, cameras: &Mutex<CameraShares<T>>, new: fn() -> T) -> usize {
+        if self.known.len() >= MAX_STREAMS {
+            self.known.clear();
+            self.places.clear();
+        }
+        let share = share(&mut self.other, &stream.camera, cameras, new);
+        self.places.insert(Arc::as_ptr(stream).addr(), self.known.len());
+        self.known.push(Known { _stream: Arc::clone(stream), share });
+        self.known.len() - 1
     }
 }
 

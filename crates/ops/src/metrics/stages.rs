@@ -91,6 +91,8 @@ struct Inner {
     /// Of whoever counts a single stage.
     shared: StageBuckets,
     readers: Mutex<Shares<StageBuckets>>,
+    /// Of publishers' streams.
+    acknowledgements: Mutex<Shares<Buckets>>,
     ages: Mutex<CameraShares<Buckets>>,
     /// Of readers without clocks of their own.
     clocks: Mutex<Clocks>,
@@ -110,6 +112,7 @@ impl Default for Stages {
         let inner = Inner {
             shared: stage_buckets(),
             readers: Mutex::default(),
+            acknowledgements: Mutex::default(),
             ages: Mutex::default(),
             clocks: Mutex::default(),
         };
@@ -129,7 +132,7 @@ impl Stages {
     /// For a publisher: counts how long its acknowledgements take, and passes everything on to `next`.
     #[must_use]
     pub fn tracer(&self, next: Option<Arc<dyn FrameTracer>>) -> Arc<dyn FrameTracer> {
-        Arc::new(StageTracer { stages: self.clone(), next })
+        Arc::new(StageTracer::new(self.clone(), next))
     }
 
     /// How long a frame took for one stage.
@@ -149,10 +152,17 @@ impl Stages {
         lock(&self.inner.clocks).received(self, frame);
     }
 
+    /// For one stream of a publisher.
+    pub(super) fn acknowledgements(&self) -> Arc<Buckets> {
+        lock(&self.inner.acknowledgements).take(|| Buckets::new(&STAGE_BOUNDS))
+    }
+
     fn stage(&self, stage: Stage) -> Reading {
         let at = stage as usize;
-        let readers = lock(&self.inner.readers);
-        Reading::of(&STAGE_BOUNDS, readers.iter().map(|reader| &reader[at]).chain([&self.inner.shared[at]]))
+        let (readers, streams) = (lock(&self.inner.readers), lock(&self.inner.acknowledgements));
+        let streams = streams.iter().filter(|_| stage == Stage::Acknowledge);
+        let parts = readers.iter().map(|reader| &reader[at]).chain(streams).chain([&self.inner.shared[at]]);
+        Reading::of(&STAGE_BOUNDS, parts)
     }
 }
 

@@ -4,9 +4,10 @@
 //! the record header `traceparent`. A reader makes a `receive` span of its own trace that *links* to it: one frame may be
 //! read by many, and replayed a day later. Whoever works on a frame makes a `process` span, which links as well.
 //!
-//! A frame that is not sampled has no header and costs one random number.
+//! A frame that is not sampled has no header and costs a step of a counter.
 
 mod export;
+mod sampling;
 mod spans;
 
 use export::Exporter;
@@ -15,8 +16,10 @@ use lumenbus_bus::subscriber::DeliveredFrame;
 use lumenbus_bus::trace::Settled;
 use lumenbus_frame::{EncodedFrame, FrameId, StreamId, TraceContext};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanProcessor as _};
+use sampling::{Budget, Turns};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +32,10 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// Parents of frames on their way; a frame beyond them becomes the child of none.
 const MAX_PARENTS: usize = 8_192;
 
+/// Frames traced in a second, unless somebody says otherwise. A traced frame costs its publisher and reader about 20 µs, so
+/// this is 1 % of a processor at most.
+pub const MOST_PER_SECOND: u32 = 500;
+
 /// Where traces go, and of how many frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceConfig {
@@ -36,15 +43,19 @@ pub struct TraceConfig {
     pub endpoint: String,
     /// Share of the frames that are traced, 0 to 1. A frame that comes with a trace of its own keeps its decision.
     pub sample_ratio: f64,
+    /// Frames traced in a second at most, of all streams together; of a share of 1 there is no limit. Frames that come
+    /// with a trace of their own do not count.
+    pub most_per_second: u32,
     /// `service.name`
     pub service: String,
 }
 
 impl TraceConfig {
-    /// One frame in a hundred, as service `lumenbus`.
+    /// One frame in a hundred and [`MOST_PER_SECOND`], as service `lumenbus`.
     #[must_use]
     pub fn new(endpoint: impl Into<String>) -> Self {
-        Self { endpoint: endpoint.into(), sample_ratio: 0.01, service: "lumenbus".to_owned() }
+        let (endpoint, service) = (endpoint.into(), "lumenbus".to_owned());
+        Self { endpoint, sample_ratio: 0.01, most_per_second: MOST_PER_SECOND, service }
     }
 }
 
@@ -78,8 +89,8 @@ pub struct Tracing {
 }
 
 struct Inner {
-    /// A random number below it is a sampled frame.
-    threshold: u64,
+    turns: Turns,
+    budget: Budget,
     processor: BatchSpanProcessor,
     /// Of frames on their way that came with a trace: their span → its parent.
     parents: Mutex<HashMap<[u8; 8], [u8; 8]>>,
@@ -99,7 +110,9 @@ impl Tracing {
         let batches =
             BatchConfigBuilder::default().with_max_queue_size(MAX_WAITING).with_scheduled_delay(SEND_INTERVAL).build();
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
-        let inner = Inner { threshold: threshold(ratio), processor, parents: Mutex::default() };
+        let most = if ratio < 1.0 { config.most_per_second } else { u32::MAX };
+        let (turns, budget) = (Turns::new(ratio), Budget::new(most));
+        let inner = Inner { turns, budget, processor, parents: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -123,9 +136,9 @@ impl Tracing {
     }
 
     /// The frame's own span below its parent, or a new trace if it is the frame's turn.
-    fn context(&self, parent: Option<&TraceContext>) -> Option<TraceContext> {
+    fn context(&self, parent: Option<&TraceContext>, is_turn: impl FnOnce(&Turns) -> bool) -> Option<TraceContext> {
         let Some(parent) = parent else {
-            let is_sampled = rand::random::<u64>() < self.inner.threshold;
+            let is_sampled = is_turn(&self.inner.turns) && self.inner.budget.take();
             return is_sampled.then(|| TraceContext { trace_id: trace_id(), span_id: span_id(), flags: 1 });
         };
         if !parent.is_sampled() {
@@ -146,13 +159,18 @@ impl Tracing {
 
 impl fmt::Debug for Tracing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tracing").field("threshold", &self.inner.threshold).finish_non_exhaustive()
+        f.debug_struct("Tracing").field("turns", &self.inner.turns).finish_non_exhaustive()
     }
 }
 
 impl FrameTracer for Tracing {
+    fn of_stream(&self, _stream: &StreamId) -> Option<Arc<dyn FrameTracer>> {
+        let left = AtomicU64::new(self.inner.turns.left());
+        Some(Arc::new(StreamTracing { tracing: self.clone(), left }))
+    }
+
     fn submitted(&self, _stream: &StreamId, _id: FrameId, frame: &EncodedFrame) -> Option<TraceContext> {
-        self.context(frame.trace.as_ref())
+        self.context(frame.trace.as_ref(), Turns::is_now)
     }
 
     fn settled(&self, trace: &TraceContext, settled: &Settled<'_>) {
@@ -165,6 +183,30 @@ impl FrameTracer for Tracing {
         if let Some(creation) = frame.trace.filter(TraceContext::is_sampled) {
             self.end(spans::receive(&creation, frame));
         }
+    }
+}
+
+/// Of one stream, which is asked about by one thread at a time: it knows how many frames it is until the next one's turn.
+struct StreamTracing {
+    tracing: Tracing,
+    left: AtomicU64,
+}
+
+impl FrameTracer for StreamTracing {
+    fn submitted(&self, _stream: &StreamId, _id: FrameId, frame: &EncodedFrame) -> Option<TraceContext> {
+        self.tracing.context(frame.trace.as_ref(), |turns| {
+            let left = self.left.load(Ordering::Relaxed);
+            self.left.store(left.checked_sub(1).unwrap_or_else(|| turns.left()), Ordering::Relaxed);
+            left == 0
+        })
+    }
+
+    fn settled(&self, trace: &TraceContext, settled: &Settled<'_>) {
+        self.tracing.settled(trace, settled);
+    }
+
+    fn received(&self, frame: &DeliveredFrame) {
+        self.tracing.received(frame);
     }
 }
 
@@ -182,16 +224,6 @@ impl Drop for Processing {
     fn drop(&mut self) {
         self.tracing.end(spans::process(&self.creation, &self.stream, self.id, self.began));
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "`as` saturates; 1 is every number"
-)]
-fn threshold(ratio: f64) -> u64 {
-    if ratio >= 1.0 { u64::MAX } else { (ratio * u64::MAX as f64) as u64 }
 }
 
 /// Not all zero, which means "none".
@@ -227,6 +259,7 @@ fn endpoint(text: &str) -> Result<String, TraceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lumenbus_frame::{CaptureTime, Codec, Epoch, Seq, TopicName};
 
     #[test]
     fn endpoints() {
@@ -239,25 +272,40 @@ mod tests {
         }
     }
 
+    fn tracing(sample_ratio: f64, most_per_second: u32) -> Tracing {
+        let config = TraceConfig { sample_ratio, most_per_second, ..TraceConfig::new("http://127.0.0.1:9") };
+        Tracing::start(&config).unwrap()
+    }
+
+    /// How many of 10,000 frames are sampled, by the tracer of all streams or that of one.
+    fn sampled(tracer: &dyn FrameTracer) -> usize {
+        let frame = EncodedFrame::new(Codec::H264, CaptureTime::arrival(0), Vec::new().into());
+        let id = |seq| FrameId { epoch: Epoch(1), seq: Seq(seq) };
+        (0..10_000).filter(|seq| tracer.submitted(&stream(), id(*seq), &frame).is_some()).count()
+    }
+
+    fn stream() -> StreamId {
+        StreamId::main("yard".parse().unwrap(), TopicName::new("raw_video").unwrap())
+    }
+
     #[test]
     fn a_share_of_the_frames_is_sampled_and_a_decision_is_kept() {
-        let sampled = |ratio: f64| {
-            let config = TraceConfig { sample_ratio: ratio, ..TraceConfig::new("http://127.0.0.1:9") };
-            let tracing = Tracing::start(&config).unwrap();
-            (0..10_000).filter(|_| tracing.context(None).is_some()).count()
-        };
-        assert_eq!((sampled(0.0), sampled(1.0)), (0, 10_000));
-        // 100 expected; the chance of missing this range is below 10⁻⁹.
-        assert!((30..200).contains(&sampled(0.01)));
-        let tracing =
-            Tracing::start(&TraceConfig { sample_ratio: 0.0, ..TraceConfig::new("http://127.0.0.1:9") }).unwrap();
+        let of_all = |ratio: f64, most: u32| sampled(&tracing(ratio, most));
+        let of_stream = |ratio: f64, most: u32| sampled(&*tracing(ratio, most).of_stream(&stream()).unwrap());
+        for sampled in [&of_all as &dyn Fn(f64, u32) -> usize, &of_stream] {
+            assert_eq!((sampled(0.0, u32::MAX), sampled(1.0, u32::MAX)), (0, 10_000));
+            // 100 expected; the chance of missing this range is below 10⁻⁹.
+            assert!((30..200).contains(&sampled(0.01, u32::MAX)));
+            assert_eq!((sampled(0.9, 0), sampled(1.0, 0)), (0, 10_000), "whoever wants all of them gets them");
+        }
+        let tracing = tracing(0.0, 1);
         let parent: TraceContext = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
-        let own = tracing.context(Some(&parent)).unwrap();
+        let own = tracing.context(Some(&parent), |_| false).unwrap();
         assert_eq!((own.trace_id, own.flags), (parent.trace_id, 1));
         assert_ne!(own.span_id, parent.span_id);
         assert_eq!(tracing.take_parent(&own), Some(parent.span_id));
         let ignored = TraceContext { flags: 0, ..parent };
-        assert_eq!(tracing.context(Some(&ignored)), Some(ignored));
+        assert_eq!(tracing.context(Some(&ignored), |_| false), Some(ignored));
     }
 
     #[test]

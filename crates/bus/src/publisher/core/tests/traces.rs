@@ -59,7 +59,8 @@ impl Recorder {
 fn followed(limits: StreamLimits, every: u64) -> (Bench, Arc<Recorder>) {
     let recorder = Arc::new(Recorder { every, ..Recorder::default() });
     let mut bench = bench(limits);
-    bench.core.traces = Traces::new(Some(Arc::<Recorder>::clone(&recorder)));
+    let tracer: Arc<dyn FrameTracer> = Arc::<Recorder>::clone(&recorder);
+    bench.core.traces = Traces::new(&tracer, &bench.core.id);
     (bench, recorder)
 }
 
