@@ -48,12 +48,18 @@ pub(crate) fn read_offsets(path: &Path) -> Result<Offsets, LogError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Offsets::new()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(LogError::BadFile { path: path.to_owned(), reason: "it is not text".to_owned() });
+        }
         Err(error) => return Err(LogError::storage("read", path)(error)),
     };
     parse_offsets(&text).map_err(|reason| LogError::BadFile { path: path.to_owned(), reason: reason.to_owned() })
 }
 
 fn parse_offsets(text: &str) -> Result<Offsets, &'static str> {
+    if !text.ends_with('\n') {
+        return Err("its last line is cut");
+    }
     let mut lines = text.lines();
     if lines.next().map(str::trim) != Some("0") {
         return Err("it does not begin with version 0");
@@ -93,7 +99,7 @@ mod tests {
         write_offsets(&path, &offsets).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "0\n2\na.b 0 7\na.b 11 0\n");
         assert_eq!(read_offsets(&path).unwrap(), offsets);
-        for broken in ["", "1\n0\n", "0\nx\n", "0\n2\na 0 7\n", "0\n1\na 0\n", "0\n1\na 0 7 8\n"] {
+        for broken in ["", "1\n0\n", "0\nx\n", "0\n2\na 0 7\n", "0\n1\na 0\n", "0\n1\na 0 7 8\n", "0\n1\na 0 7"] {
             fs::write(&path, broken).unwrap();
             assert!(matches!(read_offsets(&path), Err(LogError::BadFile { .. })), "{broken:?}");
         }

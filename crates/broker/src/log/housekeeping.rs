@@ -47,8 +47,8 @@ impl HousekeepingReport {
     fn note<T>(&mut self, result: Result<T, LogError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
-            // Deleted or closed while the round was on its way.
-            Err(LogError::UnknownTopic { .. } | LogError::Closed) => None,
+            // Deleted or closed while the round was on its way; or offline, which was said when it went.
+            Err(LogError::UnknownTopic { .. } | LogError::Closed | LogError::Offline { .. }) => None,
             Err(error) => {
                 tracing::error!(%error, "housekeeping");
                 self.errors.push(error.to_string());

@@ -258,6 +258,11 @@ impl Segment {
         let start = entry.map_or(0, |entry| u64::from(entry.position));
         let mut named = entry.map(|entry| self.base_offset + i64::from(entry.relative));
         let mut walker = Walker::new(file, &self.log_path(), start..self.size(), self.base_offset);
+        if named.is_some() && start >= self.size() {
+            // Nothing to be found there must not mean that the segment ends before.
+            let reason = "the index points behind the end";
+            return Err(LogError::CorruptSegment { path: self.log_path(), position: start, reason });
+        }
         while let Some((position, header)) = walker.next()? {
             if named.take().is_some_and(|named| named != header.last_offset()) {
                 let reason = "the index names another batch here";

@@ -24,8 +24,10 @@ pub use changes::Apply;
 pub struct RecoveryReport {
     /// The last stop was clean: nothing was scanned.
     pub clean: bool,
-    /// Partitions opened.
+    /// Partitions, those offline among them.
     pub partitions: usize,
+    /// Partitions whose files could not be opened.
+    pub offline_partitions: usize,
     /// Segments found.
     pub segments: usize,
     /// Log bytes read to check what was written after the last checkpoint.
@@ -65,6 +67,17 @@ struct Topics {
     by_name: BTreeMap<String, Arc<Topic>>,
     by_id: HashMap<[u8; 16], Arc<Topic>>,
 }
+
+/// Topic files as a start finds them.
+#[derive(Default)]
+struct TopicFiles {
+    whole: Vec<TopicRecord>,
+    /// The topic's name, and what is wrong with its file.
+    damaged: Vec<(String, String)>,
+}
+
+/// Partition directories by topic and partition.
+type Directories = BTreeMap<String, BTreeMap<i32, PathBuf>>;
 
 /// The data directory's checkpoints as a start finds them.
 struct Checkpoints {
@@ -118,7 +131,12 @@ impl LogStore {
             cleaner_offsets: lenient(&data_dir.join(CLEANER_OFFSETS), report)?,
         };
         let (records, mut directories) = self.list()?;
-        for record in records {
+        for (name, reason) in records.damaged {
+            // With default settings, retention might delete what was to be kept for ever.
+            let record = adopt(name.clone(), &directories.remove(&name).unwrap_or_default());
+            self.load_offline(&record, &reason, &checkpoints, (&mut *report, now_ms))?;
+        }
+        for record in records.whole {
             let own = directories.remove(&record.name).unwrap_or_default();
             if record.state == TopicState::Deleting {
                 self.finish_deletion(&record, own.into_values())?;
@@ -150,24 +168,26 @@ impl LogStore {
     }
 
     /// Topic files, and partition directories by topic. Directories that Kafka was deleting are deleted.
-    #[expect(clippy::type_complexity, reason = "two listings of one directory")]
-    fn list(&self) -> Result<(Vec<TopicRecord>, BTreeMap<String, BTreeMap<i32, PathBuf>>), LogError> {
+    fn list(&self) -> Result<(TopicFiles, Directories), LogError> {
         let storage = |error| LogError::storage("list", &self.config.data_dir)(error);
-        let mut records = Vec::new();
-        let mut directories: BTreeMap<String, BTreeMap<i32, PathBuf>> = BTreeMap::new();
+        let mut records = TopicFiles::default();
+        let mut directories = Directories::new();
         for entry in fs::read_dir(&self.config.data_dir).map_err(storage)? {
             let entry = entry.map_err(storage)?;
             let (path, name) = (entry.path(), entry.file_name());
             let Some(name) = name.to_str() else { continue };
             if !entry.file_type().map_err(storage)?.is_dir() {
-                records.extend(TopicRecord::load(&path)?);
+                match TopicRecord::load(&path) {
+                    Ok(record) => records.whole.extend(record),
+                    Err(damaged) => records.damaged.push((topic::name_of_file(name), damaged.to_string())),
+                }
             } else if name.ends_with("-delete") {
                 fs::remove_dir_all(&path).map_err(LogError::storage("delete", path))?;
             } else if let Some((topic, index)) = topic::parse_directory_name(name) {
                 directories.entry(topic.to_owned()).or_default().insert(index, path);
             }
         }
-        records.sort_by(|a, b| a.name.cmp(&b.name));
+        records.whole.sort_by(|a, b| a.name.cmp(&b.name));
         Ok((records, directories))
     }
 
@@ -178,10 +198,43 @@ impl LogStore {
         report: &mut RecoveryReport,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        let config = Arc::new(self.config.defaults.with_overrides(&record.overrides)?);
+        let config = match self.config.defaults.with_overrides(&record.overrides) {
+            Ok(config) => Arc::new(config),
+            Err(error) => {
+                let reason = format!("{}: {error}", record.path(&self.config.data_dir).display());
+                return self.load_offline(record, &reason, checkpoints, (report, now_ms));
+            }
+        };
         let mut partitions = Vec::new();
         for index in 0..record.partitions {
-            partitions.push(self.open_partition(record, index, &config, Some(checkpoints), (&mut *report, now_ms))?);
+            let opened = self.open_partition(record, index, &config, Some(checkpoints), (&mut *report, now_ms));
+            partitions.push(match opened {
+                Ok(partition) => partition,
+                // The others are none the worse for it.
+                Err(error) => {
+                    let place = self.describe(record, index, &config, Some(checkpoints), (&mut *report, now_ms));
+                    Arc::new(place.unreadable(error.to_string())?)
+                }
+            });
+        }
+        report.partitions += partitions.len();
+        self.insert(Topic::new(record, config, partitions));
+        Ok(())
+    }
+
+    /// A topic of which nothing can be known before its file is mended.
+    fn load_offline(
+        &self,
+        record: &TopicRecord,
+        reason: &str,
+        checkpoints: &Checkpoints,
+        (report, now_ms): (&mut RecoveryReport, i64),
+    ) -> Result<(), LogError> {
+        let config = Arc::new(self.config.defaults.clone());
+        let mut partitions = Vec::new();
+        for index in 0..record.partitions {
+            let place = self.describe(record, index, &config, Some(checkpoints), (&mut *report, now_ms));
+            partitions.push(Arc::new(place.unreadable(reason.to_owned())?));
         }
         report.partitions += partitions.len();
         self.insert(Topic::new(record, config, partitions));
@@ -196,12 +249,27 @@ impl LogStore {
         checkpoints: Option<&Checkpoints>,
         (report, now_ms): (&mut RecoveryReport, i64),
     ) -> Result<Arc<Partition>, LogError> {
+        let open = self.describe(record, index, config, checkpoints, (report, now_ms));
+        let directory = Arc::clone(&open.directory);
+        let partition = open.open()?;
+        topic::write_partition_metadata(&directory, record.id)?;
+        Ok(Arc::new(partition))
+    }
+
+    fn describe<'a>(
+        &self,
+        record: &TopicRecord,
+        index: i32,
+        config: &Arc<LogConfig>,
+        checkpoints: Option<&Checkpoints>,
+        (report, now_ms): (&'a mut RecoveryReport, i64),
+    ) -> OpenPartition<'a> {
         let key = (record.name.clone(), index);
         let directory: Arc<Path> = Arc::from(self.config.data_dir.join(format!("{}-{index}", record.name)));
-        let open = OpenPartition {
+        OpenPartition {
             topic: Arc::from(record.name.as_str()),
             index,
-            directory: Arc::clone(&directory),
+            directory,
             shared: Arc::clone(&self.shared),
             config: Arc::clone(config),
             recovery_point: checkpoints.and_then(|all| all.recovery_points.get(&key).copied()),
@@ -209,10 +277,7 @@ impl LogStore {
             clean_offset: checkpoints.and_then(|all| all.cleaner_offsets.get(&key).copied()).unwrap_or(0),
             now_ms,
             report,
-        };
-        let partition = open.open()?;
-        topic::write_partition_metadata(&directory, record.id)?;
-        Ok(Arc::new(partition))
+        }
     }
 
     /// The cluster id, made when the directory was created (`meta.properties`).
@@ -295,7 +360,7 @@ impl LogStore {
     }
 
     pub(super) fn save_recovery_points(&self) -> Result<(), LogError> {
-        self.save(RECOVERY_POINTS, |partition| Some(partition.recovery_point()))
+        self.save(RECOVERY_POINTS, Partition::known_recovery_point)
     }
 
     pub(crate) fn save_log_starts(&self) -> Result<(), LogError> {

@@ -16,7 +16,10 @@ use super::partition::Partition;
 const MAX_NAME_BYTES: usize = 249;
 /// Ends the names of topic files in the data directory.
 const TOPIC_EXTENSION: &str = "topic";
-const FILE_VERSION: &str = "1";
+/// Files of version 1 end without a checksum.
+const FILE_VERSION: &str = "2";
+const VERSION_WITHOUT_CHECKSUM: &str = "1";
+const CHECKSUM_KEY: &str = "crc32c=";
 
 /// A topic: its identity, settings and partitions.
 #[derive(Debug)]
@@ -74,6 +77,13 @@ impl Topic {
         partitions.get(usize::try_from(index).ok()?).cloned()
     }
 
+    /// Refused where no partition could be opened: the topic's file may be what is damaged, and is not written over.
+    pub(crate) fn check_opened(&self) -> Result<(), LogError> {
+        let mut checked = self.partitions().into_iter().map(|partition| partition.check_opened());
+        let first = checked.next().unwrap_or(Ok(()));
+        if checked.any(|opened| opened.is_ok()) { Ok(()) } else { first }
+    }
+
     pub(crate) fn set_settings(&self, config: &Arc<LogConfig>, overrides: Overrides) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = (Arc::clone(config), overrides);
         for partition in self.partitions() {
@@ -129,6 +139,7 @@ impl TopicRecord {
         for (key, value) in &self.overrides {
             text.push_str(&format!("config.{key}={value}\n"));
         }
+        text.push_str(&format!("{CHECKSUM_KEY}{:08x}\n", crc32c::crc32c(text.as_bytes())));
         replace_file(&self.path(data_dir), text.as_bytes())
     }
 
@@ -138,17 +149,17 @@ impl TopicRecord {
         let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_topic) else {
             return Ok(None);
         };
-        let text = fs::read_to_string(path).map_err(LogError::storage("read", path))?;
+        let bytes = fs::read(path).map_err(LogError::storage("read", path))?;
+        let text = String::from_utf8_lossy(&bytes);
         let record = Self::parse(name, &text);
         record.map(Some).map_err(|reason| LogError::BadFile { path: path.to_owned(), reason: reason.to_owned() })
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, &'static str> {
+        let text = checked(text)?;
         let mut values =
             text.lines().filter_map(|line| line.split_once('=')).collect::<std::collections::BTreeMap<_, _>>();
-        if values.remove("version") != Some(FILE_VERSION) {
-            return Err("it does not say version=1");
-        }
+        values.remove("version");
         let id = values.remove("topic.id").and_then(decode_id).ok_or("its topic.id is missing or not a UUID")?;
         let partitions = values.remove("partitions").and_then(|count| count.parse().ok());
         let state = match values.remove("state") {
@@ -166,6 +177,22 @@ impl TopicRecord {
             overrides: overrides.collect(),
             state,
         })
+    }
+}
+
+/// The text in front of its checksum: a setting that a bad sector changed could delete what was to be kept.
+fn checked(text: &str) -> Result<&str, &'static str> {
+    let version = text.lines().next().and_then(|line| line.strip_prefix("version="));
+    if version == Some(VERSION_WITHOUT_CHECKSUM) {
+        return Ok(text);
+    }
+    if version != Some(FILE_VERSION) {
+        return Err("it does not begin with version=1 or version=2");
+    }
+    let (contents, rest) = text.rsplit_once(CHECKSUM_KEY).ok_or("its checksum is missing")?;
+    match rest.strip_suffix('\n') {
+        Some(sum) if *sum == format!("{:08x}", crc32c::crc32c(contents.as_bytes())) => Ok(contents),
+        _ => Err("its checksum does not match"),
     }
 }
 
@@ -192,6 +219,11 @@ pub(crate) fn check_name(topic: &str) -> Result<(), LogError> {
         return Ok(());
     };
     Err(LogError::InvalidTopic { topic: topic.to_owned(), reason })
+}
+
+/// The topic whose file has this name.
+pub(crate) fn name_of_file(file: &str) -> String {
+    file.strip_suffix(TOPIC_EXTENSION).and_then(|name| name.strip_suffix('.')).unwrap_or(file).to_owned()
 }
 
 /// `<topic>-<partition>`.
@@ -234,9 +266,19 @@ mod tests {
         record.save(dir.path()).unwrap();
         assert_eq!(TopicRecord::load(&record.path(dir.path())).unwrap().unwrap(), record);
         assert_eq!(TopicRecord::load(&dir.path().join("meta.properties")).unwrap(), None);
-        for broken in
-            ["", "version=2", "version=1\ntopic.id=x", "version=1\ntopic.id=BwcHBwcHBwcHBwcHBwcHBw\nstate=live"]
-        {
+        let text = fs::read_to_string(record.path(dir.path())).unwrap();
+        let older = text.replace("version=2", "version=1").lines().take(5).collect::<Vec<_>>().join("\n");
+        fs::write(record.path(dir.path()), older).unwrap();
+        assert_eq!(TopicRecord::load(&record.path(dir.path())).unwrap().unwrap(), record);
+        let other_setting = text.replace("retention.ms=5", "retention.ms=4");
+        for broken in [
+            "",
+            "version=2",
+            "version=3",
+            &other_setting,
+            "version=1\ntopic.id=x",
+            "version=1\ntopic.id=BwcHBwcHBwcHBwcHBwcHBw\nstate=live",
+        ] {
             fs::write(record.path(dir.path()), broken).unwrap();
             assert!(matches!(TopicRecord::load(&record.path(dir.path())), Err(LogError::BadFile { .. })), "{broken}");
         }

@@ -27,6 +27,7 @@ impl Partition {
         coordinator_epoch: i32,
         now_ms: i64,
     ) -> Result<(), LogError> {
+        self.check_opened()?;
         if !self.lock_writer().producers.awaits_marker(producer_id, producer_epoch) {
             return Ok(());
         }

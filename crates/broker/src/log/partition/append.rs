@@ -91,7 +91,10 @@ impl Partition {
 
     fn undo_write(&self, writer: &mut Writer) {
         let size = writer.size;
-        let undone = writer.file.set_len(size).and_then(|()| (&*writer.file).seek(SeekFrom::Start(size)));
+        // Where nothing was written there is nothing to cut, which a read-only disk would refuse.
+        let cut = |length| if length == size { Ok(()) } else { writer.file.set_len(size) };
+        let undone = writer.file.metadata().and_then(|metadata| cut(metadata.len()));
+        let undone = undone.and_then(|()| (&*writer.file).seek(SeekFrom::Start(size)));
         if let Err(error) = undone {
             self.take_offline(writer, format!("a partial append could not be cut off: {error}"));
         }

@@ -143,6 +143,10 @@ impl Partition {
 
     /// After [`Self::shut`]: makes the log complete on the disk, with its last time entry.
     pub(crate) fn finish(&self) -> Result<(), LogError> {
+        if self.check_opened().is_err() {
+            // It was left as it is.
+            return Ok(());
+        }
         self.seal();
         self.flush()?;
         let files = self.lock_writer().segment.save_index()?;
@@ -154,10 +158,7 @@ impl Partition {
     }
 
     fn check_online(&self, writer: &Writer) -> Result<(), LogError> {
-        let offline = writer.offline.clone();
-        offline.map_or(Ok(()), |reason| {
-            Err(LogError::Offline { topic: self.topic.to_string(), partition: self.index, reason })
-        })
+        writer.offline.as_ref().map_or(Ok(()), |reason| Err(self.offline(reason)))
     }
 
     /// After [`Self::mark_deleted`]: removes the files.
@@ -235,7 +236,7 @@ impl Partition {
     /// Takes the oldest closed segment out of the log, to make room on the disk.
     pub(crate) fn expire_oldest(&self) -> Expired {
         let _maintenance = self.lock_maintenance();
-        let closed = self.segments().len() - 1;
+        let closed = self.segments().len().saturating_sub(1);
         self.drop_oldest(closed.min(1))
     }
 
@@ -264,6 +265,7 @@ impl Partition {
 
     /// Moves the log's start up to `offset` (-1: the end); answers the new start.
     pub(crate) fn move_log_start(&self, offset: i64) -> Result<i64, LogError> {
+        self.check_readable()?;
         let end_offset = self.high_watermark();
         let wanted = if offset == -1 { end_offset } else { offset };
         let log_start_offset = self.log_start_offset();

@@ -130,6 +130,8 @@ pub struct Partition {
     clean_offset: AtomicI64,
     flush_due: AtomicBool,
     state: AtomicU8,
+    /// Why its files could not be opened; it then has no segments, and answers nothing but this.
+    unreadable: Option<String>,
     waiters: Arc<Waiters>,
     /// Fetches that want committed records only.
     stable_waiters: Arc<Waiters>,
@@ -231,6 +233,11 @@ impl Partition {
         self.recovery_point.load(Ordering::Acquire)
     }
 
+    /// The recovery point for the checkpoint; `None` where a start knew none and could not open the files either.
+    pub(crate) fn known_recovery_point(&self) -> Option<i64> {
+        Some(self.recovery_point()).filter(|point| *point >= 0)
+    }
+
     pub(crate) fn clean_offset(&self) -> i64 {
         self.clean_offset.load(Ordering::Acquire)
     }
@@ -263,8 +270,17 @@ impl Partition {
     fn check_readable(&self) -> Result<(), LogError> {
         match self.state.load(Ordering::SeqCst) {
             DELETED => Err(LogError::UnknownTopic { topic: self.topic.to_string() }),
-            _ => Ok(()),
+            _ => self.check_opened(),
         }
+    }
+
+    /// Whether its files could be opened; where not, nobody knows its offsets.
+    pub(crate) fn check_opened(&self) -> Result<(), LogError> {
+        self.unreadable.as_ref().map_or(Ok(()), |reason| Err(self.offline(reason)))
+    }
+
+    fn offline(&self, reason: &str) -> LogError {
+        LogError::Offline { topic: self.topic.to_string(), partition: self.index, reason: reason.to_owned() }
     }
 
     fn check_writable(&self, writer: &Writer) -> Result<(), LogError> {
@@ -273,9 +289,7 @@ impl Partition {
             return Err(LogError::Closed);
         }
         match &writer.offline {
-            Some(reason) => {
-                Err(LogError::Offline { topic: self.topic.to_string(), partition: self.index, reason: reason.clone() })
-            }
+            Some(reason) => Err(self.offline(reason)),
             None => Ok(()),
         }
     }

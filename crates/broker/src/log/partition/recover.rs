@@ -20,6 +20,9 @@ use crate::log::producer;
 use crate::log::segment::{Segment, Shared, segment_path};
 use crate::log::store::RecoveryReport;
 
+/// No checkpoint says anything of the partition, and its files could not be opened.
+const UNKNOWN_RECOVERY_POINT: i64 = -1;
+
 /// Everything a partition needs to open.
 #[derive(Debug)]
 pub(crate) struct OpenPartition<'a> {
@@ -92,6 +95,52 @@ impl OpenPartition<'_> {
             clean_offset: AtomicI64::new(self.clean_offset),
             flush_due: AtomicBool::new(false),
             state: AtomicU8::new(OPEN),
+            unreadable: None,
+            waiters: Arc::default(),
+            stable_waiters: Arc::default(),
+        })
+    }
+
+    /// The partition where opening it failed: it keeps its place and what the checkpoints say of it.
+    pub(crate) fn unreadable(self, reason: String) -> Result<Partition, LogError> {
+        tracing::error!(topic = %self.topic, partition = self.index, reason, "partition is offline");
+        self.report.notes.push(format!("{}-{} is offline: {reason}", self.topic, self.index));
+        self.report.offline_partitions += 1;
+        let place = self.directory.parent().unwrap_or(&self.directory);
+        // Nothing is written to it, as every append is refused before.
+        let file = File::open(place).map_err(LogError::storage("open", place))?;
+        let writer = Writer {
+            segment: Segment::closed(&self.shared, &self.directory, 0, 0),
+            file: Arc::new(file),
+            indexer: Indexer::new(0),
+            size: 0,
+            next_offset: 0,
+            producers: producer::Producers::default(),
+            segment_since_ms: self.now_ms,
+            unflushed_records: 0,
+            has_new_file: false,
+            last_flush_ms: self.now_ms,
+            offline: Some(reason.clone()),
+        };
+        Ok(Partition {
+            topic: self.topic,
+            index: self.index,
+            directory: self.directory,
+            shared: self.shared,
+            config: RwLock::new(self.config),
+            leader_epoch: AtomicI32::new(0),
+            epochs: Mutex::default(),
+            writer: Mutex::new(writer),
+            segments: RwLock::default(),
+            maintenance: Mutex::default(),
+            log_start_offset: AtomicI64::new(self.log_start.unwrap_or(0)),
+            end_offset: AtomicI64::new(self.log_start.unwrap_or(0)),
+            stable_offset: AtomicI64::new(0),
+            recovery_point: AtomicI64::new(self.recovery_point.unwrap_or(UNKNOWN_RECOVERY_POINT)),
+            clean_offset: AtomicI64::new(self.clean_offset),
+            flush_due: AtomicBool::new(false),
+            state: AtomicU8::new(OPEN),
+            unreadable: Some(reason),
             waiters: Arc::default(),
             stable_waiters: Arc::default(),
         })

@@ -118,6 +118,7 @@ impl LogStore {
         let _admin = self.lock_admin();
         let present = self.check_growth(name, total)?;
         let topic = self.existing(name)?;
+        topic.check_opened()?;
         let mut record = topic.record();
         record.partitions = total;
         let more = self.new_partitions(&record, present..total, &topic.config())?;
@@ -195,6 +196,7 @@ impl LogStore {
         let _admin = self.lock_admin();
         self.check_open()?;
         let topic = self.existing(name)?;
+        topic.check_opened()?;
         let overrides = change(&topic.config(), topic.overrides())?;
         let config = Arc::new(self.config.defaults.with_overrides(&overrides)?);
         if apply == Apply::Yes && overrides != topic.overrides() {

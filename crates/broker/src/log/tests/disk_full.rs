@@ -10,11 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 struct SmallDisk {
     left: AtomicUsize,
     sync_fails: AtomicBool,
+    is_read_only: AtomicBool,
     syncs: AtomicUsize,
 }
 
 impl Disk for SmallDisk {
     fn write(&self, mut file: &File, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.is_read_only.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         let left = self.left.load(Ordering::SeqCst);
         if left == 0 {
             return Err(io::ErrorKind::StorageFull.into());
@@ -127,4 +131,22 @@ fn synced_appends_leave_no_segment_behind_a_roll_unsynced() {
     append_values(&log, &[&value(5, 900)]);
     // All segments since the last flush, and the growing one.
     assert_eq!(disk.syncs.load(Ordering::SeqCst) - before, log.segment_count());
+}
+
+#[test]
+fn a_read_only_disk_refuses_appends_and_serves_reads_until_it_is_mounted_anew() {
+    let disk = Arc::new(SmallDisk::default());
+    disk.left.store(usize::MAX, Ordering::SeqCst);
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, log) = on(&disk, dir.path());
+    append_values(&log, &[b"kept"]);
+    disk.is_read_only.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let error = append(&log, BatchSpec::values(&[b"x"], NOW).bytes()).unwrap_err();
+        assert_eq!(error.kafka_code(), 56);
+        assert!(error.to_string().contains("read-only"), "{error}");
+        assert_eq!(read_all(&log).len(), 1);
+    }
+    disk.is_read_only.store(false, Ordering::SeqCst);
+    assert_eq!(append_values(&log, &[b"x"]).base_offset, 1);
 }

@@ -2,6 +2,7 @@
 
 mod append;
 mod compaction;
+mod damage;
 mod disk_full;
 mod epochs;
 mod model;

@@ -81,8 +81,8 @@ fn an_interrupted_deletion_is_finished_at_the_next_start() {
     append_values(&log, &[b"x"]);
     drop((store, log));
     let path = dir.path().join("t.topic");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replace("state=live", "state=deleting")).unwrap();
+    let record = topic::TopicRecord::load(&path).unwrap().unwrap();
+    topic::TopicRecord { state: topic::TopicState::Deleting, ..record }.save(dir.path()).unwrap();
     let store = open(dir.path());
     assert!(store.topics().is_empty());
     assert!(!path.exists() && !dir.path().join("t-0").exists());
@@ -123,10 +123,11 @@ fn two_brokers_cannot_share_a_directory() {
 }
 
 #[test]
-fn a_damaged_topic_file_is_named() {
+fn a_topic_with_a_damaged_file_is_offline_and_the_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
     drop(with_topic(dir.path(), &[]));
     fs::write(dir.path().join("t.topic"), "version=1\n").unwrap();
-    let error = LogStore::open(StoreConfig::new(dir.path()), NOW).unwrap_err();
+    let store = open(dir.path());
+    let error = store.partition("t", 0).unwrap().read(0, 1, FirstBatch::Whole).unwrap_err();
     assert!(error.to_string().contains("t.topic"), "{error}");
 }

@@ -59,6 +59,7 @@ fn log_of(server: &Server, peer: &Peer, at: (&TopicName, i32, i32)) -> Result<Ar
     }
     let log = server.store.partition(topic, partition);
     let log = log.ok_or(ResponseError::UnknownTopicOrPartition)?;
+    log.check_opened().map_err(|error| storage(&error))?;
     check_epoch(&log, epoch)?;
     Ok(log)
 }
