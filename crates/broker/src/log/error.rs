@@ -166,6 +166,14 @@ pub enum LogError {
         /// Topic name.
         topic: String,
     },
+    /// A name that is another topic's but for dots and underscores, which Kafka refuses as well.
+    #[error("the name {topic} collides with that of topic {present}: names must differ in more than '.' and '_'")]
+    TopicCollides {
+        /// The name asked for.
+        topic: String,
+        /// The topic that is there.
+        present: String,
+    },
     /// A name Kafka would refuse as well.
     #[error("topic name {topic:?} is invalid: {reason}")]
     InvalidTopic {
@@ -219,7 +227,7 @@ impl LogError {
             Self::CrcMismatch { .. } | Self::CorruptMessage { .. } => 2,
             Self::UnknownTopic { .. } | Self::UnknownPartition { .. } => 3,
             Self::MessageTooLarge { .. } => 10,
-            Self::InvalidTopic { .. } => 17,
+            Self::InvalidTopic { .. } | Self::TopicCollides { .. } => 17,
             Self::RecordListTooLarge { .. } => 18,
             Self::InvalidTimestamp { .. } => 32,
             Self::TopicExists { .. } => 36,

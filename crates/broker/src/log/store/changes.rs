@@ -92,7 +92,17 @@ impl LogStore {
         if self.topic(name).is_some() {
             return Err(LogError::TopicExists { topic: name.to_owned() });
         }
+        if let Some(present) = self.colliding(name) {
+            return Err(LogError::TopicCollides { topic: name.to_owned(), present });
+        }
         self.config.defaults.with_overrides(overrides)
+    }
+
+    /// The topic whose name in metrics, where dots are underscores, would be the same.
+    fn colliding(&self, name: &str) -> Option<String> {
+        let in_metrics = name.replace('.', "_");
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.by_name.keys().find(|present| present.replace('.', "_") == in_metrics).cloned()
     }
 
     /// Checks what [`LogStore::create_partitions`] would check; answers the present count.

@@ -9,6 +9,7 @@ fn topics_survive_restarts_with_identity_and_settings() {
     let own = overrides(&[("retention.ms", "5"), ("max.message.bytes", "100")]);
     let id = store.create_topic("a.b-c_d", 3, &own).unwrap().id();
     assert_eq!(store.create_topic("a.b-c_d", 1, &own).unwrap_err().kafka_code(), 36);
+    assert_eq!(store.create_topic("a_b-c.d", 1, &own).unwrap_err().kafka_code(), 17, "metrics would mix the two up");
     store.create_partitions("a.b-c_d", 5).unwrap();
     assert_eq!(store.create_partitions("a.b-c_d", 5).unwrap_err().kafka_code(), 37);
     append_values(&store.partition("a.b-c_d", 4).unwrap(), &[b"x"]);
