@@ -362,7 +362,7 @@ pub(crate) enum TopicsAction {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --brokers an embedded broker is started for the time of the measurement.\n\nExamples:\n  lumenbus bench latency\n  lumenbus bench throughput --runs 9\n  lumenbus bench scaling\n  lumenbus bench memory --for 10m\n  lumenbus bench decoded --codec h264 --source street.264"
+    after_help = "Without --brokers an embedded broker is started for the time of the measurement.\n\nExamples:\n  lumenbus bench latency\n  lumenbus bench throughput --runs 9\n  lumenbus bench scaling\n  lumenbus bench memory --for 10m\n  lumenbus bench decoded --codec h264 --source street.264\n  lumenbus bench broker --against localhost:9092 --against-pid 4711"
 )]
 pub(crate) struct BenchArguments {
     #[command(subcommand)]
@@ -383,6 +383,30 @@ pub(crate) enum BenchWhat {
     Overhead(OverheadArguments),
     /// Capture → decoded, stage by stage: encode, queue, append, receive, decode
     Decoded(DecodedArguments),
+    /// The embedded broker against another one: speed, latency, memory, many partitions, idle readers
+    Broker(BrokerBenchArguments),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BrokerBenchArguments {
+    /// The other broker; without it only the embedded one is measured
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) against: Option<String>,
+    /// The other broker's process on this machine, to read its memory and processor time
+    #[arg(long, value_name = "PID", requires = "against")]
+    pub(crate) against_pid: Option<u32>,
+    /// Runs of each side, interleaved
+    #[arg(long, default_value = "5")]
+    pub(crate) runs: usize,
+    /// Bytes of an unpaced run
+    #[arg(long, value_parser = units::bytes, default_value = "500MB")]
+    pub(crate) volume: usize,
+    /// Bytes of a record where 8 and 64 partitions are compared
+    #[arg(long, value_parser = units::bytes, default_value = "10000")]
+    pub(crate) bytes: usize,
+    /// Length of a paced run
+    #[arg(long = "for", value_parser = units::duration, default_value = "5s")]
+    pub(crate) duration: Duration,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -444,6 +468,22 @@ pub(crate) struct OverheadArguments {
     /// Share of the frames that are traced
     #[arg(long, default_value = "0.01")]
     pub(crate) trace_ratio: f64,
+    /// What the observed side has, to see what costs how much
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "metrics,statistics,traces")]
+    pub(crate) parts: Vec<OverheadPart>,
+}
+
+/// A part of what looks at frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverheadPart {
+    /// Counters and stage clocks
+    Metrics,
+    /// librdkafka's own, every 2 s
+    Statistics,
+    /// Of a share of the frames
+    Traces,
+    /// Alone: how far two sides differ by chance
+    None,
 }
 
 #[derive(Debug, Clone, Args)]

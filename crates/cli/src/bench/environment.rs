@@ -28,7 +28,11 @@ pub(super) struct EmbeddedBroker {
 
 impl EmbeddedBroker {
     pub(super) fn start() -> anyhow::Result<Self> {
-        let data = data_dir().context("cannot make a folder for the broker's data")?;
+        Self::start_in(data_dir())
+    }
+
+    fn start_in(data: std::io::Result<tempfile::TempDir>) -> anyhow::Result<Self> {
+        let data = data.context("cannot make a folder for the broker's data")?;
         let mut broker = Self { child: spawn(data.path(), "127.0.0.1:0")?, address: String::new(), data };
         broker.address = broker.wait_ready()?;
         Ok(broker)
@@ -86,8 +90,22 @@ fn data_dir() -> std::io::Result<tempfile::TempDir> {
 
 impl Environment {
     pub(super) fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let mut bus = settings.bus.clone();
         let broker = if settings.has_brokers { None } else { Some(EmbeddedBroker::start()?) };
+        Self::with(settings.bus.clone(), broker)
+    }
+
+    /// An embedded broker whose data lies where temporary files do, as another broker's would.
+    pub(super) fn on_disk(settings: &Settings) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("lumenbus-bench-").tempdir();
+        Self::with(settings.bus.clone(), Some(EmbeddedBroker::start_in(folder)?))
+    }
+
+    /// The broker at this address.
+    pub(super) fn of(settings: &Settings, address: &str) -> anyhow::Result<Self> {
+        Self::with(BusConfig { brokers: address.to_owned(), ..settings.bus.clone() }, None)
+    }
+
+    fn with(mut bus: BusConfig, broker: Option<EmbeddedBroker>) -> anyhow::Result<Self> {
         if let Some(broker) = &broker {
             bus.brokers.clone_from(&broker.address);
         } else {

@@ -5,6 +5,7 @@
 //! the same Kafka properties, partitions, sizes and schedule, in the same process.
 
 mod bare;
+mod broker;
 mod decoded;
 mod environment;
 mod latency;
@@ -29,6 +30,7 @@ pub(crate) fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Re
         BenchWhat::Scaling(arguments) => scaling::run(arguments, settings, &mut output),
         BenchWhat::Memory(arguments) => memory::run(arguments, settings, &mut output),
         BenchWhat::Overhead(arguments) => overhead::run(arguments, settings, &mut output),
+        BenchWhat::Broker(arguments) => broker::run(arguments, settings, &mut output),
         BenchWhat::Decoded(arguments) => decoded::run(arguments, settings, &mut output),
     }
 }

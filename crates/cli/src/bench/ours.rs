@@ -29,7 +29,7 @@ fn measure(environment: &mut Environment, load: &Load, observer: Option<Observer
     let bus = environment.bus.clone();
     let bus = observer.as_ref().map_or_else(|| bus.clone(), |observer| observer.bus(bus.clone()));
     let mut config = PublisherConfig::new(bus.clone());
-    config.tracer = observer.as_ref().map(Observer::tracer);
+    config.tracer = observer.as_ref().and_then(Observer::tracer);
     let (publisher, streams) = open(config, load, &topic)?;
     let publisher = Arc::new(publisher);
     let clock = Instant::now();
@@ -92,7 +92,7 @@ fn reader(
     observer: Option<Observer>,
 ) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let mut config = SubscriberConfig::new(bus, vec![topic]);
-    config.tracer = observer.as_ref().map(Observer::tracer);
+    config.tracer = observer.as_ref().and_then(Observer::tracer);
     config.start = Start::Earliest;
     config.consumers = load.consumers;
     let mut subscriber = Subscriber::open(config)?;
@@ -100,11 +100,12 @@ fn reader(
         observer.watch(&subscriber);
     }
     let received = Arc::clone(received);
+    let mut metrics = observer.and_then(|observer| observer.reader());
     Ok(std::thread::spawn(move || {
         while !received.is_complete() {
             let Ok(Some(event)) = subscriber.recv(Duration::from_millis(20)) else { continue };
-            if let Some(observer) = &observer {
-                observer.event(&event);
+            if let Some(metrics) = &mut metrics {
+                metrics.observe(&event);
             }
             if let Event::Frame(frame) = event {
                 if frame.payload.is_empty() {
@@ -124,6 +125,7 @@ fn send(streams: &[StreamHandle], load: &Load, clock: Instant) -> anyhow::Result
         load.wait(frame, began);
         let stream = &streams[load.camera(frame)];
         while load.interval.is_none() && stream.queued_bytes() > WAITING_BYTES {
+            // The lane does not tell when it has room again.
             std::thread::sleep(Duration::from_micros(200));
         }
         stream.submit(encoded(load, frame, clock))?;

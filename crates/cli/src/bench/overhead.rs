@@ -1,16 +1,20 @@
 //! `lumenbus bench overhead`: throughput with metrics, librdkafka's statistics and traces, against without.
 
+mod hooks;
+
 use super::environment::Environment;
 use super::latency::row;
 use super::load::{Load, Measured};
 use super::{median_ratio, ours};
-use crate::arguments::OverheadArguments;
+use crate::arguments::{OverheadArguments, OverheadPart};
 use crate::exit::Outcome;
 use crate::output::Output;
 use crate::settings::Settings;
-use lumenbus_bus::subscriber::{Event, Subscriber};
+use lumenbus_bus::subscriber::Subscriber;
 use lumenbus_bus::{BusConfig, FrameTracer, Profile, Publisher};
-use lumenbus_ops::{Metrics, Stages, SubscriberMetrics, TraceConfig, Tracing, client_metrics, publisher_metrics};
+use lumenbus_ops::{
+    Metrics, ReaderMetrics, Stages, SubscriberMetrics, TraceConfig, Tracing, client_metrics, publisher_metrics,
+};
 use serde_json::json;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -26,7 +30,7 @@ const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
 /// Prometheus asks every 15 s; a run is shorter than that.
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(1);
 /// Small records cost by the record, not by the byte.
-const MAX_FRAMES: u64 = 300_000;
+const MAX_FRAMES: u64 = 1_000_000;
 
 pub(super) fn run(arguments: &OverheadArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let mut environment = Environment::open(settings)?;
@@ -45,16 +49,32 @@ pub(super) fn run(arguments: &OverheadArguments, settings: &Settings, output: &m
             environment.what(),
             arguments.runs
         ));
-        let (on, off) = interleaved(&mut environment, &load, arguments.runs, &tracing, output)?;
+        let observed = Observed { tracing: &tracing, parts: &arguments.parts };
+        let (on, off) = interleaved(&mut environment, &load, arguments.runs, observed, output)?;
         let ratio = row(output, "throughput", "MB/s", LIMIT, &on, &off, |run| run.megabytes_per_second);
         row(output, "frames", "/s", 0.0, &on, &off, |run| run.frames_per_second);
         let cpu = |runs: &[Measured]| runs.iter().map(|run| run.client_cpu_millis_per_megabyte).collect::<Vec<_>>();
         row(output, "client CPU", "ms/MB", 0.0, &on, &off, |run| run.client_cpu_millis_per_megabyte);
-        ratios.push(json!({ "bytes": bytes, "ratio": ratio, "cpu_ratio": median_ratio(&cpu(&on), &cpu(&off)) }));
+        let least = least_cpu(output, &on, &off);
+        let alone = hooks::nanos_per_frame(&Observer::new(observed))?;
+        output.result(&format!("  hooks alone        {alone:.0} ns a frame (one thread, the quickest of many rounds)"));
+        ratios.push(json!({ "bytes": bytes, "ratio": ratio, "cpu_ratio": median_ratio(&cpu(&on), &cpu(&off)), "least_cpu_ratio": least, "hooks_nanos": alone }));
     }
     tracing.shutdown();
     output.summary("bench overhead", json!({ "ratios": ratios, "runs": arguments.runs }));
     Ok(Outcome::Done)
+}
+
+/// Of each side the run that other programs disturbed least: on a machine that is never quiet, medians differ by chance.
+fn least_cpu(output: &mut Output, on: &[Measured], off: &[Measured]) -> f64 {
+    let least = |runs: &[Measured]| {
+        runs.iter().map(|run| run.client_cpu_millis_per_megabyte).min_by(f64::total_cmp).unwrap_or_default()
+    };
+    let (on, off) = (least(on), least(off));
+    let ratio = if off > 0.0 { on / off } else { 0.0 };
+    output
+        .result(&format!("  client CPU, least  bare {off:>9.3} ms/MB     ours {on:>9.3} ms/MB     ratio {ratio:>5.3}"));
+    ratio
 }
 
 fn load(arguments: &OverheadArguments, bytes: usize) -> Load {
@@ -74,14 +94,14 @@ fn interleaved(
     environment: &mut Environment,
     load: &Load,
     runs: usize,
-    tracing: &Tracing,
+    observed: Observed<'_>,
     output: &mut Output,
 ) -> anyhow::Result<(Vec<Measured>, Vec<Measured>)> {
     let (mut on, mut off) = (Vec::new(), Vec::new());
     for run in 0..=runs {
         output.progress(|| format!("run {run} of {runs}"));
         let mut side = |is_observed: bool| match is_observed {
-            true => ours::run_observed(environment, load, Observer::new(tracing)),
+            true => ours::run_observed(environment, load, Observer::new(observed)),
             false => ours::run(environment, load),
         };
         let is_first = run % 2 == 0;
@@ -95,50 +115,65 @@ fn interleaved(
     Ok((on, off))
 }
 
+/// What the observed side has.
+#[derive(Clone, Copy)]
+struct Observed<'a> {
+    tracing: &'a Tracing,
+    parts: &'a [OverheadPart],
+}
+
 /// Everything that looks at a run.
 #[derive(Clone)]
 pub(super) struct Observer {
     metrics: Metrics,
-    stages: Stages,
-    subscriber: SubscriberMetrics,
-    tracing: Tracing,
+    counts: Option<(Stages, SubscriberMetrics)>,
+    statistics_interval: Option<Duration>,
+    tracing: Option<Tracing>,
 }
 
 impl Observer {
-    fn new(tracing: &Tracing) -> Self {
+    fn new(observed: Observed<'_>) -> Self {
+        let has = |part: OverheadPart| observed.parts.contains(&part);
         let metrics = Metrics::new();
-        let (stages, subscriber) = (Stages::new(&metrics), SubscriberMetrics::new(&metrics));
-        Self { metrics, stages, subscriber, tracing: tracing.clone() }
+        let counts = has(OverheadPart::Metrics).then(|| (Stages::new(&metrics), SubscriberMetrics::new(&metrics)));
+        let statistics_interval = has(OverheadPart::Statistics).then_some(STATISTICS_INTERVAL);
+        let tracing = has(OverheadPart::Traces).then(|| observed.tracing.clone());
+        Self { metrics, counts, statistics_interval, tracing }
     }
 
     pub(super) fn bus(&self, mut bus: BusConfig) -> BusConfig {
-        bus.statistics_interval = Some(STATISTICS_INTERVAL);
+        bus.statistics_interval = self.statistics_interval;
         bus
     }
 
-    pub(super) fn tracer(&self) -> Arc<dyn FrameTracer> {
-        self.stages.tracer(Some(Arc::new(self.tracing.clone())))
+    pub(super) fn tracer(&self) -> Option<Arc<dyn FrameTracer>> {
+        let tracing = self.tracing.clone().map(|tracing| Arc::new(tracing) as Arc<dyn FrameTracer>);
+        match &self.counts {
+            Some((stages, _)) => Some(stages.tracer(tracing)),
+            None => tracing,
+        }
     }
 
     pub(super) fn watch(&self, subscriber: &Subscriber) {
-        self.subscriber.watch(subscriber.gauges());
+        if let Some((_, counts)) = &self.counts {
+            counts.watch(subscriber.gauges());
+        }
     }
 
-    pub(super) fn event(&self, event: &Event) {
-        self.subscriber.observe(event);
-        if let Event::Frame(frame) = event {
-            self.stages.received(frame);
-        }
+    pub(super) fn reader(&self) -> Option<ReaderMetrics> {
+        self.counts.as_ref().map(|(stages, counts)| ReaderMetrics::new(counts, Some(stages)))
     }
 
     /// Shows the publisher and asks for everything again and again, until the answer is dropped.
     pub(super) fn scrape(&self, publisher: &Arc<Publisher>) -> Scraper {
         let source: Weak<Publisher> = Arc::downgrade(publisher);
         self.metrics.register(publisher_metrics(Arc::new(move || Some(source.upgrade()?.stats()))));
-        let (source, reader): (Weak<Publisher>, _) = (Arc::downgrade(publisher), self.subscriber.clone());
+        let source: Weak<Publisher> = Arc::downgrade(publisher);
+        let reader = self.counts.as_ref().map(|(_, counts)| counts.clone());
         let clients = move || {
             let producer = source.upgrade().and_then(|publisher| publisher.client_statistics());
-            let consumers = reader.sample().map(|sample| sample.clients).unwrap_or_default();
+            let consumers =
+                reader.as_ref().and_then(SubscriberMetrics::sample).map(|sample| sample.clients).unwrap_or_default();
             producer.into_iter().chain(consumers).collect()
         };
         self.metrics.register(client_metrics(Arc::new(clients)));
