@@ -1,7 +1,5 @@
 //! Transactions across kills: what was decided is carried out, what was open stays open, nothing is seen twice.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets a surprise has failed")]
-
 mod support;
 
 use std::net::SocketAddr;

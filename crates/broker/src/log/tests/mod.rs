@@ -12,6 +12,7 @@ mod recovery;
 mod retention;
 mod topics;
 mod transactions;
+mod transactions_compacted;
 mod waiting;
 
 use std::path::Path;

@@ -55,7 +55,9 @@ impl Bench {
         let log = self.store.partition("t", index).unwrap();
         // As a coordinator, so that the test need not number its batches.
         let append = || log.append(&batch.into(), self.now_ms, AppendOrigin::Coordinator);
-        self.transactions.write(id, producer, &at(index), append).map(|appended| drop(appended.unwrap()))
+        self.transactions.write(id, producer, &at(index), append).map(|appended| {
+            appended.unwrap();
+        })
     }
 
     fn commit_offset(&self, id: &str, producer: ProducerRef, group: &str, offset: i64) {
@@ -102,14 +104,15 @@ impl Bench {
             }
             let mut skipped = BTreeSet::new();
             let mut aborted = found.aborted;
-            for record in
-                RecordBatchDecoder::decode_all(&mut bytes).unwrap().into_iter().flat_map(|batch| batch.records)
-            {
-                let (begun, later) = aborted.into_iter().partition(|one| one.first_offset <= record.offset);
-                aborted = later;
-                skipped.extend(
-                    Vec::from_iter(begun as Vec<_>).iter().map(|one: &crate::log::AbortedTransaction| one.producer_id),
-                );
+            let batches = RecordBatchDecoder::decode_all(&mut bytes).unwrap();
+            for record in batches.into_iter().flat_map(|batch| batch.records) {
+                aborted.retain(|one| {
+                    let is_later = one.first_offset > record.offset;
+                    if !is_later {
+                        skipped.insert(one.producer_id);
+                    }
+                    is_later
+                });
                 next = record.offset + 1;
                 if !record.control {
                     let is_lost = skipped.contains(&record.producer_id);
