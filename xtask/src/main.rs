@@ -48,7 +48,7 @@ enum Task {
     },
     /// Pack the release build: tarball, Debian package, checksums.
     Dist(dist_command::DistArguments),
-    /// Long runs: fuzzing, and killing processes under load.
+    /// Long runs: fuzzing, killing processes under load, random histories of the broker's log.
     Soak {
         /// For how long each fuzz target runs and each loop keeps the load up.
         #[arg(long, default_value_t = 10)]
@@ -56,6 +56,9 @@ enum Task {
         /// How often the loops kill something.
         #[arg(long, default_value_t = 200)]
         kills: u32,
+        /// How many histories of the broker's log are compared with its model.
+        #[arg(long, default_value_t = 5000)]
+        histories: u32,
         /// Only this one.
         kind: Option<SoakKind>,
     },
@@ -65,6 +68,7 @@ enum Task {
 enum SoakKind {
     Fuzz,
     Kill,
+    Model,
 }
 
 fn main() -> ExitCode {
@@ -96,16 +100,20 @@ fn run(task: Task) -> Result<()> {
             Ok(())
         }
         Task::Dist(arguments) => dist_command::run(&arguments),
-        Task::Soak { minutes, kills, kind } => run_soak(minutes, kills, kind),
+        Task::Soak { minutes, kills, histories, kind } => run_soak(minutes, kills, histories, kind),
     }
 }
 
-fn run_soak(minutes: u32, kills: u32, kind: Option<SoakKind>) -> Result<()> {
+fn run_soak(minutes: u32, kills: u32, histories: u32, kind: Option<SoakKind>) -> Result<()> {
     let root = workspace::root();
-    if kind != Some(SoakKind::Fuzz) {
+    let is_wanted = |one| kind.is_none_or(|kind| kind == one);
+    if is_wanted(SoakKind::Model) {
+        println!("{}", soak::model(&root, histories)?);
+    }
+    if is_wanted(SoakKind::Kill) {
         println!("{}", soak::kill(&root, minutes, kills)?);
     }
-    if kind != Some(SoakKind::Kill) {
+    if is_wanted(SoakKind::Fuzz) {
         print_lines(&soak::fuzz(&root, minutes)?);
     }
     Ok(())

@@ -3,6 +3,8 @@
 //! `fuzz` runs every fuzz target for minutes. `kill` runs the end-to-end tests whose names contain
 //! `soak` in a release build; they read how often to kill from `LUMENBUS_SOAK_KILLS` and how long to
 //! load from `LUMENBUS_SOAK_MINUTES`, and use small values of their own where these are not set.
+//! `model` runs the model test of the broker's log on many more histories, a number it reads from
+//! `LUMENBUS_MODEL_CASES`; `LUMENBUS_MODEL_SEED` repeats those of a failure.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -18,6 +20,9 @@ pub const KILLS_VARIABLE: &str = "LUMENBUS_SOAK_KILLS";
 /// For how many minutes the soak tests keep the load up.
 pub const MINUTES_VARIABLE: &str = "LUMENBUS_SOAK_MINUTES";
 
+/// How many histories the model test of the broker's log runs.
+const HISTORIES_VARIABLE: &str = "LUMENBUS_MODEL_CASES";
+
 /// Fuzzes every target for `minutes`; one line per target.
 ///
 /// # Errors
@@ -32,16 +37,35 @@ pub fn fuzz(root: &Path, minutes: u32) -> Result<Vec<String>> {
 /// # Errors
 /// A failed test, or none to run.
 pub fn kill(root: &Path, minutes: u32, kills: u32) -> Result<String> {
-    let mut cargo = Command::new("cargo")
+    let mut cargo = Command::new("cargo");
+    cargo
         .args(["test", "--release", "-p", "lumenbus-tests", "--", "soak"])
         .args(["--nocapture", "--test-threads=1"])
         .env(KILLS_VARIABLE, kills.to_string())
-        .env(MINUTES_VARIABLE, minutes.to_string())
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting cargo")?;
+        .env(MINUTES_VARIABLE, minutes.to_string());
+    let tests = run_tests(root, &mut cargo)?;
+    ensure!(tests > 0, "there is no test with `soak` in its name in lumenbus-tests");
+    Ok(format!("{tests} soak test(s) passed with {kills} kills"))
+}
+
+/// Compares random histories of the broker's log with its model.
+///
+/// # Errors
+/// A history at which they differ, with the seed that repeats it.
+pub fn model(root: &Path, histories: u32) -> Result<String> {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["test", "--release", "-p", "lumenbus-broker", "--lib", "log::tests::model", "--", "--nocapture"])
+        .env(HISTORIES_VARIABLE, histories.to_string());
+    let tests = run_tests(root, &mut cargo)?;
+    ensure!(tests > 0, "the model test of the broker's log is gone");
+    Ok(format!("{histories} histories of a log agree with its model"))
+}
+
+/// Runs tests and shows what they say; how many there were.
+fn run_tests(root: &Path, cargo: &mut Command) -> Result<u32> {
+    let mut cargo =
+        cargo.current_dir(root).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("starting cargo")?;
     let stdout = cargo.stdout.take().context("cargo has no stdout")?;
     let mut tests = 0;
     for line in BufReader::new(stdout).lines() {
@@ -50,8 +74,7 @@ pub fn kill(root: &Path, minutes: u32, kills: u32) -> Result<String> {
         tests += tests_announced(&line);
     }
     ensure!(cargo.wait()?.success(), "a soak test failed");
-    ensure!(tests > 0, "there is no test with `soak` in its name in lumenbus-tests");
-    Ok(format!("{tests} soak test(s) passed with {kills} kills"))
+    Ok(tests)
 }
 
 /// The number in `running 3 tests`.
