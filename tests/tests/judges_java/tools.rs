@@ -13,7 +13,14 @@ pub(crate) fn transcripts(site: &mut Site, names: &[&str]) {
 
 #[test]
 fn administration() {
-    on_both("Java administration", |site| transcripts(site, &["topics.txt", "configs.txt", "cluster.txt"]));
+    on_both("Java administration", |site| {
+        for (name, broker) in [("here", 1), ("elsewhere", 2)] {
+            let place =
+                format!(r#"{{"topic":"judged-cluster","partition":0,"replicas":[{broker}],"log_dirs":["any"]}}"#);
+            site.file(&format!("{name}.json"), &format!(r#"{{"version":1,"partitions":[{place}]}}"#));
+        }
+        transcripts(site, &["topics.txt", "configs.txt", "cluster.txt"]);
+    });
 }
 
 #[test]
