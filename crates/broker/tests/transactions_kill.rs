@@ -2,12 +2,8 @@
 
 mod support;
 
-use std::net::SocketAddr;
 use std::thread;
 
-use bytes::Bytes;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use support::process::Process;
 use support::transactions::*;
 use support::*;
@@ -45,30 +41,6 @@ fn an_open_transaction_stays_open_across_a_kill() {
     assert_eq!(client.read_committed("t", 0), [&b"before"[..], b"a", b"c"]);
 }
 
-/// What became of one transaction, as far as its producer knows.
-struct Tried {
-    value: Bytes,
-    commit: bool,
-    answered: bool,
-}
-
-/// Commits and aborts transactions over both partitions until the broker dies.
-fn transact_until_killed(address: SocketAddr, id: &str, round: u64) -> Vec<Tried> {
-    let mut random = StdRng::seed_from_u64(round);
-    let mut one = Producer::ready(address, id);
-    let mut tried = Vec::new();
-    loop {
-        let value = Bytes::from(format!("{id} {round} {}", tried.len()));
-        let commit = random.random_bool(0.6);
-        let ended = one.try_transaction("t", &value, commit);
-        tried.push(Tried { value, commit, answered: ended.is_ok() });
-        match ended {
-            Ok(code) => assert_eq!(code, 0),
-            Err(_) => return tried,
-        }
-    }
-}
-
 #[test]
 fn committed_transactions_survive_kills_whole_and_aborted_ones_do_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -83,7 +55,8 @@ fn committed_transactions_survive_kills_whole_and_aborted_ones_do_not() {
         let mut reader = Client::connect(address);
         let before = reader.fetch("t", 0, 0).high_watermark;
         tried.extend(thread::scope(|scope| {
-            let producers = ["a", "b", "c"].map(|id| scope.spawn(move || transact_until_killed(address, id, round)));
+            let producers =
+                ["a", "b", "c"].map(|id| scope.spawn(move || transact_until_killed(address, "t", id, round)));
             while reader.fetch("t", 0, before).high_watermark < before + 300 {
                 thread::yield_now();
             }
@@ -92,23 +65,5 @@ fn committed_transactions_survive_kills_whole_and_aborted_ones_do_not() {
         }));
     }
     let broker = Process::start(folder.path());
-    for id in ["a", "b", "c"] {
-        Producer::ready(broker.address, id);
-    }
-    let mut reader = Client::connect(broker.address);
-    let seen = [reader.read_committed("t", 0), reader.read_committed("t", 1)];
-    assert_eq!(seen[0].len(), seen[1].len());
-    for (index, values) in (0..).zip(&seen) {
-        let found = reader.fetch_committed("t", index, 0);
-        assert_eq!(found.last_stable_offset, found.high_watermark, "nothing is left open");
-        let known: Vec<_> = tried.iter().filter(|one| values.contains(&one.value)).collect();
-        assert_eq!(known.len(), values.len(), "each once");
-        assert!(known.iter().all(|one| one.commit), "an aborted record was seen");
-        let lost = tried.iter().filter(|one| one.commit && one.answered && !values.contains(&one.value));
-        assert_eq!(lost.count(), 0, "a committed record was lost");
-    }
-    // A transaction whose answer never came is there in both partitions or in none.
-    for one in tried.iter().filter(|one| !one.answered) {
-        assert_eq!(seen[0].contains(&one.value), seen[1].contains(&one.value));
-    }
+    check_transactions(broker.address, "t", &["a", "b", "c"], &tried);
 }

@@ -1,6 +1,6 @@
 //! A transactional producer that speaks the protocol step by step, and a reader of committed records.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -12,6 +12,8 @@ use kafka_protocol::messages::txn_offset_commit_request::{
 };
 use kafka_protocol::messages::*;
 use kafka_protocol::records::RecordBatchDecoder;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use super::{Client, fetch_request, group, idempotent_batch, only_partition, produce_request, text, topic};
 
@@ -222,4 +224,51 @@ pub fn deliver(found: PartitionData, from: i64, values: &mut Vec<Bytes>) -> i64 
         next = next.max(record.offset + 1);
     }
     next
+}
+
+/// What became of one transaction, as far as its producer knows.
+pub struct Tried {
+    pub value: Bytes,
+    pub commit: bool,
+    pub answered: bool,
+}
+
+/// Commits and aborts transactions over partitions 0 and 1 of a topic until the broker dies.
+pub fn transact_until_killed(address: SocketAddr, name: &str, id: &str, round: u64) -> Vec<Tried> {
+    let mut random = StdRng::seed_from_u64(round);
+    let mut one = Producer::ready(address, id);
+    let mut tried = Vec::new();
+    loop {
+        let value = Bytes::from(format!("{id} {round} {}", tried.len()));
+        let commit = random.random_bool(0.6);
+        let ended = one.try_transaction(name, &value, commit);
+        tried.push(Tried { value, commit, answered: ended.is_ok() });
+        match ended {
+            Ok(code) => assert_eq!(code, 0),
+            Err(_) => return tried,
+        }
+    }
+}
+
+/// After kills: what was committed is there once, in both partitions; what was aborted is seen in none.
+pub fn check_transactions(address: SocketAddr, name: &str, ids: &[&str], tried: &[Tried]) {
+    for id in ids {
+        // Ends what was left open.
+        Producer::ready(address, id);
+    }
+    let mut reader = Client::connect(address);
+    let seen = [0, 1].map(|index| {
+        let found = reader.fetch_committed(name, index, 0);
+        assert_eq!(found.last_stable_offset, found.high_watermark, "nothing is left open");
+        reader.read_committed(name, index)
+    });
+    let known: HashMap<&Bytes, &Tried> = tried.iter().map(|one| (&one.value, one)).collect();
+    let sets = seen.each_ref().map(|values| values.iter().collect::<HashSet<_>>());
+    assert_eq!(sets[0], sets[1], "a transaction is in both partitions or in none");
+    for (values, set) in seen.iter().zip(&sets) {
+        assert_eq!(values.len(), set.len(), "each once");
+        assert!(set.iter().all(|value| known[value].commit), "an aborted record was seen");
+    }
+    let lost = tried.iter().filter(|one| one.commit && one.answered && !sets[0].contains(&one.value));
+    assert_eq!(lost.count(), 0, "a committed record was lost");
 }
