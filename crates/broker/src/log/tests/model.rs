@@ -99,12 +99,17 @@ impl Model {
     /// What a power failure took.
     fn lose_behind(&mut self, end: usize) {
         self.values.truncate(end);
+        self.forget_producer();
+        self.produced.retain(|(base, _, values)| base + values.len() <= end);
+    }
+
+    /// As in Kafka, a start that was not clean looks for producers in the last snapshot and in the log behind it: what
+    /// one wrote behind the snapshot and below the log's new start is forgotten.
+    fn forget_producer(&mut self) {
         if self.start > self.synced {
-            // What the producer wrote below the new start is unknown to the snapshot and gone from the log.
             self.producer_id += 1;
             self.produced.clear();
         }
-        self.produced.retain(|(base, _, values)| base + values.len() <= end);
     }
 }
 
@@ -189,6 +194,7 @@ impl Twins {
             Step::Kill => {
                 let report = self.open();
                 assert!(!report.clean && report.truncated_bytes == 0, "{report:?}");
+                self.model.forget_producer();
             }
             Step::PowerFailure { cuts } => self.lose_power(&cuts),
         }
