@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-const NEEDED: &str = "import av, confluent_kafka, cv2, kafka, numpy, yaml";
+const NEEDED: &str = "import av, confluent_kafka, cv2, kafka, lz4, numpy, snappy, yaml, zstandard";
 
 /// `LUMENBUS_PYTHON`, or else `python3`; `None`, said loudly, where what the examples need is not installed.
 ///

@@ -1,6 +1,8 @@
 //! Clients in other languages, held against the embedded broker and against Apache Kafka with the same expectations.
 
 use lumenbus_tests::judges::clients::{go, hold_to_lines, js};
+use lumenbus_tests::python::{in_repository, python};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,7 +11,7 @@ fn with_address(mut command: Command, bootstrap: &str) -> Command {
     command
 }
 
-fn script(interpreter: &str, path: &Path, bootstrap: &str) -> Command {
+fn script(interpreter: impl AsRef<OsStr>, path: &Path, bootstrap: &str) -> Command {
     let mut command = Command::new(interpreter);
     command.arg(path);
     with_address(command, bootstrap)
@@ -25,4 +27,21 @@ fn franz_go() {
 fn kafkajs() {
     let Some(judge) = js() else { return };
     hold_to_lines("kafkajs", "js/expected.jsonl", |bootstrap| script("node", &judge, bootstrap));
+}
+
+#[track_caller]
+fn python_judge(judge: &str, name: &str) {
+    let Some(python) = python() else { return };
+    let path = in_repository("tests/judges/python").join(format!("judge_{name}.py"));
+    hold_to_lines(judge, &format!("python/expected_{name}.jsonl"), |bootstrap| script(&python, &path, bootstrap));
+}
+
+#[test]
+fn kafka_python() {
+    python_judge("kafka-python", "kafka_python");
+}
+
+#[test]
+fn confluent_kafka() {
+    python_judge("confluent-kafka", "confluent");
 }

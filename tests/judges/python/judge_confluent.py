@@ -74,7 +74,7 @@ def take(reader, count):
 
 
 def topics(admin):
-    create = lambda *topics, **more: {name: word(future) for name, future in admin.create_topics(topics, **more).items()}
+    create = lambda *topics, **more: {name: word(future) for name, future in admin.create_topics(list(topics), **more).items()}
     tell("create", create(NewTopic("cf-topics", 1), NewTopic("cf-group", 4), NewTopic("cf-transactions", 1)))
     tell("create again", create(NewTopic("cf-topics", 1)))
     tell("create a wrong name", create(NewTopic("cf topics", 1)))
@@ -91,7 +91,9 @@ def topics(admin):
 def settings(admin):
     def seen():
         found = of_one(admin.describe_configs([ConfigResource(ResourceType.TOPIC, "cf-topics")])).result(PATIENCE)
-        return [found[name].value for name in ["cleanup.policy", "retention.ms"]]
+        # The order of the policies counts for nothing.
+        policies = sorted(found["cleanup.policy"].value.split(","))
+        return [",".join(policies), found["retention.ms"].value]
 
     def change(*entries):
         entries = [ConfigEntry(name, value, incremental_operation=kind) for name, kind, value in entries]
@@ -100,7 +102,7 @@ def settings(admin):
 
     operation = AlterConfigOpType
     tell("alter", change(("cleanup.policy", operation.APPEND, "compact"), ("retention.ms", operation.SET, "86400000")))
-    tell("altered", settled(seen, ["delete,compact", "86400000"]))
+    tell("altered", settled(seen, ["compact,delete", "86400000"]))
     back = ("cleanup.policy", operation.SUBTRACT, "compact"), ("retention.ms", operation.DELETE, None)
     tell("alter back", change(*back))
     tell("altered back", settled(seen, ["delete", "604800000"]))
