@@ -24,6 +24,6 @@ pub mod log;
 mod server;
 
 pub use server::{
-    AllowAll, ApiRequests, Authorizer, AutoCreate, Broker, BrokerConfig, BrokerError, GroupConfig, Limits, Operation,
-    Principal, Resource, RunningBroker, TransactionConfig, check_request,
+    AllowAll, ApiRequests, Authorizer, AutoCreate, Broker, BrokerConfig, BrokerError, BrokerStatistics, GroupConfig,
+    Limits, Operation, Principal, Resource, RunningBroker, TransactionConfig, check_request,
 };

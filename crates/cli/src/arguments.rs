@@ -314,6 +314,9 @@ pub(crate) struct BrokerArguments {
     /// When records reach the disk itself: in the background every so often, or always before they are acknowledged
     #[arg(long, default_value = "10s", value_name = "TIME|always")]
     pub(crate) fsync: String,
+    /// Serve /metrics, /healthz and /readyz on this address, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Stop after this time
     #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
     pub(crate) duration: Option<Duration>,

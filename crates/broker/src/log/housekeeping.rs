@@ -1,6 +1,7 @@
 //! The regular rounds: rolling by age, retention, space, flushing, compaction. One failure never stops the rest.
 
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::config::KeepFree;
 use super::data_dir::{self, DiskSpace};
@@ -18,6 +19,8 @@ pub struct HousekeepingReport {
     pub rolled: usize,
     /// Partitions flushed.
     pub flushed: usize,
+    /// How long the flushes took.
+    pub flush_time: Duration,
     /// Segments deleted by retention or deletion of records.
     pub expired_segments: usize,
     /// Segments deleted to keep space free.
@@ -168,12 +171,14 @@ impl LogStore {
         if due {
             rounds.last_flush_ms = now_ms;
         }
+        let started = Instant::now();
         for partition in partitions {
             if partition.take_flush_due() || due {
                 let flushed = report.note(partition.flush()).unwrap_or(false);
                 report.flushed += usize::from(flushed);
             }
         }
+        report.flush_time = started.elapsed();
         if report.flushed > 0 {
             report.note(self.save_recovery_points());
         }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Server;
 use super::access::Peer;
 use super::dispatch::{self, BadRequest};
+use super::statistics::add;
 use super::wire::{self, FrameReader, WireError};
 
 /// Why a connection ended.
@@ -42,6 +43,9 @@ where
     let mut requests = FrameReader::new(reader, limits, Arc::clone(&server.request_budget));
     loop {
         if let Err(ended) = exchange(&server, &peer, &mut requests, &mut writer).await {
+            if matches!(ended, Ended::BadRequest(_)) {
+                add(&server.counters.bad_requests, 1);
+            }
             return ended;
         }
     }
@@ -62,6 +66,7 @@ where
         frame = requests.next() => frame?,
         () = server.stopping() => return Err(Ended::Stopping),
     };
+    add(&server.counters.received_bytes, frame.bytes.len());
     // Only answers that wait for something (a fetch, a group) are still pending when the watch for
     // a closed connection gets its turn; giving those up loses nothing.
     // A fetch answers by itself when the broker stops.
@@ -73,6 +78,7 @@ where
     };
     drop(frame);
     if let Some(reply) = reply {
+        add(&server.counters.sent_bytes, reply.len());
         wire::write(writer, reply, server.limits.stall_timeout).await?;
     }
     Ok(())

@@ -16,6 +16,7 @@ mod producer_ids;
 mod requests;
 mod run;
 mod shape;
+mod statistics;
 mod txn;
 mod wire;
 
@@ -33,12 +34,14 @@ pub use error::BrokerError;
 pub(crate) use group::{KeptGroups, OFFSETS_TOPIC, StoredGroup, StoredMember};
 pub use requests::ApiRequests;
 pub use run::{Broker, RunningBroker};
+pub use statistics::BrokerStatistics;
 
 use crate::log::LogStore;
 use access::Peer;
 use group::{Coordinator, OffsetStore};
 use producer_ids::ProducerIds;
 use requests::Requests;
+use statistics::Counters;
 use txn::{TRANSACTIONS_TOPIC, Transactions, World};
 
 /// What all connections share.
@@ -52,6 +55,7 @@ pub(crate) struct Server {
     pub(crate) transactions: Transactions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) requests: Requests,
+    pub(crate) counters: Counters,
     /// Where clients find this broker.
     pub(crate) advertised: (String, u16),
     pub(crate) request_budget: Arc<Semaphore>,
@@ -83,6 +87,7 @@ impl Server {
             transactions,
             producer_ids,
             requests: Requests::default(),
+            counters: Counters::default(),
             advertised,
             request_budget: wire::request_budget(&config.limits),
             answer_budget: wire::answer_budget(&config.limits),

@@ -14,7 +14,8 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::access::{Peer, Principal};
-use super::{ApiRequests, BrokerConfig, BrokerError, Server, connection};
+use super::statistics::{Connected, add, statistics};
+use super::{ApiRequests, BrokerConfig, BrokerError, BrokerStatistics, Server, connection};
 
 const MAX_DEFAULT_THREADS: usize = 4;
 /// Pause after the system refused a connection (usually: no file descriptors left).
@@ -124,6 +125,19 @@ impl RunningBroker {
         self.server.requests.snapshot()
     }
 
+    /// How it is doing. Asks the file system, so it belongs on a thread that may block.
+    #[must_use]
+    pub fn statistics(&self) -> BrokerStatistics {
+        statistics(&self.server)
+    }
+
+    /// Asks for [`RunningBroker::statistics`] without holding the broker: `None` once it is gone.
+    #[must_use]
+    pub fn observer(&self) -> impl Fn() -> Option<BrokerStatistics> + Send + Sync + use<> {
+        let server = Arc::downgrade(&self.server);
+        move || server.upgrade().map(|server| statistics(&server))
+    }
+
     /// Completes when the broker has ended by itself, which it does only after a fault.
     pub async fn wait(&self) {
         let mut has_ended = self.has_ended.clone();
@@ -208,6 +222,7 @@ async fn accept(server: &Arc<Server>, listener: &TcpListener, connections: &mut 
         };
         match accepted {
             Ok((_, address)) if connections.len() >= server.limits.max_connections => {
+                add(&server.counters.refused_connections, 1);
                 tracing::warn!(%address, "connection refused: max_connections is reached");
             }
             Ok((stream, address)) => {
@@ -223,6 +238,8 @@ async fn accept(server: &Arc<Server>, listener: &TcpListener, connections: &mut 
 
 async fn converse(server: Arc<Server>, stream: TcpStream, address: SocketAddr) {
     tracing::debug!(%address, "connected");
+    let counted = Arc::clone(&server);
+    let _connected = Connected::new(&counted.counters);
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
     }
@@ -265,6 +282,7 @@ async fn keep_house(server: Arc<Server>) {
 fn house_round(server: &Server, round: u64) {
     let now_ms = server.now_ms();
     let report = server.store.run_housekeeping(now_ms);
+    server.counters.kept_house(&report);
     for error in &report.errors {
         tracing::error!(error, "housekeeping");
     }

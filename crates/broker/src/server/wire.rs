@@ -232,6 +232,11 @@ impl Reply {
         Self { _budget: budget, ..self }
     }
 
+    /// Bytes of it that are still to be written.
+    pub(crate) fn len(&self) -> usize {
+        self.slices.iter().map(Bytes::len).sum()
+    }
+
     fn advance(&mut self, mut written: usize) {
         while let Some(front) = self.slices.front_mut() {
             if written < front.len() {

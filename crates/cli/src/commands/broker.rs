@@ -1,6 +1,7 @@
 //! `lumenbus broker`: the embedded broker alone, and a look into its data.
 
 pub(crate) mod inspect;
+mod metrics;
 
 use crate::arguments::{BrokerAction, BrokerArguments, BrokerCommand};
 use crate::demo;
@@ -37,9 +38,13 @@ fn serve(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) 
     config.advertised = arguments.advertise.as_deref().map(host_and_port).transpose().map_err(wrong("--advertise"))?;
     config.store.keep_free = keep_free(&arguments.keep_free).map_err(wrong("--keep-free"))?;
     fsync(&arguments.fsync, &mut config.store).map_err(wrong("--fsync"))?;
+    let endpoint = arguments.metrics.map(|listen| metrics::Endpoint::start(listen, output)).transpose()?;
     let broker = Broker::start_blocking(config)
         .with_context(|| format!("cannot start a broker on {} with {}", arguments.listen, arguments.data.display()))?;
     let address = broker.addr();
+    if let Some(endpoint) = &endpoint {
+        endpoint.show(&broker);
+    }
     output.object("ready", json!({ "brokers": address.to_string(), "data": arguments.data.display().to_string() }));
     output.result(&format!("broker ready on {address}, data in {}; Ctrl-C stops it", arguments.data.display()));
     if !arguments.listen.ip().is_loopback() {

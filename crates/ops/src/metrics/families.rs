@@ -1,6 +1,7 @@
 //! Families of constant values, as a collector gives them.
 
 use super::buckets::Reading;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::encoding::{EncodeLabel as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -106,5 +107,25 @@ impl<'a> Families<'a> {
             let (sum, count) = (buckets.sum_seconds(), buckets.count());
             family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets.buckets(), None)
         })
+    }
+}
+
+/// Families that are written anew at each scrape.
+#[must_use]
+pub fn collector(encode: impl Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static) -> Box<dyn Collector> {
+    Box::new(Written(encode))
+}
+
+struct Written<F>(F);
+
+impl<F> fmt::Debug for Written<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static> Collector for Written<F> {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        (self.0)(&mut Families::new(encoder))
     }
 }

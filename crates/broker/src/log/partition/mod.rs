@@ -279,6 +279,12 @@ impl Partition {
         self.unreadable.as_ref().map_or(Ok(()), |reason| Err(self.offline(reason)))
     }
 
+    /// Whether it takes no appends since its disk failed.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.lock_writer().offline.is_some()
+    }
+
     fn offline(&self, reason: &str) -> LogError {
         LogError::Offline { topic: self.topic.to_string(), partition: self.index, reason: reason.to_owned() }
     }
