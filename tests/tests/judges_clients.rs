@@ -1,6 +1,7 @@
 //! Clients in other languages, held against the embedded broker and against Apache Kafka with the same expectations.
 
-use lumenbus_tests::judges::clients::{go, hold_to_lines, js};
+use lumenbus_tests::cli::{skip, spawn_at};
+use lumenbus_tests::judges::clients::{go, hold_prepared_to_lines, hold_to_lines, js};
 use lumenbus_tests::python::{in_repository, python};
 use std::ffi::OsStr;
 use std::path::Path;
@@ -44,4 +45,22 @@ fn kafka_python() {
 #[test]
 fn confluent_kafka() {
     python_judge("confluent-kafka", "confluent");
+}
+
+/// It makes no topics, so it is given one.
+#[test]
+fn kcat() {
+    if Command::new("kcat").arg("-V").output().is_err() {
+        return skip("there is no kcat");
+    }
+    let judge = in_repository("tests/judges/kcat/judge.sh");
+    let prepare = |bootstrap: &str| {
+        let _ =
+            spawn_at(bootstrap, "topics apply --partitions 1 --replication 1 --topic-prefix kcat.").finish().code(0);
+    };
+    hold_prepared_to_lines("kcat", "kcat/expected.txt", prepare, |bootstrap| {
+        let mut command = script("bash", &judge, bootstrap);
+        command.arg("kcat.raw_images");
+        command
+    });
 }

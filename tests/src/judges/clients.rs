@@ -11,20 +11,26 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Lets a client judge Apache Kafka first, which proves its expectations, and then an embedded broker of its own; what it
-/// asked the latter for is held to the record. `LUMENBUS_JUDGED` leaves one of them out, as for [`super::on_both`].
+/// asked the latter for is held to the record. What it cannot make for itself is prepared before. `LUMENBUS_JUDGED` leaves one of them out, as for [`super::on_both`].
 ///
 /// # Panics
 /// When the judge does, or the record is another.
-pub fn at_both(judge: &str, hear: impl Fn(Kind, &str)) {
+pub fn at_both(judge: &str, prepare: impl Fn(&str), hear: impl Fn(Kind, &str)) {
     let only = std::env::var("LUMENBUS_JUDGED").unwrap_or_default();
     if only != "embedded" {
         let Some(kafka) = backend::Site::together(Kind::Kafka1) else { return };
+        prepare(&kafka.bus.brokers);
         hear(Kind::Kafka1, &kafka.bus.brokers);
     }
     if only != "kafka" {
         let data = tempfile::tempdir().unwrap();
-        let config = BrokerConfig::new(data.path()).listen(([127, 0, 0, 1], 0).into());
-        let broker = Broker::start_blocking(config).unwrap();
+        let start =
+            || Broker::start_blocking(BrokerConfig::new(data.path()).listen(([127, 0, 0, 1], 0).into())).unwrap();
+        // What is asked for in preparation is not the judge's.
+        let broker = start();
+        prepare(&broker.bootstrap_servers());
+        broker.shutdown_blocking().unwrap();
+        let broker = start();
         hear(Kind::Embedded, &broker.bootstrap_servers());
         record::hold_to(judge, &broker.requests());
         broker.shutdown_blocking().unwrap();
@@ -36,9 +42,17 @@ pub fn at_both(judge: &str, hear: impl Fn(Kind, &str)) {
 /// # Panics
 /// When it prints others or fails.
 pub fn hold_to_lines(judge: &str, expected: &str, program: impl Fn(&str) -> Command) {
+    hold_prepared_to_lines(judge, expected, |_| {}, program);
+}
+
+/// As [`hold_to_lines`], where something must be prepared at an address.
+///
+/// # Panics
+/// When it prints others or fails.
+pub fn hold_prepared_to_lines(judge: &str, expected: &str, prepare: impl Fn(&str), program: impl Fn(&str) -> Command) {
     let path = in_repository("tests/judges").join(expected);
     let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    at_both(judge, |kind, bootstrap| {
+    at_both(judge, prepare, |kind, bootstrap| {
         let ran = Background::start(program(bootstrap)).finish();
         let differing: Vec<String> = differences(&expected, &ran.stdout);
         let told = || format!("{judge}, {kind:?}, {}:\n{}\n{}", path.display(), differing.join("\n"), ran.stderr);
