@@ -55,26 +55,14 @@ pub(super) fn run(arguments: &OverheadArguments, settings: &Settings, output: &m
         row(output, "frames", "/s", 0.0, &on, &off, |run| run.frames_per_second);
         let cpu = |runs: &[Measured]| runs.iter().map(|run| run.client_cpu_millis_per_megabyte).collect::<Vec<_>>();
         row(output, "client CPU", "ms/MB", 0.0, &on, &off, |run| run.client_cpu_millis_per_megabyte);
-        let least = least_cpu(output, &on, &off);
         let alone = hooks::nanos_per_frame(&Observer::new(observed))?;
         output.result(&format!("  hooks alone        {alone:.0} ns a frame (one thread, the quickest of many rounds)"));
-        ratios.push(json!({ "bytes": bytes, "ratio": ratio, "cpu_ratio": median_ratio(&cpu(&on), &cpu(&off)), "least_cpu_ratio": least, "hooks_nanos": alone }));
+        let cpu_ratio = median_ratio(&cpu(&on), &cpu(&off));
+        ratios.push(json!({ "bytes": bytes, "ratio": ratio, "cpu_ratio": cpu_ratio, "hooks_nanos": alone }));
     }
     tracing.shutdown();
     output.summary("bench overhead", json!({ "ratios": ratios, "runs": arguments.runs }));
     Ok(Outcome::Done)
-}
-
-/// Of each side the run that other programs disturbed least: on a machine that is never quiet, medians differ by chance.
-fn least_cpu(output: &mut Output, on: &[Measured], off: &[Measured]) -> f64 {
-    let least = |runs: &[Measured]| {
-        runs.iter().map(|run| run.client_cpu_millis_per_megabyte).min_by(f64::total_cmp).unwrap_or_default()
-    };
-    let (on, off) = (least(on), least(off));
-    let ratio = if off > 0.0 { on / off } else { 0.0 };
-    output
-        .result(&format!("  client CPU, least  bare {off:>9.3} ms/MB     ours {on:>9.3} ms/MB     ratio {ratio:>5.3}"));
-    ratio
 }
 
 fn load(arguments: &OverheadArguments, bytes: usize) -> Load {

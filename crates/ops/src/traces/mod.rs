@@ -32,8 +32,8 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// Parents of frames on their way; a frame beyond them becomes the child of none.
 const MAX_PARENTS: usize = 8_192;
 
-/// Frames traced in a second, unless somebody says otherwise. A traced frame costs its publisher and reader about 20 µs, so
-/// this is 1 % of a processor at most.
+/// Frames traced in a second, unless somebody says otherwise. A traced frame costs its publisher and reader together about
+/// 10 µs, so this is half a percent of a processor at most.
 pub const MOST_PER_SECOND: u32 = 500;
 
 /// Where traces go, and of how many frames.
