@@ -36,6 +36,18 @@ pub enum LogError {
         /// The data directory.
         path: PathBuf,
     },
+    /// A newer version has written the data directory.
+    #[error(
+        "data directory {path} was written by version {written_by} in a newer format; use version {readable_from} or newer"
+    )]
+    NewerFormat {
+        /// The data directory.
+        path: PathBuf,
+        /// Version that wrote it last.
+        written_by: String,
+        /// First version that can read it.
+        readable_from: String,
+    },
     /// A file of the data directory has contents this version cannot interpret.
     #[error("{path} is damaged or of an unknown version: {reason}")]
     BadFile {
@@ -240,6 +252,7 @@ impl LogError {
             Self::Storage { .. }
             | Self::Offline { .. }
             | Self::DirectoryInUse { .. }
+            | Self::NewerFormat { .. }
             | Self::BadFile { .. }
             | Self::CorruptSegment { .. }
             | Self::Closed => 56,

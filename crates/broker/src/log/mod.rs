@@ -40,6 +40,7 @@ mod data_dir;
 mod disk;
 mod epochs;
 mod error;
+mod format;
 mod handles;
 mod housekeeping;
 mod index;

@@ -12,6 +12,7 @@ use super::config::{LogConfig, Overrides, StoreConfig};
 use super::data_dir;
 use super::epochs;
 use super::error::LogError;
+use super::format;
 use super::housekeeping::Rounds;
 use super::partition::{OpenPartition, Partition};
 use super::segment::Shared;
@@ -103,6 +104,7 @@ impl LogStore {
     ) -> Result<(Self, RecoveryReport), LogError> {
         let started = Instant::now();
         let lock = data_dir::lock(&config.data_dir)?;
+        format::claim(&config.data_dir)?;
         let store = Self {
             cluster_id: data_dir::cluster_id(&config.data_dir)?,
             leader_epoch: AtomicI32::new(0),

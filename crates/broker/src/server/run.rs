@@ -132,7 +132,6 @@ impl RunningBroker {
     }
 
     /// Asks for [`RunningBroker::statistics`] without holding the broker: `None` once it is gone.
-    #[must_use]
     pub fn observer(&self) -> impl Fn() -> Option<BrokerStatistics> + Send + Sync + use<> {
         let server = Arc::downgrade(&self.server);
         move || server.upgrade().map(|server| statistics(&server))
