@@ -218,7 +218,7 @@ func times(client *kgo.Client, admin *kadm.Client) {
 		if after >= 0 {
 			after -= begin.UnixMilli()
 		}
-		tell(name, []any{word(found.Err), found.Offset, after, found.LeaderEpoch})
+		tell(name, []any{word(found.Err), found.Offset, after, found.LeaderEpoch >= 0})
 	}
 	for _, seconds := range []int{-1, 5, 15, 30, 31} {
 		stamp := begin.Add(time.Duration(seconds) * time.Second)
