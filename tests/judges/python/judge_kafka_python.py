@@ -126,9 +126,9 @@ def groups(admin):
         return [group["group_state"], group["protocol_data"], len(group["members"])]
 
     def polled(members):
-        """Members take part only while they are polled."""
+        """Members take part only while they are polled, and give up a step that a poll is too short for."""
         for member in members:
-            member.poll(timeout_ms=50)
+            member.poll(timeout_ms=1000)
         return sorted(len(member.assignment()) for member in members)
 
     members = [consumer("kp-group", group_id="kp-group")]
@@ -158,7 +158,7 @@ def static_member():
         end = time.monotonic() + PATIENCE
         while len(member.assignment()) < 2:
             assert time.monotonic() < end, "no assignment comes"
-            member.poll(timeout_ms=100)
+            member.poll(timeout_ms=1000)
         seen.append(member.group_metadata().generation_id)
         member.close()
     tell("generations of a static member", seen)
