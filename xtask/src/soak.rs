@@ -1,7 +1,7 @@
 //! `cargo xtask soak`: the runs that are too long for every change.
 //!
-//! `fuzz` runs every fuzz target for minutes. `kill` runs the end-to-end tests whose names contain
-//! `soak` in a release build; they read how often to kill from `LUMENBUS_SOAK_KILLS` and how long to
+//! `fuzz` runs every fuzz target for minutes. `kill` runs the tests of the broker and of
+//! the whole whose names contain `soak` in a release build; they read how often to kill from `LUMENBUS_SOAK_KILLS` and how long to
 //! load from `LUMENBUS_SOAK_MINUTES`, and use small values of their own where these are not set.
 //! `model` runs the model test of the broker's log on many more histories, a number it reads from
 //! `LUMENBUS_MODEL_CASES`; `LUMENBUS_MODEL_SEED` repeats those of a failure.
@@ -39,12 +39,12 @@ pub fn fuzz(root: &Path, minutes: u32) -> Result<Vec<String>> {
 pub fn kill(root: &Path, minutes: u32, kills: u32) -> Result<String> {
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["test", "--release", "-p", "lumenbus-tests", "--", "soak"])
+        .args(["test", "--release", "-p", "lumenbus-broker", "-p", "lumenbus-tests", "--", "soak"])
         .args(["--nocapture", "--test-threads=1"])
         .env(KILLS_VARIABLE, kills.to_string())
         .env(MINUTES_VARIABLE, minutes.to_string());
     let tests = run_tests(root, &mut cargo)?;
-    ensure!(tests > 0, "there is no test with `soak` in its name in lumenbus-tests");
+    ensure!(tests > 0, "there is no test with `soak` in its name");
     Ok(format!("{tests} soak test(s) passed with {kills} kills"))
 }
 

@@ -223,3 +223,6 @@ pub(crate) fn decode_only(bytes: Bytes) -> Result<(), BadRequest> {
 #[cfg(test)]
 #[path = "dispatch_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod hostile_tests;
