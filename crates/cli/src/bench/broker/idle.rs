@@ -14,7 +14,7 @@ const FETCH_VERSION: i16 = 4;
 pub(super) struct Fetches(Vec<TcpStream>);
 
 impl Fetches {
-    /// Spreads `count` fetches at the end of an empty topic over its partitions.
+    /// Spreads `count` fetches over the partitions of a topic that holds one record in each.
     pub(super) fn open(address: &str, topic: &str, partitions: i32, count: usize) -> anyhow::Result<Self> {
         let mut connections = Vec::with_capacity(count);
         for partition in (0..partitions).cycle().take(count) {
@@ -60,7 +60,7 @@ fn request(topic: &str, partition: i32) -> Vec<u8> {
     string(&mut body, topic);
     body.extend(1_i32.to_be_bytes()); // partitions
     body.extend(partition.to_be_bytes());
-    body.extend(0_i64.to_be_bytes()); // offset
+    body.extend(1_i64.to_be_bytes()); // offset: behind the only record
     body.extend((1_i32 << 20).to_be_bytes()); // max bytes of the partition
     let mut request = i32::try_from(body.len()).unwrap_or(i32::MAX).to_be_bytes().to_vec();
     request.extend(body);

@@ -11,7 +11,7 @@ use crate::output::Output;
 use crate::settings::Settings;
 use crate::units::show_bytes;
 use lumenbus_bus::{Profile, Role};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -146,11 +146,7 @@ fn steady(arguments: &BrokerBenchArguments, embedded: &mut Side, output: &mut Ou
 fn idle(arguments: &BrokerBenchArguments, side: &mut Side, output: &mut Output) -> anyhow::Result<Value> {
     let Some(pid) = side.pid else { return Ok(json!({ "row": "idle", "broker": side.name })) };
     let topic = side.environment.topic(PARTITIONS)?;
-    // A partition that has no leader yet would be answered at once.
-    let consumer: BaseConsumer = side.environment.bus.client_config(Role::Consumer).create()?;
-    for partition in 0..PARTITIONS {
-        consumer.fetch_watermarks(&topic, partition, READY_TIMEOUT)?;
-    }
+    await_leaders(side, &topic)?;
     let fetches = idle::Fetches::open(&side.environment.bus.brokers, &topic, PARTITIONS, IDLE_FETCHES)?;
     let (before, length) = (usage::cpu(pid), arguments.duration.max(Duration::from_secs(20)));
     std::thread::sleep(length);
@@ -162,6 +158,17 @@ fn idle(arguments: &BrokerBenchArguments, side: &mut Side, output: &mut Output) 
         side.name
     ));
     Ok(json!({ "row": "idle", "broker": side.name, "percent": percent }))
+}
+
+/// A fetch from a partition that has no leader yet would be answered at once; a record is taken only by a leader.
+fn await_leaders(side: &Side, topic: &str) -> anyhow::Result<()> {
+    let producer: BaseProducer = side.environment.bus.client_config(Role::Producer).create()?;
+    for partition in 0..PARTITIONS {
+        let record = BaseRecord::<str, [u8]>::to(topic).payload(&[]).partition(partition);
+        producer.send(record).map_err(|(error, _)| error)?;
+    }
+    producer.flush(READY_TIMEOUT)?;
+    Ok(())
 }
 
 fn paced(partitions: usize, consumers: usize, bytes: usize, per_second: u64, length: Duration) -> Load {
