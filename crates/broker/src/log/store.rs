@@ -59,7 +59,7 @@ pub struct LogStore {
     pub(super) rounds: Mutex<Rounds>,
     closed: AtomicBool,
     /// Held open for its lock.
-    _lock: File,
+    lock: File,
 }
 
 /// All topics.
@@ -114,7 +114,7 @@ impl LogStore {
             checkpoints: Mutex::default(),
             rounds: Mutex::new(Rounds::starting(now_ms)),
             closed: AtomicBool::new(false),
-            _lock: lock,
+            lock,
             config,
         };
         let mut report =
@@ -351,10 +351,12 @@ impl LogStore {
         self.save_recovery_points()?;
         self.save_log_starts()?;
         self.save_cleaner_offsets()?;
-        match failure {
-            Some(failure) => Err(failure),
-            None => data_dir::put_clean_marker(&self.config.data_dir),
+        if let Some(failure) = failure {
+            return Err(failure);
         }
+        data_dir::put_clean_marker(&self.config.data_dir)?;
+        // Nothing is written from here on, so the next broker need not wait until the last reader has let go.
+        self.lock.unlock().map_err(LogError::storage("unlock", self.config.data_dir.as_path()))
     }
 
     pub(super) fn all_partitions(&self) -> Vec<Arc<Partition>> {
