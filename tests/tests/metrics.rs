@@ -115,6 +115,8 @@ fn a_broker_that_goes_makes_it_unready_not_unhealthy() {
     let camera = broker.spawn("publish test:160x120@10 --camera gate --codec jpeg --loop --json --metrics 127.0.0.1:0");
     let address = metrics_of(&camera);
     wait_for(&address, "/readyz", |page| page.status == 200);
+    // A publisher that has not begun yet would rather end.
+    wait_for(&address, "/metrics", |page| page.body.contains("camera=\"gate\""));
     assert!(broker.stop().status.success());
     let why = wait_for(&address, "/readyz", |page| page.status == 503);
     assert!(why.contains("no broker at"), "{why}");

@@ -214,6 +214,18 @@ mod tests {
     }
 
     #[test]
+    fn answered_connections_give_their_places_back() {
+        let server = serve("127.0.0.1:0".parse().unwrap(), routes(Metrics::new(), Health::new())).unwrap();
+        for round in 0..5 * MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(server.addr()).unwrap();
+            write!(stream, "GET /healthz HTTP/1.0\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", server.addr()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.0 200"), "{round}: {answer}");
+        }
+    }
+
+    #[test]
     fn connections_that_say_nothing_take_their_places_only() {
         let server = serve("127.0.0.1:0".parse().unwrap(), routes(Metrics::new(), Health::new())).unwrap();
         let silent: Vec<_> = (0..MAX_CONNECTIONS).map(|_| TcpStream::connect(server.addr()).unwrap()).collect();
