@@ -1,4 +1,4 @@
-//! The regular rounds: rolling by age, flushing, retention, space, compaction. One failure never stops the rest.
+//! The regular rounds: rolling by age, retention, space, flushing, compaction. One failure never stops the rest.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -84,10 +84,9 @@ impl LogStore {
             report.rolled += usize::from(rolled);
         }
         self.expire_producers(&partitions, &mut rounds, now_ms);
-        // First: a snapshot knows the producers of closed segments before these go.
-        self.flush(&partitions, &mut rounds, now_ms, &mut report);
         self.apply_retention(&partitions, now_ms, &mut report);
         self.keep_free(&partitions, &mut rounds, space, &mut report);
+        self.flush(&partitions, &mut rounds, now_ms, &mut report);
         self.compact(&partitions, now_ms, &mut report);
         report
     }

@@ -40,9 +40,11 @@ impl Partition {
         let stable_before = self.stable_offset.load(Ordering::Acquire);
         self.write(&mut writer, &batches, records)?;
         self.publish(&mut writer, &batches, &config, now_ms);
-        self.flush_if_asked(&mut writer, &config, now_ms)?;
+        let flushed = self.flush_if_asked(&mut writer, &config, now_ms);
         drop(writer);
+        // Readers see it, synced or not.
         self.wake(records.len() as u64, (stable_before, base_offset));
+        flushed?;
         Ok(Appended {
             base_offset,
             last_offset,

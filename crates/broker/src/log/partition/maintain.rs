@@ -272,10 +272,6 @@ impl Partition {
         if wanted < 0 || wanted > end_offset {
             return Err(LogError::OffsetOutOfRange { offset, log_start_offset, end_offset });
         }
-        // A recovery looks for producers from the last snapshot on, and no further back than the log's start.
-        if wanted > self.recovery_point() {
-            self.flush()?;
-        }
         self.log_start_offset.fetch_max(wanted, Ordering::AcqRel);
         self.cut_epochs_below(self.log_start_offset());
         self.wake_all();

@@ -99,7 +99,17 @@ impl Model {
     /// What a power failure took.
     fn lose_behind(&mut self, end: usize) {
         self.values.truncate(end);
+        self.forget_producer();
         self.produced.retain(|(base, _, values)| base + values.len() <= end);
+    }
+
+    /// As in Kafka, a start that was not clean looks for producers in the last snapshot and in the log behind it: what
+    /// one wrote behind the snapshot and below the log's new start is forgotten.
+    fn forget_producer(&mut self) {
+        if self.start > self.synced {
+            self.producer_id += 1;
+            self.produced.clear();
+        }
     }
 }
 
@@ -167,10 +177,6 @@ impl Twins {
                 self.model.start = self.pick(at);
                 let start = offset(self.model.start);
                 assert_eq!(self.store().delete_records("t", 0, start).unwrap(), start);
-                if self.model.start > self.model.synced {
-                    // Producers are remembered beyond the records that go.
-                    self.note_synced();
-                }
             }
             Step::Configure { segment_bytes, retention_bytes } => {
                 self.model.retention_bytes = retention_bytes;
@@ -188,6 +194,7 @@ impl Twins {
             Step::Kill => {
                 let report = self.open();
                 assert!(!report.clean && report.truncated_bytes == 0, "{report:?}");
+                self.model.forget_producer();
             }
             Step::PowerFailure { cuts } => self.lose_power(&cuts),
         }

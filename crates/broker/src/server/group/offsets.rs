@@ -308,6 +308,8 @@ pub(crate) struct Loaded {
 pub(crate) type CommittedOffsets = BTreeMap<TopicPartition, Committed>;
 
 fn load(log: &Partition) -> Result<Loaded, LogError> {
+    // One that could not be opened looks empty, and groups would begin anew.
+    log.check_opened()?;
     let mut loaded = Loaded::default();
     let mut next = log.log_start_offset();
     let end = log.high_watermark();

@@ -140,8 +140,9 @@ fn entries(
 
 fn is_wanted(entry: &Entry, resource: &DescribeConfigsResource) -> bool {
     match &resource.configuration_keys {
-        Some(keys) => keys.iter().any(|key| &**key == entry.name),
-        None => true,
+        // No keys are no filter, as for Kafka.
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| &**key == entry.name),
+        _ => true,
     }
 }
 

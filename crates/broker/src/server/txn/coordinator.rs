@@ -405,6 +405,8 @@ fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
 }
 
 fn load(log: &Partition) -> Result<HashMap<String, Transaction>, LogError> {
+    // One that could not be opened looks empty, and what is open elsewhere would be aborted.
+    log.check_opened()?;
     let mut kept = HashMap::new();
     let mut next = log.log_start_offset();
     let end = log.high_watermark();

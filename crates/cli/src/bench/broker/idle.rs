@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 
-/// Longer than anybody measures.
+/// Longer than is measured; brokers may allow less.
 const MAX_WAIT_MILLIS: i32 = 600_000;
 const FETCH: i16 = 1;
 /// The oldest that both brokers speak.

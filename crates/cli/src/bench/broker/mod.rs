@@ -25,6 +25,9 @@ const STEADY_LIMIT_BYTES: u64 = 64 << 20;
 const IDLE_LIMIT_PERCENT: f64 = 0.5;
 /// Of the topic that is fetched from in vain.
 const PARTITIONS: i32 = 8;
+/// Processor time is counted in hundredths of a second; the embedded broker lets no fetch wait longer than a minute.
+const MIN_IDLE: Duration = Duration::from_secs(20);
+const MAX_IDLE: Duration = Duration::from_secs(50);
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Fetches that wait for nothing.
 const IDLE_FETCHES: usize = 500;
@@ -43,6 +46,7 @@ struct Side {
 #[derive(Debug, Clone, Copy)]
 struct Run {
     measured: Measured,
+    /// Unknown where the process is.
     resident_bytes: u64,
 }
 
@@ -148,7 +152,7 @@ fn idle(arguments: &BrokerBenchArguments, side: &mut Side, output: &mut Output) 
     let topic = side.environment.topic(PARTITIONS)?;
     await_leaders(side, &topic)?;
     let fetches = idle::Fetches::open(&side.environment.bus.brokers, &topic, PARTITIONS, IDLE_FETCHES)?;
-    let (before, length) = (usage::cpu(pid), arguments.duration.max(Duration::from_secs(20)));
+    let (before, length) = (usage::cpu(pid), arguments.duration.clamp(MIN_IDLE, MAX_IDLE));
     std::thread::sleep(length);
     let percent = usage::cpu(pid).saturating_sub(before).as_secs_f64() / length.as_secs_f64() * 100.0;
     let answered = fetches.answered()?;
@@ -236,7 +240,9 @@ fn row(
 ) -> Option<f64> {
     let mut mine: Vec<_> = ours.iter().map(&figure).collect();
     let mut other: Vec<_> = theirs.iter().map(&figure).collect();
-    let ratio = (!other.is_empty()).then(|| median_ratio(&mine, &other));
+    // Zero is a process that cannot be looked at.
+    let is_known = other.iter().any(|figure| *figure > 0.0);
+    let ratio = is_known.then(|| median_ratio(&mine, &other));
     let (mine, other) = (median(&mut mine), median(&mut other));
     let target = if limit > 0.0 { format!("  (target {limit})") } else { String::new() };
     let compared =
