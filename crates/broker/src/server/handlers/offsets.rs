@@ -16,7 +16,8 @@ use crate::server::group::{Caller, CommitError, Committed, MAX_NAME_BYTES, Topic
 /// First version in which a group may be missing; before, it is of another generation.
 const MISSING_VERSION: i16 = 9;
 
-type Checked = Vec<(TopicName, Vec<(i32, Result<(), ResponseError>)>)>;
+/// What became of each partition of a request, by topic.
+pub(super) type Checked = Vec<(TopicName, Vec<(i32, Result<(), ResponseError>)>)>;
 
 /// Keeps a group's offsets. What cannot be kept is refused by partition; the rest is kept.
 pub(crate) fn commit(server: &Server, peer: &Peer, request: OffsetCommitRequest, version: i16) -> OffsetCommitResponse {
@@ -36,27 +37,38 @@ pub(crate) fn commit(server: &Server, peer: &Peer, request: OffsetCommitRequest,
         error => error,
     });
     let now_ms = server.now_ms();
-    let mut accepted = Vec::new();
-    let mut checked: Checked = Vec::new();
-    for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in topic.partitions {
-            let index = partition.partition_index;
-            let metadata = partition.committed_metadata.as_ref().map_or(0, |metadata| metadata.len());
-            let check = allowed.and_then(|()| check(server, peer, (&topic.name, index), metadata));
-            if check.is_ok() {
-                let at = (topic.name.to_string(), index);
-                accepted.push((at, committed(partition, now_ms)));
-            }
-            partitions.push((index, check));
-        }
-        checked.push((topic.name, partitions));
-    }
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.into_iter();
+        (topic.name, partitions.map(|one| (one.partition_index, committed(one, now_ms))).collect())
+    });
+    let (accepted, checked) = sort_out(server, peer, allowed, topics);
     let kept = keep(server, group, accepted, now_ms);
     commit_response(checked, kept)
 }
 
-pub(super) fn check(
+/// What of a request may be kept, and what is said of each partition.
+pub(super) fn sort_out(
+    server: &Server,
+    peer: &Peer,
+    allowed: Result<(), ResponseError>,
+    topics: impl Iterator<Item = (TopicName, Vec<(i32, Committed)>)>,
+) -> (Vec<(TopicPartition, Committed)>, Checked) {
+    let (mut accepted, mut checked) = (Vec::new(), Checked::new());
+    for (name, wanted) in topics {
+        let mut partitions = Vec::with_capacity(wanted.len());
+        for (index, committed) in wanted {
+            let check = allowed.and_then(|()| check(server, peer, (&name, index), committed.metadata.len()));
+            if check.is_ok() {
+                accepted.push(((name.to_string(), index), committed));
+            }
+            partitions.push((index, check));
+        }
+        checked.push((name, partitions));
+    }
+    (accepted, checked)
+}
+
+fn check(
     server: &Server,
     peer: &Peer,
     (topic, index): (&str, i32),

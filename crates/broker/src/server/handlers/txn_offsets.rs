@@ -5,38 +5,26 @@ use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestP
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
-use kafka_protocol::messages::{TopicName, TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use super::code;
-use super::offsets::{check, commit_error};
+use super::offsets::{Checked, commit_error, sort_out};
 use super::txn::{may_write, offsets_partition};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
 use crate::server::group::{Caller, Committed, MAX_NAME_BYTES, TopicPartition};
 use crate::server::txn::ProducerRef;
 
-type Checked = Vec<(TopicName, Vec<(i32, Result<(), ResponseError>)>)>;
-
 /// Keeps a group's offsets within a transaction. What cannot be kept is refused by partition.
 pub(crate) fn commit(server: &Server, peer: &Peer, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
     let allowed = may_commit(server, peer, &request);
     let producer = ProducerRef { id: *request.producer_id, epoch: request.producer_epoch };
     let now_ms = server.now_ms();
-    let mut accepted: Vec<(TopicPartition, Committed)> = Vec::new();
-    let mut checked: Checked = Vec::new();
-    for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in topic.partitions {
-            let index = partition.partition_index;
-            let metadata = partition.committed_metadata.as_ref().map_or(0, |metadata| metadata.len());
-            let check = allowed.and_then(|()| check(server, peer, (&topic.name, index), metadata));
-            if check.is_ok() {
-                accepted.push(((topic.name.to_string(), index), committed(partition, now_ms)));
-            }
-            partitions.push((index, check));
-        }
-        checked.push((topic.name, partitions));
-    }
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.into_iter();
+        (topic.name, partitions.map(|one| (one.partition_index, committed(one, now_ms))).collect())
+    });
+    let (accepted, checked) = sort_out(server, peer, allowed, topics);
     let kept = match accepted.is_empty() {
         true => Ok(()),
         false => keep(server, (&request.transactional_id, producer), &request.group_id, &accepted),
