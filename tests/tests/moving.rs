@@ -20,6 +20,7 @@ const BOX: &str = "box:9092";
 const KAFKA: &str = "kafka-1:9092";
 /// Ends only what hangs.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Between two looks at a group or a copy in progress, which tell nobody how far they are.
 const POLL: Duration = Duration::from_millis(200);
 
 /// The part of the page below the heading that begins so.

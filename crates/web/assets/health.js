@@ -3,6 +3,7 @@
 import { el, icon, setAttribute } from './dom.js';
 import { age, bytes, clock, number, span } from './format.js';
 import { gapReason, t } from './i18n.js';
+import { PlainScreen } from './plain.js';
 import { count, finite, list, object, text } from './wire.js';
 
 const EVERY_MS = 4000;
@@ -22,12 +23,12 @@ function table(heads, body) {
 
 const warnAbove = (value, limit) => cell(number(value), value > limit ? 'bad' : '');
 
-export class HealthScreen {
+export class HealthScreen extends PlainScreen {
   #timer = 0;
   #isClosed = false;
 
   constructor(app) {
-    this.app = app;
+    super(app);
     this.summary = el('div', { class: 'summary', role: 'status' });
     this.cards = el('div', { class: 'cards' });
     this.element = el('div', { class: 'health' }, this.summary, this.cards);
@@ -170,23 +171,5 @@ export class HealthScreen {
       const name = text(budget.name, 60);
       return el('div', { class: 'budget' }, el('span', { text: t(`budget.${name}`, {}, name) }), this.#meter(limit > 0 ? used / limit : 0, label), el('span', { class: 'faint', text: label }));
     });
-  }
-
-  get current() {
-    return null;
-  }
-
-  get fullElement() {
-    return null;
-  }
-
-  key(event) {
-    if (event.key !== 'Escape') return false;
-    this.app.goBack();
-    return true;
-  }
-
-  keyInField() {
-    return false;
   }
 }

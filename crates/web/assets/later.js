@@ -2,33 +2,12 @@
 
 import { el, icon } from './dom.js';
 import { t } from './i18n.js';
+import { PlainScreen } from './plain.js';
 
-export class LaterScreen {
+export class LaterScreen extends PlainScreen {
   constructor(app, section) {
-    this.app = app;
+    super(app);
     this.element = el('div', { class: 'nothing' }, icon(section), el('h1', { text: t(`nav.${section}`) }), el('p', { text: t('later') }),
       el('a', { class: 'button', href: '/' }, icon('back'), el('span', { text: t('back') })));
-  }
-
-  mount() {}
-
-  unmount() {}
-
-  get current() {
-    return null;
-  }
-
-  get fullElement() {
-    return null;
-  }
-
-  key(event) {
-    if (event.key !== 'Escape') return false;
-    this.app.goBack();
-    return true;
-  }
-
-  keyInField() {
-    return false;
   }
 }

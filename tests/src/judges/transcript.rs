@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 /// Ends only what never comes.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two runs of a tool that only looks: it tells nobody when it would say something else.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]

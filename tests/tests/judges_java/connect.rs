@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Ends only what never comes.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at a file that another program writes at its own pace.
 const PAUSE: Duration = Duration::from_millis(50);
 
 fn connect(site: &Site) -> Background {

@@ -153,6 +153,7 @@ fn idle(arguments: &BrokerBenchArguments, side: &mut Side, output: &mut Output) 
     await_leaders(side, &topic)?;
     let fetches = idle::Fetches::open(&side.environment.bus.brokers, &topic, PARTITIONS, IDLE_FETCHES)?;
     let (before, length) = (usage::cpu(pid), arguments.duration.clamp(MIN_IDLE, MAX_IDLE));
+    // What is measured is that nothing happens; time is all there is to wait for.
     std::thread::sleep(length);
     let percent = usage::cpu(pid).saturating_sub(before).as_secs_f64() / length.as_secs_f64() * 100.0;
     let answered = fetches.answered()?;
