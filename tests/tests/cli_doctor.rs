@@ -27,6 +27,10 @@ fn is(ran: &Ran, code: &str, severity: &str) -> String {
     finding["what"].as_str().unwrap().to_owned()
 }
 
+fn is_problem(finding: &Value) -> bool {
+    ["warning", "error"].iter().any(|severity| finding["severity"] == *severity)
+}
+
 #[test]
 fn a_healthy_broker_with_a_live_camera() {
     let broker = BrokerProcess::start();
@@ -34,7 +38,11 @@ fn a_healthy_broker_with_a_live_camera() {
     let camera = broker.spawn("publish test:160x120@10 --camera gate --codec jpeg --loop --json");
     broker.run("subscribe --frames 1 --topic raw_images --from start").code(0);
     let data = broker.data().display().to_string();
-    let ran = broker.run(&format!("doctor --json --data {data}")).code(0);
+    // A day of this camera must fit whatever else lies on the test machine's disk.
+    let ran = broker.run(&format!("doctor --json --data {data} --free 10TB"));
+    let problems: Vec<_> = ran.objects("finding").into_iter().filter(is_problem).collect();
+    assert_eq!(problems, Vec::<Value>::new());
+    let ran = ran.code(0);
     assert!(is(&ran, "broker.reachable", "ok").contains("embedded broker lumenbus-"));
     is(&ran, "broker.round_trip", "ok");
     assert!(is(&ran, "protocol.api", "ok").contains("Produce"));
@@ -51,8 +59,7 @@ fn a_healthy_broker_with_a_live_camera() {
     assert_eq!(findings(&ran, "build.nasm").len(), usize::from(needs_nasm));
     for finding in ran.objects("finding") {
         let is_told = !finding["what"].as_str().unwrap().is_empty();
-        let is_problem = ["warning", "error"].iter().any(|severity| finding["severity"] == *severity);
-        assert!(is_told && (!is_problem || finding["remedy"].is_string()), "{finding}");
+        assert!(is_told, "{finding}");
     }
     camera.interrupt().code(0);
 }

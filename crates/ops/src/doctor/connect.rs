@@ -15,6 +15,9 @@ const DEFAULT_PORT: u16 = 9092;
 /// A round trip beyond this is felt: a frame takes two before it is read.
 const FAR_MILLIS: f64 = 20.0;
 
+/// Connections that the time is the least of.
+const ATTEMPTS: u32 = 3;
+
 /// How the client speaks to brokers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Security {
@@ -61,7 +64,7 @@ pub(super) fn each_broker(bus: &BusConfig, facts: &ClusterFacts, client: &str) -
         match connect(&broker.host, broker.port) {
             Ok((_, millis)) => {
                 reached += 1;
-                slowest = slowest.max(millis);
+                slowest = slowest.max(least(&broker.host, broker.port, millis));
             }
             Err(error) => findings.push(
                 Finding::error(
@@ -81,6 +84,12 @@ pub(super) fn each_broker(bus: &BusConfig, facts: &ClusterFacts, client: &str) -
         findings.extend(look_closer(bus, &broker.host, broker.port, client));
     }
     findings
+}
+
+/// One attempt may have waited anywhere; a far broker is far each time.
+fn least(host: &str, port: u16, first: f64) -> f64 {
+    let again = (1..ATTEMPTS).filter_map(|_| connect(host, port).ok());
+    again.map(|(_, millis)| millis).fold(first, f64::min)
 }
 
 fn round_trip(tried: usize, slowest: f64) -> Finding {
