@@ -54,6 +54,9 @@ pub(crate) struct UpArguments {
     /// TLS, SCRAM users (admin, alice, mallory) and ACLs.
     #[arg(long)]
     secure: bool,
+    /// Java's heap and collector as Kafka's own start script sets them, for measurements; otherwise small.
+    #[arg(long)]
+    as_shipped: bool,
     /// 4.x (the newest), 3.9, or an exact version.
     #[arg(long, default_value = "4.x")]
     version: KafkaRelease,
@@ -117,6 +120,7 @@ fn up(arguments: UpArguments) -> Result<()> {
         nodes: arguments.nodes,
         release: arguments.version,
         secure: arguments.secure,
+        as_shipped: arguments.as_shipped,
         dir: Some(arguments.place.path()),
         base_port: arguments.base_port,
         properties: arguments.properties,

@@ -265,7 +265,7 @@ impl KafkaCluster {
         for &id in ids {
             let node = self.node(id)?;
             let log_bytes = std::fs::metadata(node.log()).map_or(0, |metadata| metadata.len());
-            let child = process::spawn_node(&self.installation, node)?;
+            let child = process::spawn_node(&self.installation, node, self.state.as_shipped)?;
             let pid = child.id();
             self.children.insert(id, child);
             self.set_pid(id, Some(pid))?;

@@ -15,6 +15,8 @@ pub struct KafkaOptions {
     pub release: KafkaRelease,
     /// TLS, SCRAM and ACLs on the client listener.
     pub secure: bool,
+    /// Java as Kafka's own start script runs it, for measurements; otherwise small and quick to start.
+    pub as_shipped: bool,
     /// The cluster's folder. Without one, a new folder below `.harness/` that is removed with the
     /// cluster.
     pub dir: Option<PathBuf>,
@@ -32,6 +34,7 @@ impl Default for KafkaOptions {
             nodes: 1,
             release: KafkaRelease::default(),
             secure: false,
+            as_shipped: false,
             dir: None,
             base_port: None,
             properties: Vec::new(),

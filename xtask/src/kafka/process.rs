@@ -14,6 +14,19 @@ use crate::workspace;
 pub(crate) const JAVA_FLAGS: [&str; 4] =
     ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.net.preferIPv4Stack=true"];
 
+/// Heap and collector as in `kafka-server-start.sh` and `kafka-run-class.sh` of Kafka 4: what a broker is measured with.
+const SHIPPED_FLAGS: [&str; 9] = [
+    "-Xmx1G",
+    "-Xms1G",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-XX:MaxInlineLevel=15",
+    "-Djava.awt.headless=true",
+];
+
 /// The arguments that point both logging back ends (of 4.x and of 3.9) to our files.
 pub(crate) fn logging_flags(prefix: &str) -> [String; 2] {
     let folder = workspace::root().join("deploy/kafka");
@@ -24,13 +37,13 @@ pub(crate) fn logging_flags(prefix: &str) -> [String; 2] {
 }
 
 /// Starts the node in a process group of its own, so that Ctrl-C in a terminal does not reach it.
-pub(crate) fn spawn_node(installation: &Installation, node: &NodeState) -> Result<Child, KafkaError> {
+pub(crate) fn spawn_node(installation: &Installation, node: &NodeState, as_shipped: bool) -> Result<Child, KafkaError> {
     let path = node.log();
     let log = OpenOptions::new().create(true).append(true).open(&path).map_err(KafkaError::io("opening", &path))?;
     let errors = log.try_clone().map_err(KafkaError::io("opening", &path))?;
     Command::new("java")
-        .args(["-Xms128m", "-Xmx384m"])
-        .args(JAVA_FLAGS)
+        .args(if as_shipped { SHIPPED_FLAGS.as_slice() } else { &["-Xms128m", "-Xmx384m"] })
+        .args(if as_shipped { &[] } else { JAVA_FLAGS.as_slice() })
         .args(logging_flags(""))
         .args(["-cp", &installation.broker_class_path(), "kafka.Kafka"])
         .arg(node.properties())

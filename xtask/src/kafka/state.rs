@@ -22,6 +22,9 @@ pub struct ClusterState {
     pub cluster_id: String,
     /// `host:port` of every node's client listener, separated by commas.
     pub bootstrap: String,
+    /// Java runs as Kafka's own start script runs it.
+    #[serde(default)]
+    pub as_shipped: bool,
     /// Users and certificates, when secured.
     pub credentials: Option<Credentials>,
     /// The nodes, node 1 first.
@@ -102,7 +105,8 @@ impl ClusterState {
             .collect();
         let bootstrap = addresses(&nodes, |node| node.client_port);
         let (version, cluster_id) = (version.to_owned(), random_id());
-        Ok(Self { version, cluster_id, bootstrap, credentials: None, nodes })
+        let as_shipped = options.as_shipped;
+        Ok(Self { version, cluster_id, bootstrap, as_shipped, credentials: None, nodes })
     }
 
     /// The value of `controller.quorum.bootstrap.servers`.

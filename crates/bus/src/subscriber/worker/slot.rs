@@ -125,10 +125,15 @@ pub(super) fn end_of(consumer: &BaseConsumer<Context>, partition: &PartitionShar
     marks.ok().map(|(_, end)| end)
 }
 
-/// What partitions hold now. One that is in trouble must not hide the others.
+/// What partitions hold now. One that is in trouble must not hide the others, nor brokers that are gone hold up a stop:
+/// who refuses does so at once, and silence is waited for only once more, by all together.
 pub(super) fn ends_of(consumer: &BaseConsumer<Context>, places: &[Place]) -> HashMap<Place, i64> {
     offsets::ask(consumer, places, Offset::End, END_TIMEOUT).unwrap_or_else(|_| {
-        let one = |place: &Place| offsets::ask(consumer, std::slice::from_ref(place), Offset::End, END_TIMEOUT).ok();
+        let deadline = Instant::now() + END_TIMEOUT;
+        let one = |place: &Place| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            (!left.is_zero()).then(|| offsets::ask(consumer, std::slice::from_ref(place), Offset::End, left).ok())?
+        };
         places.iter().filter_map(one).flatten().collect()
     })
 }
