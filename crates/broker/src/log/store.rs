@@ -138,10 +138,12 @@ impl LogStore {
             let record = adopt(name.clone(), &directories.remove(&name).unwrap_or_default());
             self.load_offline(&record, &reason, &checkpoints, (&mut *report, now_ms))?;
         }
+        let mut deleted = false;
         for record in records.whole {
             let own = directories.remove(&record.name).unwrap_or_default();
             if record.state == TopicState::Deleting {
                 self.finish_deletion(&record, own.into_values())?;
+                deleted = true;
             } else {
                 self.load_topic(&record, &checkpoints, report, now_ms)?;
             }
@@ -152,7 +154,7 @@ impl LogStore {
             record.save(data_dir)?;
             self.load_topic(&record, &checkpoints, report, now_ms)?;
         }
-        Ok(())
+        if deleted { self.save_checkpoints() } else { Ok(()) }
     }
 
     /// Begins a leader epoch above all that any log knows; it is on the disk before a client can see it.
@@ -274,7 +276,8 @@ impl LogStore {
             directory,
             shared: Arc::clone(&self.shared),
             config: Arc::clone(config),
-            recovery_point: checkpoints.and_then(|all| all.recovery_points.get(&key).copied()),
+            // Of a new partition it is known that nothing was compacted.
+            recovery_point: checkpoints.map_or(Some(0), |all| all.recovery_points.get(&key).copied()),
             log_start: checkpoints.and_then(|all| all.log_starts.get(&key).copied()),
             clean_offset: checkpoints.and_then(|all| all.cleaner_offsets.get(&key).copied()).unwrap_or(0),
             now_ms,
@@ -348,9 +351,7 @@ impl LogStore {
             partition.shut();
             failure = partition.finish().err().or(failure);
         }
-        self.save_recovery_points()?;
-        self.save_log_starts()?;
-        self.save_cleaner_offsets()?;
+        self.save_checkpoints()?;
         if let Some(failure) = failure {
             return Err(failure);
         }
@@ -361,6 +362,12 @@ impl LogStore {
 
     pub(super) fn all_partitions(&self) -> Vec<Arc<Partition>> {
         self.topics().iter().flat_map(|topic| topic.partitions()).collect()
+    }
+
+    fn save_checkpoints(&self) -> Result<(), LogError> {
+        self.save_recovery_points()?;
+        self.save_log_starts()?;
+        self.save_cleaner_offsets()
     }
 
     pub(super) fn save_recovery_points(&self) -> Result<(), LogError> {

@@ -20,7 +20,7 @@ use crate::log::producer;
 use crate::log::segment::{Segment, Shared, segment_path};
 use crate::log::store::RecoveryReport;
 
-/// No checkpoint says anything of the partition, and its files could not be opened.
+/// No checkpoint says anything of the partition: until its first flush nobody may conclude that nothing was compacted.
 const UNKNOWN_RECOVERY_POINT: i64 = -1;
 
 /// Everything a partition needs to open.
@@ -91,8 +91,8 @@ impl OpenPartition<'_> {
             log_start_offset: AtomicI64::new(log_start),
             end_offset: AtomicI64::new(end),
             stable_offset: AtomicI64::new(stable_offset),
-            recovery_point: AtomicI64::new(self.recovery_point.unwrap_or(0).min(end)),
-            clean_offset: AtomicI64::new(self.clean_offset),
+            recovery_point: AtomicI64::new(self.recovery_point.map_or(UNKNOWN_RECOVERY_POINT, |point| point.min(end))),
+            clean_offset: AtomicI64::new(self.clean_offset.min(end)),
             flush_due: AtomicBool::new(false),
             state: AtomicU8::new(OPEN),
             unreadable: None,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::LogStore;
+use crate::log::checkpoint::{self, CLEANER_OFFSETS, LOG_STARTS, RECOVERY_POINTS};
 use crate::log::config::{LogConfig, Overrides};
 use crate::log::data_dir;
 use crate::log::error::LogError;
@@ -44,6 +45,7 @@ impl LogStore {
         for directory in self.partition_directories(&record).filter(|directory| directory.exists()) {
             fs::remove_dir_all(&directory).map_err(LogError::storage("delete", directory))?;
         }
+        self.forget_offsets(name)?;
         record.save(&self.config.data_dir)?;
         match self.new_partitions(&record, 0..partitions, &config) {
             Ok(opened) => {
@@ -59,6 +61,23 @@ impl LogStore {
                 Err(error)
             }
         }
+    }
+
+    /// Takes a topic that is not there out of the checkpoints: a deletion that was cut short leaves lines, and a new
+    /// topic of the name would begin behind its own records.
+    fn forget_offsets(&self, name: &str) -> Result<(), LogError> {
+        for (file, save) in [
+            (RECOVERY_POINTS, Self::save_recovery_points as fn(&Self) -> Result<(), LogError>),
+            (LOG_STARTS, Self::save_log_starts),
+            (CLEANER_OFFSETS, Self::save_cleaner_offsets),
+        ] {
+            let offsets = checkpoint::read_offsets(&self.config.data_dir.join(file));
+            if offsets.is_ok_and(|offsets| offsets.keys().all(|(topic, _)| topic != name)) {
+                continue;
+            }
+            save(self)?;
+        }
+        Ok(())
     }
 
     fn partition_directories(&self, record: &TopicRecord) -> impl Iterator<Item = PathBuf> {
@@ -167,10 +186,7 @@ impl LogStore {
             partition.remove_directory()?;
         }
         self.finish_deletion(&topic.record(), std::iter::empty())?;
-        // A later topic of this name must not inherit the offsets.
-        self.save_recovery_points()?;
-        self.save_log_starts()?;
-        self.save_cleaner_offsets()
+        self.save_checkpoints()
     }
 
     pub(super) fn finish_deletion(

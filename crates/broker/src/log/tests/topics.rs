@@ -1,4 +1,5 @@
 use super::*;
+use crate::log::checkpoint::{CLEANER_OFFSETS, RECOVERY_POINTS};
 use std::fs;
 
 #[test]
@@ -87,6 +88,71 @@ fn an_interrupted_deletion_is_finished_at_the_next_start() {
     let store = open(dir.path());
     assert!(store.topics().is_empty());
     assert!(!path.exists() && !dir.path().join("t-0").exists());
+}
+
+/// How far a deletion had come when the process died.
+#[derive(Debug, Clone, Copy)]
+enum Died {
+    Decided,
+    FilesGone,
+}
+
+#[test]
+fn a_topic_created_again_inherits_nothing_of_an_interrupted_deletion() {
+    for died in [Died::Decided, Died::FilesGone] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, log) = with_topic(dir.path(), &[]);
+        append_values(&log, &[b"1", b"2", b"3", b"4"]);
+        checkpoint(&store);
+        store.delete_records("t", 0, 3).unwrap();
+        drop((store, log));
+        fs::write(dir.path().join(CLEANER_OFFSETS), "0\n1\nt 0 4\n").unwrap();
+        let path = dir.path().join("t.topic");
+        match died {
+            Died::Decided => {
+                let record = topic::TopicRecord::load(&path).unwrap().unwrap();
+                topic::TopicRecord { state: topic::TopicState::Deleting, ..record }.save(dir.path()).unwrap();
+            }
+            Died::FilesGone => {
+                fs::remove_dir_all(dir.path().join("t-0")).unwrap();
+                fs::remove_file(&path).unwrap();
+            }
+        }
+        let store = open(dir.path());
+        let topic = store.create_topic("t", 1, &Overrides::new()).unwrap();
+        append_values(&topic.partition(0).unwrap(), &[b"new"]);
+        drop((store, topic));
+        let store = open(dir.path());
+        let log = store.partition("t", 0).unwrap();
+        assert_eq!(read_all(&log)[0].value.as_deref(), Some(&b"new"[..]), "{died:?}");
+        assert_eq!((log.log_start_offset(), log.high_watermark(), log.clean_offset()), (0, 1, 0), "{died:?}");
+    }
+}
+
+#[test]
+fn a_lost_recovery_point_stays_unknown_until_the_next_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = with_topic(dir.path(), &[]);
+    append_values(&log, &[b"x"]);
+    drop((store, log));
+    let path = dir.path().join(RECOVERY_POINTS);
+    fs::remove_file(&path).unwrap();
+    let store = open(dir.path());
+    store.create_topic("u", 1, &Overrides::new()).unwrap();
+    // A zero would say that `t` has no gaps of compaction.
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0\n1\nu 0 0\n");
+    checkpoint(&store);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0\n2\nt 0 1\nu 0 0\n");
+}
+
+#[test]
+fn nothing_behind_the_end_counts_as_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = with_topic(dir.path(), &[]);
+    append_values(&log, &[b"x"]);
+    drop((store, log));
+    fs::write(dir.path().join(CLEANER_OFFSETS), "0\n1\nt 0 4\n").unwrap();
+    assert_eq!(open(dir.path()).partition("t", 0).unwrap().clean_offset(), 1);
 }
 
 #[test]
