@@ -37,6 +37,7 @@ mod color;
 mod error;
 mod h264;
 mod jpeg;
+pub mod quality;
 mod raw;
 mod registry;
 
