@@ -4,14 +4,15 @@
 //! missing file means "look into the log" only where transactional batches are, never after an upgrade.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IoSlice, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::{Buf, BufMut};
 
+use super::disk::{self, Contents, Disk};
 use super::error::LogError;
 use super::segment::segment_path;
 
@@ -74,6 +75,7 @@ pub(crate) enum Searched {
 /// The aborted transactions of one segment. Only the partition's writer appends.
 #[derive(Debug)]
 pub(crate) struct AbortedIndex {
+    disk: Arc<dyn Disk>,
     directory: Arc<Path>,
     base_offset: i64,
     /// Number of entries, [`UNKNOWN`] or [`MISSING`].
@@ -82,8 +84,9 @@ pub(crate) struct AbortedIndex {
 }
 
 impl AbortedIndex {
-    pub(crate) fn unknown(directory: &Arc<Path>, base_offset: i64) -> Self {
+    pub(crate) fn unknown(disk: &Arc<dyn Disk>, directory: &Arc<Path>, base_offset: i64) -> Self {
         Self {
+            disk: Arc::clone(disk),
             directory: Arc::clone(directory),
             base_offset,
             entries: AtomicI64::new(UNKNOWN),
@@ -97,12 +100,10 @@ impl AbortedIndex {
 
     /// Replaces what the file held.
     pub(crate) fn replace(&self, entries: &[AbortedTransaction]) -> Result<(), LogError> {
-        static FILES: AtomicU64 = AtomicU64::new(0);
         let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
         let path = self.path();
-        let unfinished = path.with_extension(format!("txnindex.{}.cleaned", FILES.fetch_add(1, Ordering::Relaxed)));
-        let written = fs::write(&unfinished, &bytes).and_then(|()| fs::rename(&unfinished, &path));
+        let written = disk::replace(self.disk.as_ref(), &path, Contents { bytes: &bytes, sync: false });
         written.map_err(LogError::storage("write", path))?;
         self.entries.store(count(entries), Ordering::Release);
         self.synced.store(0, Ordering::Release);
@@ -116,8 +117,12 @@ impl AbortedIndex {
         let mut bytes = Vec::with_capacity(ENTRY_BYTES);
         entry.encode(&mut bytes);
         let path = self.path();
-        let file = File::options().create(true).write(true).truncate(false).open(&path);
-        let written = file.and_then(|file| file.write_all_at(&bytes, at * ENTRY_BYTES as u64));
+        let disk = self.disk.as_ref();
+        let written =
+            disk.open(File::options().create(true).write(true).truncate(false), &path).and_then(|mut file| {
+                file.seek(SeekFrom::Start(at * ENTRY_BYTES as u64))?;
+                disk::write_all(disk, &file, &mut [IoSlice::new(&bytes)])
+            });
         match written {
             Ok(()) => {
                 self.entries.store(known + 1, Ordering::Release);
@@ -134,7 +139,7 @@ impl AbortedIndex {
     pub(crate) fn forget(&self) {
         self.entries.store(MISSING, Ordering::Release);
         // What cannot be removed is recognised as stale or overwritten by whoever builds it anew.
-        let _ = fs::remove_file(self.path());
+        let _ = self.disk.remove(&self.path());
     }
 
     /// Whether there is a sound index.
@@ -242,7 +247,12 @@ fn count(entries: &[AbortedTransaction]) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::disk::SystemDisk;
     use super::*;
+
+    fn unknown(directory: &Arc<Path>, base_offset: i64) -> AbortedIndex {
+        AbortedIndex::unknown(&(Arc::new(SystemDisk) as Arc<dyn Disk>), directory, base_offset)
+    }
 
     fn aborted(producer_id: i64, first: i64, last: i64, stable: i64) -> AbortedTransaction {
         AbortedTransaction { producer_id, first_offset: first, last_offset: last, last_stable_offset: stable }
@@ -258,14 +268,14 @@ mod tests {
     fn a_search_finds_what_overlaps_and_knows_when_it_is_complete() {
         let dir = tempfile::tempdir().unwrap();
         let directory: Arc<Path> = Arc::from(dir.path());
-        let index = AbortedIndex::unknown(&directory, 100);
+        let index = unknown(&directory, 100);
         assert_eq!(collected(&index, 0, 1000), (Searched::Missing, vec![]));
         index.replace(&[]).unwrap();
         assert_eq!(collected(&index, 0, 1000), (Searched::GoOn, vec![]));
         for entry in [aborted(1, 90, 110, 100), aborted(2, 100, 120, 115), aborted(3, 115, 130, 131)] {
             index.append(&entry).unwrap();
         }
-        let again = AbortedIndex::unknown(&directory, 100);
+        let again = unknown(&directory, 100);
         for index in [index, again] {
             assert_eq!(collected(&index, 90, 95), (Searched::Complete, vec![1]));
             assert_eq!(collected(&index, 111, 115), (Searched::Complete, vec![2]));
@@ -278,7 +288,7 @@ mod tests {
     #[test]
     fn many_entries_are_found_by_halving_and_in_pieces() {
         let dir = tempfile::tempdir().unwrap();
-        let index = AbortedIndex::unknown(&Arc::from(dir.path()), 0);
+        let index = unknown(&Arc::from(dir.path()), 0);
         let entries: Vec<_> = (0..1000).map(|n| aborted(n, n * 10, n * 10 + 5, n * 10 + 6)).collect();
         index.replace(&entries).unwrap();
         let (searched, found) = collected(&index, 1000, 8000);
@@ -290,7 +300,7 @@ mod tests {
     fn damage_is_recognised() {
         let dir = tempfile::tempdir().unwrap();
         let directory: Arc<Path> = Arc::from(dir.path());
-        let index = AbortedIndex::unknown(&directory, 0);
+        let index = unknown(&directory, 0);
         index.replace(&[aborted(1, 0, 5, 6), aborted(2, 6, 9, 10)]).unwrap();
         let good = fs::read(index.path()).unwrap();
         let mut wrong_version = good.clone();
@@ -298,10 +308,10 @@ mod tests {
         let swapped = [&good[ENTRY_BYTES..], &good[..ENTRY_BYTES]].concat();
         for bytes in [good[..40].to_vec(), wrong_version, swapped, vec![0; ENTRY_BYTES]] {
             fs::write(index.path(), bytes).unwrap();
-            assert!(!AbortedIndex::unknown(&directory, 0).is_known().unwrap());
+            assert!(!unknown(&directory, 0).is_known().unwrap());
         }
         fs::write(index.path(), &good).unwrap();
-        assert!(AbortedIndex::unknown(&directory, 0).is_known().unwrap());
-        assert!(!AbortedIndex::unknown(&directory, 6).is_known().unwrap(), "of another segment");
+        assert!(unknown(&directory, 0).is_known().unwrap());
+        assert!(!unknown(&directory, 6).is_known().unwrap(), "of another segment");
     }
 }

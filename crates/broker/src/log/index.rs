@@ -4,10 +4,11 @@
 //! and the last offset of the batch that has it. Both big-endian, ascending (Kafka's `OffsetIndex`, `TimeIndex`).
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::disk::{self, Contents, Disk};
 
 /// Size of one entry of `.index`.
 pub(crate) const OFFSET_ENTRY_BYTES: u64 = 8;
@@ -181,29 +182,25 @@ pub(crate) fn load<E: Entry>(path: &Path) -> io::Result<Option<Vec<E>>> {
 ///
 /// A whole index is written beside its name and moved into place: readers hold files whose length they know, and two
 /// of them may build the same index at the same time.
-pub(crate) fn store<E: Entry>(path: &Path, first: usize, entries: &[E]) -> io::Result<File> {
-    static WHOLE_FILES: AtomicU64 = AtomicU64::new(0);
+pub(crate) fn store<E: Entry>(disk: &dyn Disk, path: &Path, first: usize, entries: &[E]) -> io::Result<File> {
     let mut bytes = Vec::with_capacity(entries.len() * usize::try_from(E::BYTES).unwrap_or(1));
     for entry in entries {
         entry.encode(&mut bytes);
     }
     if first == 0 {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}.cleaned", WHOLE_FILES.fetch_add(1, Ordering::Relaxed)));
-        let file = File::options().create(true).write(true).truncate(true).open(&name)?;
-        file.write_all_at(&bytes, 0)?;
-        std::fs::rename(&name, path)?;
-        return Ok(file);
+        return disk::replace(disk, path, Contents { bytes: &bytes, sync: false });
     }
-    let file = File::options().create(true).write(true).truncate(false).open(path)?;
+    let mut file = disk.open(File::options().create(true).write(true).truncate(false), path)?;
     let start = first as u64 * E::BYTES;
-    file.write_all_at(&bytes, start)?;
+    file.seek(SeekFrom::Start(start))?;
+    disk::write_all(disk, &file, &mut [IoSlice::new(&bytes)])?;
     file.set_len(start + bytes.len() as u64)?;
     Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::disk::SystemDisk;
     use super::*;
 
     #[test]
@@ -215,8 +212,8 @@ mod tests {
             live.push_offset(OffsetEntry { relative: i * 7 + 3, position: i * 5000 });
             live.push_time(TimeEntry { timestamp_ms: i64::from(i / 2), relative: i * 7 + 3 });
         }
-        store(&path, 0, &live.offsets[..200]).unwrap();
-        store(&path, 200, &live.offsets[200..]).unwrap();
+        store(&SystemDisk, &path, 0, &live.offsets[..200]).unwrap();
+        store(&SystemDisk, &path, 200, &live.offsets[200..]).unwrap();
         assert_eq!(load::<OffsetEntry>(&path).unwrap().unwrap(), live.offsets);
         let file = IndexFile::open::<OffsetEntry>(&path).unwrap().unwrap();
         for relative in 0..3600 {

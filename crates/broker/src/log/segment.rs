@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
 use super::aborted::AbortedIndex;
@@ -62,12 +62,15 @@ struct Live {
 pub(crate) struct Segment {
     id: u64,
     directory: Arc<Path>,
+    disk: Arc<dyn Disk>,
     pub(crate) base_offset: i64,
     size: AtomicU64,
     max_timestamp: AtomicI64,
     /// Set before its files are removed or replaced; a reader that opened them later must look again.
     retired: AtomicBool,
     live: RwLock<Option<Live>>,
+    /// A flush and the end of the segment may write its indexes out at the same time.
+    saving: Mutex<()>,
     pub(crate) aborted: AbortedIndex,
 }
 
@@ -91,12 +94,14 @@ impl Segment {
         Arc::new(Self {
             id: shared.next_segment_id.fetch_add(1, Ordering::Relaxed),
             directory: Arc::clone(directory),
+            disk: Arc::clone(&shared.disk),
             base_offset,
             size: AtomicU64::new(size),
             max_timestamp: AtomicI64::new(UNKNOWN_TIMESTAMP),
             retired: AtomicBool::new(false),
             live: RwLock::new(None),
-            aborted: AbortedIndex::unknown(directory, base_offset),
+            saving: Mutex::default(),
+            aborted: AbortedIndex::unknown(&shared.disk, directory, base_offset),
         })
     }
 
@@ -156,6 +161,7 @@ impl Segment {
 
     /// Writes index entries that the files lack; answers the files to sync.
     pub(crate) fn save_index(&self) -> Result<Option<[File; 2]>, LogError> {
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let (offsets, times, saved_offsets, saved_times) = {
             let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
             let Some(live) = live.as_ref() else {
@@ -187,9 +193,11 @@ impl Segment {
         first_time: usize,
     ) -> Result<[File; 2], LogError> {
         let path = segment_path(&self.directory, self.base_offset, "index");
-        let offset_file = index::store(&path, first_offset, offsets).map_err(LogError::storage("write", path))?;
+        let offset_file = index::store(self.disk.as_ref(), &path, first_offset, offsets);
+        let offset_file = offset_file.map_err(LogError::storage("write", path))?;
         let path = segment_path(&self.directory, self.base_offset, "timeindex");
-        let time_file = index::store(&path, first_time, times).map_err(LogError::storage("write", path))?;
+        let time_file = index::store(self.disk.as_ref(), &path, first_time, times);
+        let time_file = time_file.map_err(LogError::storage("write", path))?;
         Ok([offset_file, time_file])
     }
 
@@ -204,12 +212,15 @@ impl Segment {
         }
     }
 
-    /// No longer grows: indexes are written out and memory is released.
-    pub(crate) fn close(&self, last: TimeEntry) -> Result<(), LogError> {
+    /// Writes out what the index files lack of a segment that is about to end. It may go on growing all the same.
+    pub(crate) fn write_out(&self, last: TimeEntry) -> Result<(), LogError> {
         self.seal_times(last);
-        self.save_index()?;
+        self.save_index().map(drop)
+    }
+
+    /// No longer grows: the memory of its indexes is released, which [`Self::write_out`] has written.
+    pub(crate) fn close(&self) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
-        Ok(())
     }
 
     /// Finds the first batch that ends at or beyond `offset`; `None` when the segment was retired meanwhile.
@@ -430,7 +441,7 @@ impl Segment {
     pub(crate) fn delete_files(&self) -> Result<(), LogError> {
         for extension in ["log", "index", "timeindex", "txnindex"] {
             let path = segment_path(&self.directory, self.base_offset, extension);
-            remove_if_present(&path).map_err(LogError::storage("delete", path))?;
+            self.disk.remove(&path).map_err(LogError::storage("delete", path))?;
         }
         Ok(())
     }
@@ -441,10 +452,7 @@ const REBUILD_INTERVAL_BYTES: u64 = 4096;
 
 /// Removes a file; an absent one is no error.
 pub(crate) fn remove_if_present(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
+    SystemDisk.remove(path)
 }
 
 fn modified_ms(path: &Path) -> io::Result<i64> {

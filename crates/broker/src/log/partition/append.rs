@@ -9,14 +9,13 @@ use bytes::Bytes;
 
 use super::{AppendOrigin, Appended, Partition, Writer};
 use crate::log::batch::{HEADER_BYTES, NO_TIMESTAMP};
-use crate::log::checkpoint::sync_directory;
 use crate::log::config::{LogConfig, TimestampType};
 use crate::log::disk;
 use crate::log::error::LogError;
 use crate::log::index::{LiveIndex, OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES};
 use crate::log::indexer::Indexer;
 use crate::log::producer::Duplicate;
-use crate::log::segment::{Segment, Shared, segment_path};
+use crate::log::segment::{Segment, Shared};
 use crate::log::validate::{self, CheckedBatch};
 
 impl Partition {
@@ -173,7 +172,7 @@ impl Partition {
                     self.shared.disk.sync(&file)?;
                 }
             }
-            sync_directory(&self.directory)?;
+            self.shared.disk.sync_directory(&self.directory)?;
         }
         self.shared.disk.sync(&writer.file)
     }
@@ -183,9 +182,10 @@ impl Partition {
         if writer.size == 0 {
             return Ok(());
         }
+        // After a failure this segment goes on growing, so nothing of the next one may stay.
+        writer.segment.write_out(writer.indexer.last_time())?;
         let (segment, file) = new_segment(&self.shared, &self.directory, writer.next_offset)?;
-        // On failure the new file is empty and is taken again by the next attempt.
-        writer.segment.close(writer.indexer.last_time())?;
+        writer.segment.close();
         self.change_segments(|list| list.push(Arc::clone(&segment)));
         writer.indexer = Indexer::new(segment.base_offset);
         (writer.segment, writer.file, writer.size) = (segment, file, 0);
@@ -226,17 +226,27 @@ fn append_time(config: &LogConfig, timestamp_ms: i64) -> i64 {
     }
 }
 
-/// Creates an empty growing segment.
+/// Creates an empty growing segment, or nothing.
 pub(super) fn new_segment(
     shared: &Shared,
     directory: &Arc<std::path::Path>,
     base_offset: i64,
 ) -> Result<(Arc<Segment>, Arc<File>), LogError> {
-    let path = segment_path(directory, base_offset, "log");
-    let file = File::options().create(true).truncate(true).read(true).write(true).open(&path);
-    let file = Arc::new(file.map_err(LogError::storage("create", path))?);
     let segment = Segment::closed(shared, directory, base_offset, 0);
+    let created = create_files(shared, &segment);
+    if created.is_err()
+        && let Err(error) = segment.delete_files()
+    {
+        tracing::warn!(%error, "an empty segment stays behind; the next start removes it");
+    }
+    let file = Arc::new(created?);
     segment.revive(Arc::clone(&file), LiveIndex::default(), NO_TIMESTAMP);
-    segment.aborted.replace(&[])?;
     Ok((segment, file))
+}
+
+fn create_files(shared: &Shared, segment: &Segment) -> Result<File, LogError> {
+    let path = segment.log_path();
+    let file = shared.disk.open(File::options().create(true).truncate(true).read(true).write(true), &path);
+    let file = file.map_err(LogError::storage("create", path))?;
+    segment.aborted.replace(&[]).map(|()| file)
 }

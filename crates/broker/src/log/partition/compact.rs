@@ -4,7 +4,7 @@
 //! without what a newer record supersedes. Groups of small segments become one. A group is written to `.log.cleaned`,
 //! synced, renamed to `.log.swap` (from here on a restart finishes the swap) and put in place of its originals.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use super::filter::{Filter, Filtered, NewestOffsets, emptied};
 use super::markers::Markers;
 use crate::log::aborted::AbortedTransaction;
 use crate::log::batch::{BatchHeader, HEADER_BYTES};
-use crate::log::checkpoint::sync_directory;
 use crate::log::compression;
 use crate::log::config::LogConfig;
 use crate::log::error::LogError;
@@ -306,8 +305,8 @@ impl Partition {
         let aborted = std::mem::take(&mut cleaned.aborted);
         let finished = cleaned.finish()?;
         let swap = segment_path(&self.directory, base_offset, "log.swap");
-        fs::rename(&from, &swap).map_err(LogError::storage("rename", from))?;
-        sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
+        self.shared.disk.rename(&from, &swap).map_err(LogError::storage("rename", from))?;
+        self.shared.disk.sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
         let replacement = Segment::closed(&self.shared, &self.directory, base_offset, finished.size);
         replacement.set_max_timestamp(finished.indexer.max_timestamp());
         {
@@ -322,13 +321,13 @@ impl Partition {
             let target = segment_path(&self.directory, base_offset, "log");
             replacement.store_whole_index(&finished.index)?;
             replacement.aborted.replace(&aborted)?;
-            fs::rename(&swap, &target).map_err(LogError::storage("rename", swap))?;
+            self.shared.disk.rename(&swap, &target).map_err(LogError::storage("rename", swap))?;
             let first = list.partition_point(|segment| segment.base_offset < base_offset);
             let mut changed = list.as_ref().clone();
             changed.splice(first..first + group.len(), [replacement]);
             *list = Arc::new(changed);
         }
-        sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))
+        self.shared.disk.sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))
     }
 }
 

@@ -19,6 +19,7 @@ use crate::log::indexer::Indexer;
 use crate::log::producer;
 use crate::log::segment::{Segment, Shared, segment_path};
 use crate::log::store::RecoveryReport;
+use crate::log::walk::Walker;
 
 /// No checkpoint says anything of the partition: until its first flush nobody may conclude that nothing was compacted.
 const UNKNOWN_RECOVERY_POINT: i64 = -1;
@@ -54,6 +55,7 @@ impl OpenPartition<'_> {
         let mut listing = self.list()?;
         let log_start = self.log_start.unwrap_or(0);
         self.drop_below(&mut listing, log_start)?;
+        self.drop_overtaken(&mut listing)?;
         let mut epochs = self.known_epochs()?;
         let (mut segments, tail) = self.check_segments(&listing, &mut epochs)?;
         self.report.segments += segments.len();
@@ -87,7 +89,7 @@ impl OpenPartition<'_> {
             epochs: Mutex::new(epochs),
             writer: Mutex::new(writer),
             segments: RwLock::new(Arc::new(segments)),
-            maintenance: Mutex::new(Maintenance { snapshots: listing.snapshots }),
+            maintenance: Mutex::new(Maintenance { snapshots: listing.snapshots, flushed: false }),
             log_start_offset: AtomicI64::new(log_start),
             end_offset: AtomicI64::new(end),
             stable_offset: AtomicI64::new(stable_offset),
@@ -146,6 +148,49 @@ impl OpenPartition<'_> {
         })
     }
 
+    /// A roll that failed half-way may leave an empty segment inside the one before it, which went on growing. It
+    /// would hide records, or have their offsets given out again.
+    fn drop_overtaken(&mut self, listing: &mut Listing) -> Result<(), LogError> {
+        let mut before: Option<(i64, u64)> = None;
+        for (base, size) in listing.logs.clone() {
+            if size == 0
+                && let Some((grown, bytes)) = before
+            {
+                let grown = Segment::closed(&self.shared, &self.directory, grown, bytes);
+                let reaches = self.reaches(&grown, base);
+                grown.retire(&self.shared);
+                if reaches? {
+                    let empty = Segment::closed(&self.shared, &self.directory, base, 0);
+                    empty.delete_files()?;
+                    listing.logs.remove(&base);
+                    self.note(&empty, "empty, and the segment before it reaches beyond its start: deleted");
+                    continue;
+                }
+            }
+            before = Some((base, size));
+        }
+        Ok(())
+    }
+
+    /// Whether a segment holds something at or beyond `offset`, as far as it can be read.
+    fn reaches(&self, segment: &Segment, offset: i64) -> Result<bool, LogError> {
+        match segment.locate(&self.shared, offset) {
+            // Also where a crash left neither an index nor a whole last batch.
+            Err(LogError::CorruptSegment { .. }) => {}
+            located => return Ok(located?.is_some_and(|located| located.header.is_some())),
+        }
+        let file = self.open_log(segment)?;
+        let mut walker = Walker::new(&file, &segment.log_path(), 0..segment.size(), segment.base_offset).sequential();
+        loop {
+            match walker.next() {
+                Ok(Some((_, header))) if header.last_offset() >= offset => return Ok(true),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(LogError::CorruptSegment { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Trusts what lies below the recovery point and checks the rest; cuts the log at the first fault.
     fn check_segments(
         &mut self,
@@ -175,7 +220,8 @@ impl OpenPartition<'_> {
             if last {
                 return Ok((segments, tail));
             }
-            tail.segment.close(tail.indexer.last_time())?;
+            tail.segment.write_out(tail.indexer.last_time())?;
+            tail.segment.close();
         }
         let tail = self.begin_at(&mut segments, self.log_start.unwrap_or(0))?;
         Ok((segments, tail))

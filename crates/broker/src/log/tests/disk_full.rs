@@ -1,3 +1,4 @@
+use super::faults::{Fault, FaultyDisk};
 use super::*;
 use crate::log::disk::Disk;
 use crate::log::segment::Shared;
@@ -149,4 +150,126 @@ fn a_read_only_disk_refuses_appends_and_serves_reads_until_it_is_mounted_anew() 
     }
     disk.is_read_only.store(false, Ordering::SeqCst);
     assert_eq!(append_values(&log, &[b"x"]).base_offset, 1);
+}
+
+/// One more record, of the next number.
+fn grow(log: &Partition, values: &mut Vec<Vec<u8>>, len: usize) -> Result<(), LogError> {
+    let next = value(values.len(), len);
+    let appended = append(log, BatchSpec::values(&[&next], NOW).bytes())?;
+    assert_eq!((appended.base_offset, appended.duplicate), (i64::try_from(values.len()).unwrap(), false));
+    values.push(next);
+    Ok(())
+}
+
+fn values_of(log: &Partition) -> Vec<Vec<u8>> {
+    read_all(log).into_iter().map(|record| record.value.unwrap()).collect()
+}
+
+/// A roll that fails at its operation number `at`, then a smaller batch, which the old segment has room for. Answers
+/// the records, or `None` when the roll has fewer operations.
+fn failed_roll(disk: &Arc<FaultyDisk>, dir: &Path, at: usize) -> Option<Vec<Vec<u8>>> {
+    let store = disk.open(dir);
+    let settings = [("segment.bytes", "1024"), ("index.interval.bytes", "100")];
+    store.create_topic("t", 1, &overrides(&settings)).unwrap();
+    let log = store.partition("t", 0).unwrap();
+    let mut values = Vec::new();
+    for _ in 0..6 {
+        grow(&log, &mut values, 300).unwrap();
+    }
+    disk.fail_at(at);
+    let rolled = grow(&log, &mut values, 800);
+    if disk.mend() == 0 {
+        return None;
+    }
+    // The fault may have hit what a roll does without, as tidying up.
+    let failed_with = rolled.err().map(|error| error.kafka_code());
+    assert!(failed_with.is_none_or(|code| code == 56), "{failed_with:?}");
+    assert_eq!(values_of(&log), values, "nothing is lost while it runs");
+    // The old segment has room for small ones.
+    for len in [10, 10, 800, 10, 800] {
+        grow(&log, &mut values, len).unwrap();
+    }
+    checkpoint(&store);
+    grow(&log, &mut values, 10).unwrap();
+    assert_eq!(values_of(&log), values, "nothing is lost while it runs");
+    Some(values)
+}
+
+#[test]
+fn a_roll_that_fails_at_any_step_leaves_nothing_that_a_start_could_believe() {
+    for fault in [Fault::Once, Fault::Lasting] {
+        let mut at = 0;
+        loop {
+            let dir = tempfile::tempdir().unwrap();
+            let Some(mut values) = failed_roll(&FaultyDisk::new(fault), dir.path(), at) else { break };
+            for stop in ["kill", "clean"] {
+                let store = open(dir.path());
+                let log = store.partition("t", 0).unwrap();
+                assert_eq!(values_of(&log), values, "{fault:?} at {at}, {stop}");
+                for from in 0..log.high_watermark() {
+                    assert_eq!(read_from(&log, from, 1)[0].offset, from, "{fault:?} at {at}, {stop}");
+                }
+                grow(&log, &mut values, 10).unwrap();
+                store.close().unwrap();
+            }
+            at += 1;
+        }
+        assert!(at > 4, "a roll has more than {at} operations");
+    }
+}
+
+#[test]
+fn an_empty_segment_inside_the_one_before_it_is_dropped_at_the_start() {
+    for is_clean in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut values = Vec::new();
+        {
+            let (store, log) = with_topic(dir.path(), &[("segment.bytes", "1024"), ("index.interval.bytes", "100")]);
+            for _ in 0..8 {
+                grow(&log, &mut values, 300).unwrap();
+            }
+            assert!(log.segment_count() > 2);
+            checkpoint(&store);
+            if is_clean {
+                store.close().unwrap();
+            }
+        }
+        // One in a closed segment, one in the growing one.
+        let bases = [1, 7];
+        for base in bases {
+            for extension in ["log", "index", "timeindex", "txnindex"] {
+                File::create(dir.path().join(format!("t-0/{base:020}.{extension}"))).unwrap();
+            }
+        }
+        let (store, report) = open_reported(dir.path());
+        for base in bases {
+            let noted = report.notes.iter().any(|note| note.contains(&format!("segment {base}")));
+            assert!(noted, "{report:?}");
+            for extension in ["log", "index", "timeindex", "txnindex"] {
+                assert!(!dir.path().join(format!("t-0/{base:020}.{extension}")).exists());
+            }
+        }
+        let log = store.partition("t", 0).unwrap();
+        assert_eq!(values_of(&log), values);
+        grow(&log, &mut values, 10).unwrap();
+        assert_eq!(values_of(&log), values);
+    }
+}
+
+#[test]
+fn an_empty_segment_behind_the_log_is_where_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut values = Vec::new();
+    {
+        let (store, log) = with_topic(dir.path(), &[("segment.ms", "1000")]);
+        grow(&log, &mut values, 100).unwrap();
+        assert_eq!(store.run_housekeeping(NOW + 5000).rolled, 1);
+        store.close().unwrap();
+    }
+    let (store, report) = open_reported(dir.path());
+    assert_eq!(report.notes, Vec::<String>::new());
+    let log = store.partition("t", 0).unwrap();
+    assert_eq!(log.segment_count(), 2);
+    grow(&log, &mut values, 100).unwrap();
+    assert_eq!(values_of(&log), values);
 }

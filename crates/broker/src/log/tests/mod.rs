@@ -5,6 +5,7 @@ mod compaction;
 mod damage;
 mod disk_full;
 mod epochs;
+mod faults;
 mod model;
 mod producers;
 mod reading;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::log::aborted::AbortedIndex;
+use crate::log::disk::{Disk, SystemDisk};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -488,5 +489,6 @@ fn the_index_is_kafkas() {
         [&[0, 0, 1, 2, 3, 4, 5, 6, 7, 8][..], &1_i64.to_be_bytes(), &3_i64.to_be_bytes(), &4_i64.to_be_bytes()];
     assert_eq!(bytes, expected.concat());
     let directory: Arc<Path> = Arc::from(dir.path().join("t-0"));
-    assert!(AbortedIndex::unknown(&directory, 0).is_known().unwrap());
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    assert!(AbortedIndex::unknown(&disk, &directory, 0).is_known().unwrap());
 }
