@@ -3,6 +3,7 @@
 mod support;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::ResponseError::InvalidTopicException;
 use kafka_protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use kafka_protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -12,7 +13,9 @@ use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicR
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::*;
+use lumenbus_broker::{AutoCreate, Broker};
 use support::process::Process;
+use support::transactions::Producer;
 use support::*;
 use uuid::Uuid;
 
@@ -299,7 +302,8 @@ fn producers_are_described_as_the_log_knows_them() {
     }
     let wanted =
         describe_producers_request::TopicRequest::default().with_name(topic("t")).with_partition_indexes(vec![0, 4, 0]);
-    let mut answer = client.call(&DescribeProducersRequest::default().with_topics(vec![wanted]), 0);
+    let mut answer = client.call(&DescribeProducersRequest::default().with_topics(vec![wanted; 2]), 0);
+    assert!(answer.topics[1].partitions.is_empty(), "told above");
     let partitions = answer.topics.remove(0).partitions;
     assert_eq!(partitions.iter().map(|p| p.error_code).collect::<Vec<_>>(), [0, 3], "each once");
     let told: Vec<_> = partitions[0]
@@ -333,4 +337,26 @@ fn security_is_disabled_as_kafka_says_it() {
         let answer = client.call(&DescribeClientQuotasRequest::default(), version);
         assert_eq!((answer.error_code, answer.entries), (0, Some(Vec::new())));
     }
+}
+
+#[test]
+fn the_brokers_own_topics_are_not_for_clients_to_create() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    settings.auto_create_topics = AutoCreate::On;
+    let broker = Broker::start_blocking(settings).unwrap();
+    let mut client = Client::connect(broker.addr());
+    for name in ["__transaction_state", "__consumer_offsets"] {
+        assert_eq!(client.create_topic(name, 12, &[]), InvalidTopicException.code(), "{name}");
+    }
+    let asked = |name| MetadataRequestTopic::default().with_name(Some(topic(name)));
+    let request = MetadataRequest::default()
+        .with_topics(Some(vec![asked("__transaction_state"), asked("mine")]))
+        .with_allow_auto_topic_creation(true);
+    let told = client.call(&request, 9).topics;
+    let told: Vec<_> = told.iter().map(|topic| (topic.error_code, topic.partitions.len())).collect();
+    assert_eq!(told, [(InvalidTopicException.code(), 0), (0, 12)]);
+    let mut one = Producer::ready(broker.addr(), "one");
+    one.write("mine", 0, &[b"x"]);
+    assert_eq!(one.end(true), 0, "the broker makes them itself");
 }

@@ -6,9 +6,12 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use kafka_protocol::messages::{FetchRequest, MetadataRequest};
+use kafka_protocol::messages::{
+    DescribeTransactionsRequest, FetchRequest, ListTransactionsRequest, MetadataRequest, ProducerId,
+};
 use lumenbus_broker::{Broker, RunningBroker, check_request};
 use proptest::prelude::*;
+use support::transactions::{Producer, transactional_id};
 use support::*;
 
 fn works(broker: &RunningBroker) {
@@ -195,6 +198,30 @@ fn answers_that_nobody_takes_make_the_others_smaller() {
     while fetched() != 64 {
         assert!(began.elapsed() < PATIENCE, "the share of a closed connection is lost");
     }
+}
+
+/// As many repeats as a request may hold: each would be told with all its partitions.
+#[test]
+fn transactions_named_again_and_again_are_told_once() {
+    const REPEATS: usize = 100_000;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    Client::connect(broker.addr()).create_topic("t", 100, &[]);
+    let mut one = Producer::ready(broker.addr(), "one");
+    one.add("t", &(0..100).collect::<Vec<_>>());
+    let ids = vec![transactional_id("one"); REPEATS];
+    let described = one.client.call(&DescribeTransactionsRequest::default().with_transactional_ids(ids), 0);
+    assert_eq!(described.transaction_states.len(), 1);
+    assert_eq!(described.transaction_states[0].topics[0].partitions.len(), 100);
+    let mut states = vec![text("Odd"); REPEATS / 2 - 1];
+    states.push(text("Ongoing"));
+    let producers = (0..REPEATS / 2).map(|id| ProducerId(i64::try_from(id).unwrap()));
+    let request = ListTransactionsRequest::default()
+        .with_state_filters(states)
+        .with_producer_id_filters(producers.collect())
+        .with_duration_filter(-1);
+    let listed = one.client.call(&request, 1);
+    assert_eq!((listed.transaction_states.len(), listed.unknown_state_filters.len()), (1, 1));
 }
 
 #[tokio::test]

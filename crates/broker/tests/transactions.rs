@@ -14,6 +14,7 @@ use kafka_protocol::messages::offset_fetch_request::{
 };
 use kafka_protocol::messages::*;
 use lumenbus_broker::{Authorizer, Broker, Operation, Principal, Resource, RunningBroker};
+use support::groups::Member;
 use support::transactions::*;
 use support::*;
 use tempfile::TempDir;
@@ -233,6 +234,20 @@ fn offsets_count_when_their_transaction_is_committed() {
     one.client = Client::connect(broker.addr());
     assert_eq!(one.end(true), 0);
     assert_eq!(stable_offset(&mut reader, 7), Ok(40));
+}
+
+/// A consumer that has just joined: what it has read was its own in the generation before.
+#[test]
+fn members_that_wait_for_their_assignment_commit_within_transactions() {
+    let (_folder, broker, mut reader) = with_topic(1);
+    let mut member = Member::new(broker.addr(), 5);
+    member.join();
+    let mut one = Producer::ready(broker.addr(), "one");
+    assert_eq!(one.add_offsets("g"), 0);
+    assert_eq!(one.commit_offset("g", 10, (member.generation, &member.id)), 0);
+    assert_eq!(one.commit_offset("g", 10, (member.generation - 1, &member.id)), IllegalGeneration.code());
+    assert_eq!(one.end(true), 0);
+    assert_eq!(committed_offset(&mut reader), 10);
 }
 
 #[test]

@@ -93,3 +93,18 @@ pub use waiter::{Waiter, Watch};
 pub fn recover_segment(directory: &std::path::Path, bytes: &[u8]) -> Result<(i64, u64), LogError> {
     partition::recover_bytes(directory, bytes)
 }
+
+/// A store on a disk of a test's own making.
+#[cfg(test)]
+pub(crate) mod on_disk {
+    use std::sync::Arc;
+
+    pub(crate) use super::disk::Disk;
+    use super::segment::Shared;
+    use super::{LogError, LogStore, RecoveryReport, StoreConfig};
+
+    pub(crate) fn open(config: &StoreConfig, disk: Arc<dyn Disk>) -> Result<(LogStore, RecoveryReport), LogError> {
+        let shared = Shared { disk, ..Shared::new(config) };
+        LogStore::open_with(config.clone(), Arc::new(shared), 0)
+    }
+}

@@ -10,6 +10,7 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 use super::Server;
 use super::access::Peer;
 use super::api::{self, Api};
+use super::blocking::blocking;
 use super::handlers::produce::Produced;
 use super::handlers::{cluster, fetch, group, groups, list_offsets, metadata, offset_fetch, offsets, produce};
 use super::shape::{self, Flexible, Misshapen};
@@ -112,12 +113,13 @@ async fn respond(server: &Server, peer: &Peer, header: Header, body: Bytes) -> R
         ApiKey::Produce => produced(server, peer, &header, body),
         ApiKey::Fetch => fetched(server, peer, &header, body).await.map(Some),
         ApiKey::JoinGroup | ApiKey::SyncGroup => grouped(server, peer, header, body).await.map(Some),
-        _ => at_once(server, peer, &header, body).map(Some),
+        _ => blocking(server.syncs, || at_once(server, peer, &header, body)).map(Some),
     }
 }
 
 fn produced(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result<Option<Reply>, BadRequest> {
-    match produce::produce(server, peer, header.decode(body)?) {
+    let request = header.decode(body)?;
+    match blocking(produce::syncs(server, &request), || produce::produce(server, peer, request)) {
         Produced::Answer(response) => header.reply(&response).map(Some),
         Produced::Silence => Ok(None),
         Produced::Hangup => Err(BadRequest::UnacknowledgedFailure),
@@ -141,7 +143,7 @@ async fn grouped(server: &Server, peer: &Peer, mut header: Header, body: Bytes) 
     header.reply(&response)
 }
 
-/// The APIs that never wait.
+/// The APIs that wait for nothing but the disk.
 fn at_once(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result<Reply, BadRequest> {
     let version = header.version;
     match header.api.key {

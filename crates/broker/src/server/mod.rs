@@ -6,12 +6,14 @@
 
 mod access;
 mod api;
+mod blocking;
 mod config;
 mod connection;
 mod dispatch;
 mod error;
 mod group;
 mod handlers;
+mod internal;
 mod producer_ids;
 mod requests;
 mod run;
@@ -32,17 +34,19 @@ pub use access::{AllowAll, Authorizer, Operation, Principal, Resource};
 pub use config::{AutoCreate, BrokerConfig, GroupConfig, Limits, TransactionConfig};
 pub use error::BrokerError;
 pub(crate) use group::{KeptGroups, OFFSETS_TOPIC, StoredGroup, StoredMember};
+pub(crate) use internal::is_internal;
 pub use requests::ApiRequests;
 pub use run::{Broker, RunningBroker};
 pub use statistics::BrokerStatistics;
 
-use crate::log::LogStore;
+use crate::log::{LogStore, RecoveryReport};
 use access::Peer;
+use blocking::syncs;
 use group::{Coordinator, OffsetStore};
 use producer_ids::ProducerIds;
 use requests::Requests;
 use statistics::Counters;
-use txn::{TRANSACTIONS_TOPIC, Transactions, World};
+use txn::{Transactions, World};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -61,6 +65,8 @@ pub(crate) struct Server {
     pub(crate) request_budget: Arc<Semaphore>,
     answer_budget: Arc<Semaphore>,
     stop: watch::Sender<bool>,
+    /// Whether what the broker keeps of groups and transactions is synced with each change.
+    syncs: bool,
     started_nanos: u128,
     last_suffix: AtomicU64,
 }
@@ -68,7 +74,16 @@ pub(crate) struct Server {
 impl Server {
     /// Opens what lies in the data directory.
     pub(crate) fn open(config: BrokerConfig, advertised: (String, u16)) -> Result<Self, BrokerError> {
-        let (store, recovery) = LogStore::open(config.store.clone(), now_ms())?;
+        let opened = LogStore::open(config.store.clone(), now_ms())?;
+        Self::open_on(opened, config, advertised)
+    }
+
+    /// Goes on with a store that is open.
+    fn open_on(
+        (store, recovery): (LogStore, RecoveryReport),
+        config: BrokerConfig,
+        advertised: (String, u16),
+    ) -> Result<Self, BrokerError> {
         let is_new = recovery.partitions == 0 && recovery.notes.is_empty();
         if recovery.clean || is_new {
             tracing::info!(partitions = recovery.partitions, elapsed = ?recovery.elapsed, "logs opened");
@@ -92,6 +107,7 @@ impl Server {
             request_budget: wire::request_budget(&config.limits),
             answer_budget: wire::answer_budget(&config.limits),
             stop: watch::Sender::new(false),
+            syncs: syncs(&config.store.defaults),
             started_nanos: since_epoch().as_nanos(),
             last_suffix: AtomicU64::new(0),
             config,
@@ -148,11 +164,6 @@ impl Server {
     pub(crate) fn tell_to_stop(&self) {
         self.stop.send_replace(true);
     }
-}
-
-/// Whether a topic belongs to the broker; clients may only read it.
-pub(crate) fn is_internal(topic: &str) -> bool {
-    topic == OFFSETS_TOPIC || topic == TRANSACTIONS_TOPIC
 }
 
 fn since_epoch() -> std::time::Duration {

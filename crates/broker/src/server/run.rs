@@ -43,10 +43,17 @@ impl Broker {
     /// # Errors
     /// As for [`Broker::start`].
     pub fn start_blocking(config: BrokerConfig) -> Result<RunningBroker, BrokerError> {
+        Self::start_by(config, Server::open)
+    }
+
+    fn start_by(
+        config: BrokerConfig,
+        open: impl FnOnce(BrokerConfig, (String, u16)) -> Result<Server, BrokerError>,
+    ) -> Result<RunningBroker, BrokerError> {
         let runtime = runtime(&config).map_err(|source| BrokerError::Threads { source })?;
         let (listener, address) = listen(&runtime, config.listen)?;
         let advertised = advertised(&config, address);
-        let server = Arc::new(Server::open(config, advertised)?);
+        let server = Arc::new(open(config, advertised)?);
         let (ended, has_ended) = watch::channel(false);
         let serving = runtime.spawn(serve(Arc::clone(&server), listener, ended));
         tracing::info!(%address, data = %server.config.store.data_dir.display(), "broker listens");
@@ -302,3 +309,7 @@ fn expire_offsets(server: &Server, now_ms: i64) {
         tracing::error!(%error, "committed offsets cannot be expired");
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

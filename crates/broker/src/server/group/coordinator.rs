@@ -12,7 +12,8 @@ use tokio::sync::{Notify, oneshot};
 use super::member::{Answer, Caller, GroupView, Join, JoinRefused, Joined, Synced, Ticket};
 use super::offsets::{OffsetStore, StoredGroups};
 use super::records::{MAX_NAME_BYTES, StoredGroup};
-use super::state::{Group, Rules, Sync};
+use super::state::{Commit, Group, Rules, Sync};
+use crate::server::blocking::blocking;
 use crate::server::config::GroupConfig;
 use crate::server::now_ms;
 
@@ -21,6 +22,8 @@ const MAX_PROTOCOLS: usize = 64;
 
 type JoinAnswer = Result<Joined, JoinRefused>;
 type SyncAnswer = Result<Synced, ResponseError>;
+/// The answer to come, and what tells the group when nobody waits for it any more.
+type Waiting<'a, T> = (oneshot::Receiver<T>, Abandoned<'a>);
 
 /// All groups of the broker.
 #[derive(Debug)]
@@ -133,7 +136,7 @@ impl Coordinator {
     /// Joins a group; the answer comes when its next generation begins.
     pub(crate) async fn join(&self, name: &str, join: Join) -> JoinAnswer {
         let member_id = join.member_id.clone().unwrap_or_default();
-        let refused = |error| JoinRefused { error, member_id };
+        let refused = |error| JoinRefused { error, member_id: member_id.clone() };
         if name.is_empty() || name.len() > MAX_NAME_BYTES {
             return Err(refused(ResponseError::InvalidGroupId));
         }
@@ -144,21 +147,24 @@ impl Coordinator {
         if !timeouts.contains(&join.session_timeout) {
             return Err(refused(ResponseError::InvalidSessionTimeout));
         }
-        let (answer, guard) = {
-            let mut groups = self.lock();
-            if !self.has_room(&groups, name, &join) {
-                return Err(refused(ResponseError::GroupMaxSizeReached));
-            }
-            self.make_room(&mut groups);
-            let (sender, receiver) = oneshot::channel();
-            let ticket = groups.ticket();
-            groups.joins.insert(ticket, sender);
-            self.change(&mut groups, name, |group| group.join(Instant::now(), ticket, join));
-            (receiver, self.guard(name, ticket))
-        };
+        let begun = blocking(self.offsets.syncs(), || self.begin_join(name, join));
+        let (answer, guard) = begun.map_err(refused)?;
         let answer = answer.await;
         guard.disarm();
         answer.unwrap_or_else(|_| Err(refused(ResponseError::CoordinatorNotAvailable)))
+    }
+
+    fn begin_join(&self, name: &str, join: Join) -> Result<Waiting<'_, JoinAnswer>, ResponseError> {
+        let mut groups = self.lock();
+        if !self.has_room(&groups, name, &join) {
+            return Err(ResponseError::GroupMaxSizeReached);
+        }
+        self.make_room(&mut groups);
+        let (sender, receiver) = oneshot::channel();
+        let ticket = groups.ticket();
+        groups.joins.insert(ticket, sender);
+        self.change(&mut groups, name, |group| group.join(Instant::now(), ticket, join));
+        Ok((receiver, self.guard(name, ticket)))
     }
 
     fn has_room(&self, groups: &Groups, name: &str, join: &Join) -> bool {
@@ -171,24 +177,26 @@ impl Coordinator {
 
     /// Brings the leader's assignments, or waits for them.
     pub(crate) async fn sync(&self, name: &str, sync: Sync<'_>) -> SyncAnswer {
-        let (answer, guard) = {
-            let mut groups = self.lock();
-            if !groups.by_name.contains_key(name) {
-                return Err(ResponseError::UnknownMemberId);
-            }
-            let bytes: usize = sync.assignments.iter().map(|(_, data)| data.len()).sum();
-            if groups.bytes + bytes > self.config.max_groups_bytes {
-                return Err(ResponseError::GroupMaxSizeReached);
-            }
-            let (sender, receiver) = oneshot::channel();
-            let ticket = groups.ticket();
-            groups.syncs.insert(ticket, sender);
-            self.change(&mut groups, name, |group| group.sync(Instant::now(), ticket, sync));
-            (receiver, self.guard(name, ticket))
-        };
+        let (answer, guard) = blocking(self.offsets.syncs(), || self.begin_sync(name, sync))?;
         let answer = answer.await;
         guard.disarm();
         answer.unwrap_or(Err(ResponseError::CoordinatorNotAvailable))
+    }
+
+    fn begin_sync(&self, name: &str, sync: Sync<'_>) -> Result<Waiting<'_, SyncAnswer>, ResponseError> {
+        let mut groups = self.lock();
+        if !groups.by_name.contains_key(name) {
+            return Err(ResponseError::UnknownMemberId);
+        }
+        let bytes: usize = sync.assignments.iter().map(|(_, data)| data.len()).sum();
+        if groups.bytes + bytes > self.config.max_groups_bytes {
+            return Err(ResponseError::GroupMaxSizeReached);
+        }
+        let (sender, receiver) = oneshot::channel();
+        let ticket = groups.ticket();
+        groups.syncs.insert(ticket, sender);
+        self.change(&mut groups, name, |group| group.sync(Instant::now(), ticket, sync));
+        Ok((receiver, self.guard(name, ticket)))
     }
 
     pub(crate) fn heartbeat(&self, name: &str, caller: Caller<'_>) -> Result<(), ResponseError> {
@@ -207,10 +215,10 @@ impl Coordinator {
     }
 
     /// Whether offsets may be committed by `caller`.
-    pub(crate) fn may_commit(&self, name: &str, caller: Caller<'_>) -> Result<(), ResponseError> {
+    pub(crate) fn may_commit(&self, name: &str, caller: Caller<'_>, commit: Commit) -> Result<(), ResponseError> {
         let mut groups = self.lock();
         match groups.by_name.get_mut(name) {
-            Some(group) => group.may_commit(Instant::now(), caller),
+            Some(group) => group.may_commit(Instant::now(), caller, commit),
             None if caller.generation < 0 => Ok(()),
             None if self.offsets.has_group(name) => Err(ResponseError::UnknownMemberId),
             None => Err(ResponseError::GroupIdNotFound),
@@ -249,8 +257,8 @@ impl Coordinator {
         Terms { rules: self.rules(), offsets: &self.offsets }
     }
 
-    fn guard<'a>(&'a self, name: &'a str, ticket: Ticket) -> Abandoned<'a> {
-        Abandoned { coordinator: self, name, ticket: Some(ticket) }
+    fn guard(&self, name: &str, ticket: Ticket) -> Abandoned<'_> {
+        Abandoned { coordinator: self, name: name.to_owned(), ticket: Some(ticket) }
     }
 
     fn abandon(&self, name: &str, ticket: Ticket) {
@@ -277,7 +285,7 @@ fn has_bearable_names(join: &Join) -> bool {
 /// Tells the group when a waiting connection is closed.
 struct Abandoned<'a> {
     coordinator: &'a Coordinator,
-    name: &'a str,
+    name: String,
     ticket: Option<Ticket>,
 }
 
@@ -290,7 +298,7 @@ impl Abandoned<'_> {
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.coordinator.abandon(self.name, ticket);
+            self.coordinator.abandon(&self.name, ticket);
         }
     }
 }

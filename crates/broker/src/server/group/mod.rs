@@ -14,4 +14,4 @@ pub(crate) use coordinator::Coordinator;
 pub(crate) use member::{Admission, Caller, GroupView, Join, JoinRefused, Joined, ReturnOfLeader};
 pub(crate) use offsets::{CommitError, Loaded as KeptGroups, OFFSETS_TOPIC, OffsetStore};
 pub(crate) use records::{Committed, MAX_NAME_BYTES, StoredGroup, StoredMember, TopicPartition, encode_batch};
-pub(crate) use state::{EMPTY, Sync};
+pub(crate) use state::{Commit, EMPTY, Sync};

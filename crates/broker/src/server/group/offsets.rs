@@ -16,6 +16,9 @@ use crate::log::{
     AppendOrigin, FirstBatch, LogError, LogStore, Outcome, Partition, last_offset, outcome, within_transaction,
 };
 
+use crate::server::blocking::syncs;
+use crate::server::internal::internal_topic;
+
 /// The topic that keeps committed offsets and groups.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Room for a group of a thousand members in one record.
@@ -108,18 +111,17 @@ pub(crate) enum CommitError {
 impl OffsetStore {
     /// Reads what was committed before, and which groups there were; makes the topic on the first start.
     pub(crate) fn open(store: &LogStore, max_offsets: usize) -> Result<(Self, StoredGroups), LogError> {
-        let topic = match store.topic(OFFSETS_TOPIC) {
-            Some(topic) => topic,
-            None => {
-                let settings = SETTINGS.map(|(k, v)| (k.to_owned(), v.to_owned()));
-                store.create_topic(OFFSETS_TOPIC, 1, &settings.into())?
-            }
-        };
+        let topic = internal_topic(store, OFFSETS_TOPIC, &SETTINGS)?;
         let log = topic.partitions().into_iter().next();
         let log = log.ok_or_else(|| LogError::UnknownPartition { topic: OFFSETS_TOPIC.to_owned(), partition: 0 })?;
         let Loaded { mut offsets, groups } = load(&log)?;
         offsets.drop_empty_groups();
         Ok((Self { log, max_offsets, offsets: Mutex::new(offsets) }, groups))
+    }
+
+    /// Whether what is kept is synced before it is told.
+    pub(crate) fn syncs(&self) -> bool {
+        syncs(&self.log.config())
     }
 
     /// Keeps who is in a group; `None` forgets the group.

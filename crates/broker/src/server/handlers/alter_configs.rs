@@ -1,6 +1,6 @@
 //! AlterConfigs, IncrementalAlterConfigs and ListConfigResources.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -14,10 +14,11 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::task::block_in_place;
 
 use super::configs::{BROKER, TOPIC};
-use super::{Refusal, log_failure, refusal, text};
+use super::repeats::Mentions;
+use super::{Refusal, log_failure, refusal, refuse_internal, text};
 use crate::log::{Apply, LogConfig, LogError, Overrides, SettingKind, setting};
+use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
-use crate::server::{Server, is_internal};
 
 /// One change of one setting.
 struct Change {
@@ -111,17 +112,11 @@ pub(crate) fn incremental_alter_configs(
 type Altered = (i8, StrBytes, Result<(), Refusal>);
 
 fn alter_each(server: &Server, peer: &Peer, resources: Vec<Wanted>) -> Vec<Altered> {
-    let mut times: HashMap<(i8, StrBytes), usize> = HashMap::new();
-    for wanted in &resources {
-        *times.entry((wanted.kind, wanted.name.clone())).or_default() += 1;
-    }
+    let mut mentions: Mentions<_> = resources.iter().map(|wanted| (wanted.kind, wanted.name.clone())).collect();
     let altered = resources.into_iter().filter_map(|wanted| {
-        let (kind, name) = (wanted.kind, wanted.name.clone());
-        let altered = match times.remove(&(kind, name.clone()))? {
-            1 => alter(server, peer, &wanted),
-            _ => Err(refusal(ResponseError::InvalidRequest, "the resource is named twice")),
-        };
-        Some((kind, name, altered))
+        let resource = (wanted.kind, wanted.name.clone());
+        let altered = mentions.take(&resource)?.and_then(|()| alter(server, peer, &wanted));
+        Some((resource.0, resource.1, altered))
     });
     altered.collect()
 }
@@ -155,9 +150,7 @@ fn alter_topic(server: &Server, peer: &Peer, wanted: &Wanted) -> Result<(), Refu
     if !server.allows(peer, Operation::AlterConfigs, Resource::Topic(name)) {
         return Err((ResponseError::TopicAuthorizationFailed.code(), None));
     }
-    if is_internal(name) {
-        return Err(refusal(ResponseError::InvalidTopicException, "this topic belongs to the broker"));
-    }
+    refuse_internal(name)?;
     let change = |config: &LogConfig, own: Overrides| {
         let mut own = if wanted.others == Others::Kept { own } else { Overrides::new() };
         wanted.changes.iter().try_for_each(|change| change.apply(config, &mut own))?;

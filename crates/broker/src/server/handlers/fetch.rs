@@ -175,7 +175,7 @@ fn read(want: &Want, budget: (usize, FirstBatch), isolation: Isolation) -> Fetch
             log_start_offset,
             ..FetchedPartition::failed(index, ResponseError::OffsetOutOfRange.code())
         },
-        Err(error) => FetchedPartition::failed(index, super::log_failure(&error).0),
+        Err(error) => FetchedPartition::failed(index, super::log_error(&error).code()),
     }
 }
 

@@ -12,6 +12,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use super::repeats::once_each;
 use super::{code, text};
 use crate::server::Server;
 use crate::server::access::{OPERATIONS_NOT_TOLD, Operation, Peer, Resource, authorized_operations};
@@ -42,7 +43,9 @@ pub(crate) fn list_groups(
         server.allows(peer, Operation::Describe, Resource::Cluster)
             || server.allows(peer, Operation::Describe, Resource::Group(name))
     };
-    let wanted = |state: &str| is_wanted(&request.states_filter, state) && is_wanted(&request.types_filter, CLASSIC);
+    let states = Filter::of(&request.states_filter);
+    let types = Filter::of(&request.types_filter);
+    let wanted = |state: &str| states.lets_through(state) && types.lets_through(CLASSIC);
     let shown = groups.into_iter().filter(|(name, (state, _))| wanted(state) && may_see(name));
     let listed = shown.map(|(name, (state, protocol_type))| {
         let group = ListedGroup::default().with_group_id(GroupId(text(name))).with_protocol_type(text(protocol_type));
@@ -52,9 +55,17 @@ pub(crate) fn list_groups(
     ListGroupsResponse::default().with_groups(listed.collect())
 }
 
-/// An empty filter lets everything through.
-fn is_wanted(filter: &[StrBytes], what: &str) -> bool {
-    filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(what))
+/// Words in lower case; an empty filter lets everything through.
+struct Filter(HashSet<String>);
+
+impl Filter {
+    fn of(words: &[StrBytes]) -> Self {
+        Self(words.iter().map(|word| word.to_ascii_lowercase()).collect())
+    }
+
+    fn lets_through(&self, what: &str) -> bool {
+        self.0.is_empty() || self.0.contains(&what.to_ascii_lowercase())
+    }
 }
 
 /// The named groups with their members.
@@ -65,7 +76,7 @@ pub(crate) fn describe_groups(
     version: i16,
 ) -> DescribeGroupsResponse {
     let tells_operations = request.include_authorized_operations;
-    let groups = once_each(request.groups).into_iter().map(|id| {
+    let groups = once_each(request.groups).map(|id| {
         let resource = Resource::Group(&id);
         if !server.allows(peer, Operation::Describe, resource) {
             return DescribedGroup::default()
@@ -85,12 +96,6 @@ pub(crate) fn describe_groups(
         group.with_group_id(id).with_authorized_operations(operations)
     });
     DescribeGroupsResponse::default().with_groups(groups.collect())
-}
-
-/// Naming a group again and again must not make the answer larger.
-fn once_each(groups: Vec<GroupId>) -> Vec<GroupId> {
-    let mut seen = HashSet::new();
-    groups.into_iter().filter(|id| seen.insert(id.clone())).collect()
 }
 
 /// A group that nobody ever joined: consumers that assign their partitions themselves.
@@ -128,7 +133,7 @@ fn described(view: GroupView) -> DescribedGroup {
 
 /// Forgets groups that nobody is in, with what they have committed.
 pub(crate) fn delete_groups(server: &Server, peer: &Peer, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
-    let results = once_each(request.groups_names).into_iter().map(|id| {
+    let results = once_each(request.groups_names).map(|id| {
         let deleted = match server.allows(peer, Operation::Delete, Resource::Group(&id)) {
             true => server.groups.delete(&id, server.now_ms()),
             false => Err(ResponseError::GroupAuthorizationFailed),

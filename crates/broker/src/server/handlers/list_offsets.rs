@@ -12,8 +12,8 @@ use kafka_protocol::messages::{
 };
 
 use super::fetch::{check_epoch, isolation};
-use super::{NO_OFFSET, NO_TIMESTAMP};
-use crate::log::{Isolation, LogError, Partition, TimestampOffset};
+use super::{NO_OFFSET, NO_TIMESTAMP, log_error};
+use crate::log::{Isolation, Partition, TimestampOffset};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
 
@@ -59,7 +59,7 @@ fn log_of(server: &Server, peer: &Peer, at: (&TopicName, i32, i32)) -> Result<Ar
     }
     let log = server.store.partition(topic, partition);
     let log = log.ok_or(ResponseError::UnknownTopicOrPartition)?;
-    log.check_opened().map_err(|error| storage(&error))?;
+    log.check_opened().map_err(|error| log_error(&error))?;
     check_epoch(&log, epoch)?;
     Ok(log)
 }
@@ -83,7 +83,7 @@ fn locate(
         timestamp if timestamp >= 0 => log.offset_for_timestamp(timestamp),
         _ => return Err(ResponseError::UnsupportedVersion),
     };
-    let found = found.map_err(|error| storage(&error))?;
+    let found = found.map_err(|error| log_error(&error))?;
     let nothing = TimestampOffset { offset: NO_OFFSET, timestamp_ms: NO_TIMESTAMP };
     let found = found.filter(|found| found.offset < fetchable);
     let TimestampOffset { offset, timestamp_ms } = found.unwrap_or(nothing);
@@ -97,11 +97,6 @@ fn first(log: &Partition) -> Found {
 
 fn end(offset: i64, leader_epoch: i32) -> Found {
     Found { offset, timestamp_ms: NO_TIMESTAMP, leader_epoch }
-}
-
-fn storage(error: &LogError) -> ResponseError {
-    let (code, _) = super::log_failure(error);
-    ResponseError::try_from_code(code).unwrap_or(ResponseError::UnknownServerError)
 }
 
 fn list_response(index: i32, found: Result<Found, ResponseError>, version: i16) -> ListOffsetsPartitionResponse {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::describe_log_dirs_response::{
 };
 use kafka_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName};
 
-use super::{log_failure, text};
+use super::{log_error, text};
 use crate::log::Partition;
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
@@ -29,7 +29,7 @@ pub(crate) fn describe_log_dirs(
     let result = DescribeLogDirsResult::default().with_log_dir(text(path.display().to_string()));
     let result = match server.store.disk_space() {
         Ok((total, free)) => result.with_total_bytes(bytes(total)).with_usable_bytes(bytes(free)),
-        Err(error) => result.with_error_code(log_failure(&error).0),
+        Err(error) => result.with_error_code(log_error(&error).code()),
     };
     let topics = wanted(server, request).into_iter().map(|(name, logs)| {
         let partitions = logs.values().map(|log| {

@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
 use tokio::task::block_in_place;
 use uuid::Uuid;
 
-use super::{log_failure, text};
+use super::{log_error, refuse_internal, text};
 use crate::log::{LogError, Overrides, Partition, Topic};
 use crate::server::access::{OPERATIONS_NOT_TOLD, Operation, Peer, Resource, authorized_operations};
 use crate::server::config::AutoCreate;
@@ -142,11 +142,12 @@ fn check_or_create(server: &Server, peer: &Peer, name: &str, auto_create: AutoCr
     if !server.allows(peer, Operation::Create, Resource::Topic(name)) {
         return Err(ResponseError::TopicAuthorizationFailed.code());
     }
+    refuse_internal(name).map_err(|(code, _)| code)?;
     let created = block_in_place(|| server.store.create_topic(name, partitions, &none));
     match created {
         Ok(topic) => Ok(topic),
         Err(LogError::TopicExists { .. }) => server.store.topic(name).ok_or(ResponseError::LeaderNotAvailable.code()),
-        Err(error) => Err(log_failure(&error).0),
+        Err(error) => Err(log_error(&error).code()),
     }
 }
 

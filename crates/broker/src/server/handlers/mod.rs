@@ -18,6 +18,7 @@ pub(crate) mod partitions;
 pub(crate) mod produce;
 pub(crate) mod producers;
 pub(crate) mod records;
+mod repeats;
 pub(crate) mod topics;
 pub(crate) mod txn;
 pub(crate) mod txn_offsets;
@@ -26,6 +27,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
 use crate::log::LogError;
+use crate::server::is_internal;
 
 /// No offset.
 pub(crate) const NO_OFFSET: i64 = -1;
@@ -45,15 +47,32 @@ pub(crate) fn refusal(error: ResponseError, reason: &'static str) -> Refusal {
     (error.code(), Some(reason.into()))
 }
 
+/// Clients may read the broker's own topics, and nothing else.
+pub(crate) fn refuse_internal(topic: &str) -> Result<(), Refusal> {
+    match is_internal(topic) {
+        true => Err(refusal(ResponseError::InvalidTopicException, "this topic belongs to the broker")),
+        false => Ok(()),
+    }
+}
+
 /// A string for a response.
 pub(crate) fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
 }
 
 /// A storage failure's code and message; what the disk did wrong is also logged.
-pub(crate) fn log_failure(error: &LogError) -> (i16, Option<StrBytes>) {
-    if error.kafka_code() == ResponseError::KafkaStorageError.code() {
-        tracing::error!(%error, "the log failed");
+pub(crate) fn log_failure(error: &LogError) -> Refusal {
+    (log_error(error).code(), Some(text(error.to_string())))
+}
+
+/// The same for responses without room for words.
+pub(crate) fn log_error(error: &LogError) -> ResponseError {
+    let told = ResponseError::try_from_code(error.kafka_code()).unwrap_or(ResponseError::UnknownServerError);
+    match error {
+        // Said when the partition went offline; clients ask on, some of them often.
+        LogError::Offline { .. } => tracing::debug!(%error, "refused"),
+        _ if told == ResponseError::KafkaStorageError => tracing::error!(%error, "the log failed"),
+        _ => {}
     }
-    (error.kafka_code(), Some(text(error.to_string())))
+    told
 }

@@ -8,10 +8,10 @@ use kafka_protocol::messages::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, TopicName,
 };
 
-use super::{code, log_failure};
+use super::{code, log_error};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
-use crate::server::group::{Caller, CommitError, Committed, MAX_NAME_BYTES, TopicPartition};
+use crate::server::group::{Caller, Commit, CommitError, Committed, MAX_NAME_BYTES, TopicPartition};
 
 /// First version in which a group may be missing; before, it is of another generation.
 const MISSING_VERSION: i16 = 9;
@@ -29,7 +29,7 @@ pub(crate) fn commit(server: &Server, peer: &Peer, request: OffsetCommitRequest,
     };
     let allowed = match server.allows(peer, Operation::Read, Resource::Group(group)) {
         true if group.len() > MAX_NAME_BYTES => Err(ResponseError::InvalidGroupId),
-        true => server.groups.may_commit(group, caller),
+        true => server.groups.may_commit(group, caller, Commit::Plain),
         false => Err(ResponseError::GroupAuthorizationFailed),
     };
     let allowed = allowed.map_err(|error| match error {
@@ -112,10 +112,7 @@ pub(super) fn commit_error(group: &str, error: CommitError) -> ResponseError {
             tracing::warn!(group, "too many committed offsets; raise max_committed_offsets");
             ResponseError::PolicyViolation
         }
-        CommitError::Log(error) => {
-            let (code, _) = log_failure(&error);
-            ResponseError::try_from_code(code).unwrap_or(ResponseError::UnknownServerError)
-        }
+        CommitError::Log(error) => log_error(&error),
     }
 }
 
@@ -161,7 +158,7 @@ pub(crate) fn delete(server: &Server, peer: &Peer, request: OffsetDeleteRequest)
     }
     match server.offsets.remove(group, gone, server.now_ms()) {
         Ok(()) => delete_response(checked),
-        Err(error) => OffsetDeleteResponse::default().with_error_code(log_failure(&error).0),
+        Err(error) => OffsetDeleteResponse::default().with_error_code(log_error(&error).code()),
     }
 }
 

@@ -1,7 +1,5 @@
 //! CreatePartitions, ElectLeaders and reassignments: everything about where partitions live, on a broker that is alone.
 
-use std::collections::HashMap;
-
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_partition_reassignments_request::ReassignablePartition;
 use kafka_protocol::messages::alter_partition_reassignments_response::{
@@ -12,13 +10,14 @@ use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicR
 use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use kafka_protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, BrokerId, CreatePartitionsRequest,
-    CreatePartitionsResponse, ElectLeadersRequest, ElectLeadersResponse, ListPartitionReassignmentsResponse, TopicName,
+    CreatePartitionsResponse, ElectLeadersRequest, ElectLeadersResponse, ListPartitionReassignmentsResponse,
 };
 use tokio::task::block_in_place;
 
-use super::{Refusal, log_failure, refusal, text};
+use super::repeats::Mentions;
+use super::{Refusal, log_failure, refusal, refuse_internal, text};
+use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
-use crate::server::{Server, is_internal};
 
 /// Raises partition counts, or only checks whether it could.
 pub(crate) fn create_partitions(
@@ -26,15 +25,9 @@ pub(crate) fn create_partitions(
     peer: &Peer,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
-    let mut times: HashMap<TopicName, usize> = HashMap::new();
-    for topic in &request.topics {
-        *times.entry(topic.name.clone()).or_default() += 1;
-    }
+    let mut mentions: Mentions<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let results = request.topics.into_iter().filter_map(|topic| {
-        let grown = match times.remove(&topic.name)? {
-            1 => grow(server, peer, &topic, request.validate_only),
-            _ => Err(refusal(ResponseError::InvalidRequest, "the topic is named twice")),
-        };
+        let grown = mentions.take(&topic.name)?.and_then(|()| grow(server, peer, &topic, request.validate_only));
         let result = CreatePartitionsTopicResult::default().with_name(topic.name);
         Some(match grown {
             Ok(()) => result.with_error_message(None),
@@ -49,9 +42,7 @@ fn grow(server: &Server, peer: &Peer, topic: &CreatePartitionsTopic, check_only:
     if !server.allows(peer, Operation::Alter, Resource::Topic(name)) {
         return Err((ResponseError::TopicAuthorizationFailed.code(), None));
     }
-    if is_internal(name) {
-        return Err(refusal(ResponseError::InvalidTopicException, "this topic belongs to the broker"));
-    }
+    refuse_internal(name)?;
     let present = server.store.check_growth(name, topic.count).map_err(|error| log_failure(&error))?;
     if let Some(assignments) = &topic.assignments {
         let added = usize::try_from(topic.count - present).unwrap_or(0);

@@ -4,14 +4,13 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
-use kafka_protocol::protocol::StrBytes;
 
 use super::txn::may_write;
-use super::{NO_OFFSET, NO_TIMESTAMP, log_failure, text};
+use super::{NO_OFFSET, NO_TIMESTAMP, Refusal, log_failure, refusal, refuse_internal};
 use crate::log::{AppendOrigin, Appended, transactional_producers};
 use crate::server::access::{Operation, Peer, Resource};
 use crate::server::txn::ProducerRef;
-use crate::server::{Server, is_internal};
+use crate::server::{Server, blocking};
 
 /// What becomes of a produce request.
 #[derive(Debug)]
@@ -24,7 +23,11 @@ pub(crate) enum Produced {
     Hangup,
 }
 
-type Refusal = (i16, Option<StrBytes>);
+/// Whether one of the topics is synced before it is acknowledged.
+pub(crate) fn syncs(server: &Server, request: &ProduceRequest) -> bool {
+    let mut topics = request.topic_data.iter().filter_map(|data| server.store.topic(&data.name));
+    topics.any(|topic| blocking::syncs(&topic.config()))
+}
 
 /// Appends every partition's records; `acks` 1 and −1 are the same on a single node.
 pub(crate) fn produce(server: &Server, peer: &Peer, request: ProduceRequest) -> Produced {
@@ -79,10 +82,7 @@ fn refuse_topic(server: &Server, peer: &Peer, name: &str) -> Option<Refusal> {
     if !server.allows(peer, Operation::Write, Resource::Topic(name)) {
         return Some((ResponseError::TopicAuthorizationFailed.code(), None));
     }
-    is_internal(name).then(|| {
-        let reason = "this topic belongs to the broker";
-        (ResponseError::InvalidTopicException.code(), Some(reason.into()))
-    })
+    refuse_internal(name).err()
 }
 
 fn append(
@@ -93,17 +93,17 @@ fn append(
 ) -> Result<Appended, Refusal> {
     let unknown = || (ResponseError::UnknownTopicOrPartition.code(), None);
     let partition = server.store.partition(topic, data.index).ok_or_else(unknown)?;
-    let records = data.records.filter(|records| !records.is_empty()).ok_or_else(|| {
-        let reason = "the request holds no records for this partition";
-        (ResponseError::InvalidRecord.code(), Some(text(reason)))
-    })?;
+    let records = data
+        .records
+        .filter(|records| !records.is_empty())
+        .ok_or_else(|| refusal(ResponseError::InvalidRecord, "the request holds no records for this partition"))?;
     let append = || partition.append(&records, server.now_ms(), AppendOrigin::Client);
     let appended = match transactional_producer(&records)? {
         None => append(),
         Some(producer) => {
             let id = transactional_id.ok_or_else(|| {
                 let reason = "transactional records need a transactional.id";
-                (ResponseError::TransactionalIdAuthorizationFailed.code(), Some(text(reason)))
+                refusal(ResponseError::TransactionalIdAuthorizationFailed, reason)
             })?;
             let at = (topic.to_owned(), data.index);
             server.transactions.write(id, producer, &at, append).map_err(|error| (error.code(), None))?
@@ -121,9 +121,7 @@ fn transactional_producer(records: &[u8]) -> Result<Option<ProducerRef>, Refusal
     let first = producers.next();
     match producers.all(|other| Some(other) == first) {
         true => Ok(first),
-        false => {
-            Err((ResponseError::InvalidRecord.code(), Some(text("its transactional batches are of several producers"))))
-        }
+        false => Err(refusal(ResponseError::InvalidRecord, "its transactional batches are of several producers")),
     }
 }
 

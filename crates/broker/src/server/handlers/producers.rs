@@ -21,10 +21,11 @@ pub(crate) fn describe_producers(
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let mut room = MAX_PRODUCERS;
+    let mut seen = HashSet::new();
     let topics = request.topics.into_iter().map(|topic| {
-        let mut seen = HashSet::new();
-        let indexes = topic.partition_indexes.iter().filter(|index| seen.insert(**index));
-        let partitions = indexes.map(|index| {
+        let is_new = |index: &&i32| seen.insert((topic.name.clone(), **index));
+        let indexes: Vec<i32> = topic.partition_indexes.iter().filter(is_new).copied().collect();
+        let partitions = indexes.iter().map(|index| {
             let response = PartitionResponse::default().with_partition_index(*index);
             match producers(server, peer, (topic.name.as_str(), *index), &mut room) {
                 Ok(producers) => {

@@ -5,7 +5,7 @@ use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionRe
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use tokio::task::block_in_place;
 
-use super::{NO_OFFSET, log_failure};
+use super::{NO_OFFSET, log_error};
 use crate::server::access::{Operation, Peer, Resource};
 use crate::server::{Server, is_internal};
 
@@ -25,7 +25,7 @@ pub(crate) fn delete_records(server: &Server, peer: &Peer, request: DeleteRecord
             topics.push((topic.name, results));
         }
         let saved = if moved == 0 { Ok(()) } else { server.store.save_log_starts() };
-        let unsaved = saved.err().map(|error| log_failure(&error).0);
+        let unsaved = saved.err().map(|error| log_error(&error).code());
         if unsaved.is_none() && moved > 0 {
             tracing::info!(partitions = moved, by = %peer.address, "records deleted");
         }
@@ -57,5 +57,5 @@ fn delete(server: &Server, peer: &Peer, (topic, index): (&str, i32), offset: i64
     if !log.config().cleanup_policy.delete {
         return Err(ResponseError::PolicyViolation.code());
     }
-    server.store.move_log_start(topic, index, offset).map_err(|error| log_failure(&error).0)
+    server.store.move_log_start(topic, index, offset).map_err(|error| log_error(&error).code())
 }

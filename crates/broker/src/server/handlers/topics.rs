@@ -1,7 +1,5 @@
 //! CreateTopics and DeleteTopics.
 
-use std::collections::HashMap;
-
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
@@ -13,10 +11,11 @@ use kafka_protocol::messages::{
 use tokio::task::block_in_place;
 use uuid::Uuid;
 
-use super::{Refusal, configs, log_failure, refusal};
+use super::repeats::Mentions;
+use super::{Refusal, configs, log_failure, refusal, refuse_internal};
 use crate::log::{LogConfig, LogError, Overrides};
+use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
-use crate::server::{Server, is_internal};
 
 /// Creates topics, or only checks whether it could.
 pub(crate) fn create_topics(server: &Server, peer: &Peer, request: &CreateTopicsRequest) -> CreateTopicsResponse {
@@ -24,15 +23,9 @@ pub(crate) fn create_topics(server: &Server, peer: &Peer, request: &CreateTopics
         true => Mode::CheckOnly,
         false => Mode::Create,
     };
-    let mut times: HashMap<TopicName, usize> = HashMap::new();
-    for topic in &request.topics {
-        *times.entry(topic.name.clone()).or_default() += 1;
-    }
+    let mut mentions: Mentions<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let results = request.topics.iter().filter_map(|topic| {
-        let created = match times.remove(&topic.name)? {
-            1 => create_topic(server, peer, topic, mode),
-            _ => Err(refusal(ResponseError::InvalidRequest, "the topic is named twice")),
-        };
+        let created = mentions.take(&topic.name)?.and_then(|()| create_topic(server, peer, topic, mode));
         Some(created_result(server, topic.name.clone(), created))
     });
     CreateTopicsResponse::default().with_topics(results.collect())
@@ -60,6 +53,7 @@ fn create_topic(server: &Server, peer: &Peer, topic: &CreatableTopic, mode: Mode
     if !allowed {
         return Err((ResponseError::TopicAuthorizationFailed.code(), None));
     }
+    refuse_internal(name)?;
     let partitions = partition_count(server, topic)?;
     let overrides = overrides(topic)?;
     if server.store.topic(name).is_some() {
@@ -148,19 +142,14 @@ pub(crate) fn delete_topics(
     let by_name = request.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
     let mut wanted: Vec<DeleteTopicState> = by_name.collect();
     wanted.extend(request.topics);
-    let mut times: HashMap<(Option<TopicName>, Uuid), usize> = HashMap::new();
-    for topic in &wanted {
-        *times.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
-    }
+    let mut mentions: Mentions<_> = wanted.iter().map(|topic| (topic.name.clone(), topic.topic_id)).collect();
     let results = wanted.into_iter().filter_map(|topic| {
         let result = DeletableTopicResult::default().with_name(topic.name.clone()).with_topic_id(topic.topic_id);
-        let deleted = match times.remove(&(topic.name.clone(), topic.topic_id))? {
-            1 => find_deletable(server, peer, &topic).and_then(|(name, id)| {
-                delete_topic(server, peer, &name, topic.name.is_none().then_some(id))?;
-                Ok(result.clone().with_name(Some(name)).with_topic_id(id))
-            }),
-            _ => Err(refusal(ResponseError::InvalidRequest, "the topic is named twice")),
-        };
+        let deleted = mentions.take(&(topic.name.clone(), topic.topic_id))?.and_then(|()| {
+            let (name, id) = find_deletable(server, peer, &topic)?;
+            delete_topic(server, peer, &name, topic.name.is_none().then_some(id))?;
+            Ok(result.clone().with_name(Some(name)).with_topic_id(id))
+        });
         Some(deleted.map_or_else(
             |(code, message)| result.with_error_code(code).with_error_message(message.filter(|_| version >= 5)),
             |deleted| deleted.with_error_message(None),
@@ -194,9 +183,7 @@ fn delete_topic(server: &Server, peer: &Peer, name: &str, id: Option<Uuid>) -> R
     if !server.allows(peer, Operation::Delete, Resource::Topic(name)) {
         return Err((ResponseError::TopicAuthorizationFailed.code(), None));
     }
-    if is_internal(name) {
-        return Err(refusal(ResponseError::InvalidTopicException, "this topic belongs to the broker"));
-    }
+    refuse_internal(name)?;
     block_in_place(|| {
         match id {
             Some(id) => server.store.delete_topic_by_id(*id.as_bytes())?,

@@ -1,6 +1,6 @@
 //! The APIs of transactional producers, and those that show transactions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
@@ -17,6 +17,7 @@ use kafka_protocol::messages::{
 
 use tokio::task::block_in_place;
 
+use super::repeats::once_each;
 use super::{code, text};
 use crate::log::Outcome;
 use crate::server::access::{Operation, Peer, Resource};
@@ -194,7 +195,8 @@ pub(crate) fn describe(
     peer: &Peer,
     request: &DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
-    let states = request.transactional_ids.iter().map(|id| describe_one(server, peer, id));
+    // What ids hold is bounded by `max_partitions`, as long as each is described once.
+    let states = once_each(&request.transactional_ids).map(|id| describe_one(server, peer, id));
     DescribeTransactionsResponse::default().with_transaction_states(states.collect())
 }
 
@@ -227,14 +229,14 @@ fn describe_one(server: &Server, peer: &Peer, id: &TransactionalId) -> Transacti
 /// Transactional ids in short, all or filtered.
 pub(crate) fn list(server: &Server, peer: &Peer, request: &ListTransactionsRequest) -> ListTransactionsResponse {
     let known = |name: &str| Status::ALL.iter().any(|status| status.name() == name);
-    let unknown = request.state_filters.iter().filter(|name| !known(name)).cloned().collect();
+    let states: HashSet<&str> = request.state_filters.iter().map(|name| &**name).collect();
+    let producers: HashSet<ProducerId> = request.producer_id_filters.iter().copied().collect();
+    let unknown = once_each(&request.state_filters).filter(|name| !known(name)).cloned().collect();
     let now_ms = server.now_ms();
     let is_old = |started_ms: i64| started_ms >= 0 && now_ms.saturating_sub(started_ms) > request.duration_filter;
     let found = server.transactions.all().into_iter().filter(|(id, transaction)| {
-        let states = &request.state_filters;
-        let producers = &request.producer_id_filters;
-        (states.is_empty() || states.iter().any(|name| &**name == transaction.status.name()))
-            && (producers.is_empty() || producers.iter().any(|producer| **producer == transaction.producer.id))
+        (states.is_empty() || states.contains(transaction.status.name()))
+            && (producers.is_empty() || producers.contains(&ProducerId(transaction.producer.id)))
             && (request.duration_filter < 0 || is_old(transaction.started_ms))
             && may_describe(server, peer, id)
     });

@@ -12,7 +12,7 @@ use super::offsets::{Checked, commit_error, sort_out};
 use super::txn::{may_write, offsets_partition};
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
-use crate::server::group::{Caller, Committed, MAX_NAME_BYTES, TopicPartition};
+use crate::server::group::{Caller, Commit, Committed, MAX_NAME_BYTES, TopicPartition};
 use crate::server::txn::ProducerRef;
 
 /// Keeps a group's offsets within a transaction. What cannot be kept is refused by partition.
@@ -50,7 +50,7 @@ fn may_commit(server: &Server, peer: &Peer, request: &TxnOffsetCommitRequest) ->
     if caller.generation < 0 && caller.member_id.is_empty() && caller.instance_id.is_none() {
         return Ok(());
     }
-    server.groups.may_commit(group, caller).map_err(|error| match error {
+    server.groups.may_commit(group, caller, Commit::Transactional).map_err(|error| match error {
         ResponseError::GroupIdNotFound => ResponseError::IllegalGeneration,
         error => error,
     })

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use kafka_protocol::ResponseError;
 use kafka_protocol::records::{Record, RecordBatchDecoder};
 
@@ -16,10 +16,13 @@ use super::state::{Init, ProducerRef, Transaction};
 use crate::log::{AppendOrigin, FirstBatch, LogError, LogStore, Outcome, Partition};
 use crate::server::config::TransactionConfig;
 use crate::server::group::{OFFSETS_TOPIC, OffsetStore, TopicPartition, encode_batch};
+use crate::server::internal::internal_topic;
 use crate::server::producer_ids::ProducerIds;
 
 const SETTINGS: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("segment.bytes", "16777216")];
 const READ_BYTES: usize = 1 << 20;
+/// Ids whose tombstones are in one batch; with the longest names it is smaller than the largest batch.
+const FORGOTTEN_AT_ONCE: usize = 200;
 /// An epoch may have to be taken away, and the id to be replaced.
 const MAX_INIT_STEPS: usize = 3;
 
@@ -90,7 +93,8 @@ pub(crate) struct Transactions {
 impl Transactions {
     /// Reads what was kept, carries out what was decided before the stop, and aborts what nobody will ever decide.
     pub(crate) fn open(config: TransactionConfig, world: World<'_>) -> Result<Self, LogError> {
-        let log = world.store.partition(TRANSACTIONS_TOPIC, 0);
+        let is_there = world.store.topic(TRANSACTIONS_TOPIC).is_some();
+        let log = is_there.then(|| open_log(world.store)).transpose()?;
         let kept = log.as_deref().map(load).transpose()?.unwrap_or_default();
         let partitions = kept.values().map(|transaction| transaction.partitions.len()).sum();
         let slot = |transaction| Arc::new(Mutex::new(Slot { transaction: Some(transaction), retired: false }));
@@ -245,22 +249,41 @@ impl Transactions {
     pub(crate) fn expire(&self, world: World<'_>) {
         let kept_ms = i64::try_from(self.config.id_expiration.as_millis()).unwrap_or(i64::MAX);
         let before_ms = world.now_ms.saturating_sub(kept_ms);
-        self.lock_ids().retain(|id, slot| {
-            let mut slot = lock(slot);
-            let over = match &slot.transaction {
-                None => true,
-                Some(transaction) if !transaction.is_idle_since(before_ms) => false,
-                Some(_) => match self.append(world, id, None) {
-                    Ok(()) => true,
-                    Err(error) => {
-                        tracing::error!(id, %error, "a transactional id cannot be forgotten");
-                        false
-                    }
-                },
-            };
-            slot.retired = over;
-            !over
-        });
+        let is_over = |slot: &Slot| match &slot.transaction {
+            None => true,
+            Some(transaction) => transaction.is_idle_since(before_ms),
+        };
+        let mut over = self.slots();
+        over.retain(|(_, slot)| is_over(&lock(slot)));
+        for some in over.chunks(FORGOTTEN_AT_ONCE) {
+            if let Err(error) = self.forget(world, some, is_over) {
+                tracing::error!(%error, "transactional ids cannot be forgotten");
+                return;
+            }
+        }
+    }
+
+    /// One append for all of them. They wait for it, nobody else does: nothing that takes several slots is waited for
+    /// by who holds one.
+    fn forget(
+        &self,
+        world: World<'_>,
+        ids: &[(String, SharedSlot)],
+        is_over: impl Fn(&Slot) -> bool,
+    ) -> Result<(), LogError> {
+        let locked = ids.iter().map(|(id, slot)| (id, lock(slot)));
+        let mut locked: Vec<_> = locked.filter(|(_, slot)| is_over(slot)).collect();
+        let known = locked.iter().filter(|(_, slot)| slot.transaction.is_some());
+        let tombstones: Vec<_> = known.map(|(id, _)| (encode_key(id), None)).collect();
+        if !tombstones.is_empty() {
+            self.append(world, tombstones)?;
+        }
+        let mut ids = self.lock_ids();
+        for (id, slot) in &mut locked {
+            **slot = Slot { transaction: None, retired: true };
+            ids.remove(*id);
+        }
+        Ok(())
     }
 
     fn with<T>(
@@ -299,7 +322,8 @@ impl Transactions {
         (id, slot): (&str, &mut Slot),
         next: Transaction,
     ) -> Result<ProducerRef, ResponseError> {
-        self.append(world, id, Some(&next)).map_err(|error| {
+        let entry = (encode_key(id), Some(encode_value(&next)));
+        self.append(world, vec![entry]).map_err(|error| {
             tracing::error!(id, %error, "the transaction log refused a change");
             // Clients ask again, which is right for a disk that is full or a broker that stops.
             ResponseError::CoordinatorNotAvailable
@@ -316,8 +340,8 @@ impl Transactions {
         slot.transaction = Some(next);
     }
 
-    fn append(&self, world: World<'_>, id: &str, transaction: Option<&Transaction>) -> Result<(), LogError> {
-        let batch = encode_batch(vec![(encode_key(id), transaction.map(encode_value))], world.now_ms)?;
+    fn append(&self, world: World<'_>, entries: Vec<(Bytes, Option<Bytes>)>) -> Result<(), LogError> {
+        let batch = encode_batch(entries, world.now_ms)?;
         self.log(world)?.append(&batch, world.now_ms, AppendOrigin::Coordinator).map(drop)
     }
 
@@ -326,10 +350,7 @@ impl Transactions {
         if let Some(log) = &*log {
             return Ok(Arc::clone(log));
         }
-        let settings = SETTINGS.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let topic = world.store.create_topic(TRANSACTIONS_TOPIC, 1, &settings.into())?;
-        let unknown = || LogError::UnknownPartition { topic: TRANSACTIONS_TOPIC.to_owned(), partition: 0 };
-        Ok(Arc::clone(log.insert(topic.partition(0).ok_or_else(unknown)?)))
+        Ok(Arc::clone(log.insert(open_log(world.store)?)))
     }
 
     /// Kafka's coordinators are told apart by the leader epoch of their log.
@@ -402,6 +423,12 @@ impl Transactions {
 
 fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open_log(store: &LogStore) -> Result<Arc<Partition>, LogError> {
+    let topic = internal_topic(store, TRANSACTIONS_TOPIC, &SETTINGS)?;
+    let unknown = || LogError::UnknownPartition { topic: TRANSACTIONS_TOPIC.to_owned(), partition: 0 };
+    topic.partition(0).ok_or_else(unknown)
 }
 
 fn load(log: &Partition) -> Result<HashMap<String, Transaction>, LogError> {

@@ -9,6 +9,7 @@ use tokio::time::sleep_until;
 
 use super::{Coordinator, Group, Groups};
 use crate::log::LogError;
+use crate::server::blocking::blocking;
 use crate::server::group::records::Committed;
 
 /// When the alarm is handled so much too late, nobody was served meanwhile: the machine or the disk
@@ -28,7 +29,7 @@ impl Coordinator {
     /// off, so it is looked at again when it rings, not with every one of them.
     pub(crate) async fn run(&self) {
         loop {
-            let alarm = self.tick(Instant::now());
+            let alarm = blocking(self.offsets.syncs(), || self.tick(Instant::now()));
             let rings = async {
                 match alarm {
                     Some(at) => sleep_until(at.into()).await,

@@ -21,7 +21,7 @@ use super::member::{
 use super::members::Members;
 use super::subscription;
 
-pub(crate) use sync::Sync;
+pub(crate) use sync::{Commit, Sync};
 
 /// Kafka's word for a group without members.
 pub(crate) const EMPTY: &str = "Empty";

@@ -18,6 +18,15 @@ pub(crate) struct Sync<'a> {
     pub(crate) assignments: Vec<(String, Bytes)>,
 }
 
+/// How offsets are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// By a consumer.
+    Plain,
+    /// By a producer, within its transaction.
+    Transactional,
+}
+
 impl Group {
     /// A member asks for its assignment; the leader brings those of all. The answer follows by
     /// ticket.
@@ -96,12 +105,15 @@ impl Group {
 
     /// Whether offsets may be committed, which counts as a sign of life. Generation −1 is a consumer
     /// that assigns its partitions itself, or an administrator; they may while the group is empty.
-    pub(crate) fn may_commit(&mut self, now: Instant, caller: Caller<'_>) -> Result<(), ResponseError> {
+    ///
+    /// As in Kafka, a member that has joined and does not yet know its assignment may commit only within a
+    /// transaction: that of its producer has to end, and what it read was its own in the generation before.
+    pub(crate) fn may_commit(&mut self, now: Instant, caller: Caller<'_>, commit: Commit) -> Result<(), ResponseError> {
         if caller.generation < 0 && self.members.is_empty() {
             return Ok(());
         }
         self.check_member(caller)?;
-        if self.phase == Phase::Completing {
+        if self.phase == Phase::Completing && commit == Commit::Plain {
             return Err(ResponseError::RebalanceInProgress);
         }
         self.keep_alive(now, caller);

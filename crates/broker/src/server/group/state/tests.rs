@@ -284,21 +284,24 @@ fn leaving_ends_membership_and_the_last_one_ends_the_group() {
 fn offsets_are_committed_by_members_of_this_generation() {
     let mut bench = Bench::new();
     let now = bench.now;
-    assert_eq!(bench.group.may_commit(now, who("", -1)), Ok(()), "assigned by hand");
+    assert_eq!(bench.group.may_commit(now, who("", -1), Commit::Plain), Ok(()), "assigned by hand");
     bench.settle(&["a"]);
-    assert_eq!(bench.group.may_commit(now, who("a", 1)), Ok(()));
+    assert_eq!(bench.group.may_commit(now, who("a", 1), Commit::Plain), Ok(()));
     for (id, generation, expected) in [
         ("a", 0, ResponseError::IllegalGeneration),
         ("b", 1, ResponseError::UnknownMemberId),
         ("", -1, ResponseError::UnknownMemberId),
     ] {
-        assert_eq!(bench.group.may_commit(now, who(id, generation)), Err(expected));
+        assert_eq!(bench.group.may_commit(now, who(id, generation), Commit::Plain), Err(expected));
     }
     bench.join("b");
-    assert_eq!(bench.group.may_commit(now, who("a", 1)), Ok(()), "also while others join");
+    assert_eq!(bench.group.may_commit(now, who("a", 1), Commit::Plain), Ok(()), "also while others join");
     bench.join("a");
-    let refused = bench.group.may_commit(now, who("a", 2));
+    let refused = bench.group.may_commit(now, who("a", 2), Commit::Plain);
     assert_eq!(refused, Err(ResponseError::RebalanceInProgress));
+    let transactional = |bench: &mut Bench, caller| bench.group.may_commit(now, caller, Commit::Transactional);
+    assert_eq!(transactional(&mut bench, who("a", 2)), Ok(()), "its producer's transaction has to end");
+    assert_eq!(transactional(&mut bench, who("a", 1)), Err(ResponseError::IllegalGeneration));
 }
 
 #[test]

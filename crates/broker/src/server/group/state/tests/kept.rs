@@ -20,7 +20,7 @@ fn members_of_a_settled_group_go_on_after_a_restart() {
     restarted(&mut bench);
     assert!(bench.group.take_unsaved(8).is_none());
     assert_eq!((bench.beat("a"), bench.beat("b")), (Ok(()), Ok(())));
-    assert_eq!(bench.group.may_commit(bench.now, who("b", 1)), Ok(()));
+    assert_eq!(bench.group.may_commit(bench.now, who("b", 1), Commit::Plain), Ok(()));
     let synced = bench.sync("b", &[]);
     assert_eq!(bench.synced[&synced], Ok(Bytes::from_static(b"6-11")));
     let again = bench.join("b");

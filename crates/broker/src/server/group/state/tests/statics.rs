@@ -55,7 +55,7 @@ fn what_still_speaks_under_the_old_id_is_fenced() {
     for id in ["y-1", "nonsense"] {
         let old = as_instance(id, "y", 1);
         assert_eq!(bench.group.heartbeat(now, old), Err(ResponseError::FencedInstanceId));
-        assert_eq!(bench.group.may_commit(now, old), Err(ResponseError::FencedInstanceId));
+        assert_eq!(bench.group.may_commit(now, old, Commit::Plain), Err(ResponseError::FencedInstanceId));
         assert_eq!(bench.group.leave(now, old), Err(ResponseError::FencedInstanceId));
         let rejoin = bench.join_with(named("y", "y-3", Some(id)));
         assert_eq!(bench.joined[&rejoin].clone().unwrap_err().error, ResponseError::FencedInstanceId);
