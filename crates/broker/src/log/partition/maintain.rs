@@ -5,8 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Partition, Writer};
-use crate::log::checkpoint::sync_directory;
+use super::{Maintenance, Partition, Writer};
 use crate::log::config::LogConfig;
 use crate::log::error::LogError;
 use crate::log::producer;
@@ -59,8 +58,30 @@ impl Partition {
     /// Makes everything appended so far durable and moves the recovery point; `false` when nothing was new.
     pub(crate) fn flush(&self) -> Result<bool, LogError> {
         let mut maintenance = self.lock_maintenance();
+        let is_new = self.recovery_point() != self.high_watermark();
+        if is_new {
+            self.flush_locked(&mut maintenance)?;
+        }
+        Ok(std::mem::take(&mut maintenance.flushed))
+    }
+
+    /// Nothing below `start` may leave the log before it and the producers who wrote it are on the disk: a start that
+    /// finds neither would take a repeated batch for a new one.
+    fn secure(&self, maintenance: &mut Maintenance, start: i64) -> Result<(), LogError> {
+        let has_snapshot = maintenance.snapshots.last().is_some_and(|offset| *offset >= start);
+        if has_snapshot && self.recovery_point() >= start {
+            return Ok(());
+        }
+        self.check_online(&self.lock_writer())?;
+        self.flush_locked(maintenance)?;
+        // The checkpoint is to follow soon.
+        self.flush_due.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn flush_locked(&self, maintenance: &mut Maintenance) -> Result<(), LogError> {
         let Some(plan) = self.plan_flush() else {
-            return Ok(false);
+            return Ok(());
         };
         for segment in &plan.segments {
             self.sync_log(segment)?;
@@ -69,7 +90,7 @@ impl Partition {
         }
         self.save_epochs()?;
         producer::write_snapshot(&self.directory, plan.end_offset, &plan.snapshot)?;
-        sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
+        self.shared.disk.sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
         maintenance.snapshots.retain(|offset| *offset != plan.end_offset);
         maintenance.snapshots.push(plan.end_offset);
         let surplus = maintenance.snapshots.len().saturating_sub(SNAPSHOTS_KEPT);
@@ -78,14 +99,14 @@ impl Partition {
             remove_if_present(&path).map_err(LogError::storage("delete", path))?;
         }
         self.recovery_point.store(plan.end_offset, Ordering::Release);
-        Ok(true)
+        maintenance.flushed = true;
+        Ok(())
     }
 
     fn plan_flush(&self) -> Option<FlushPlan> {
         let recovery_point = self.recovery_point();
         let writer = self.lock_writer();
-        let nothing_new = writer.next_offset == recovery_point;
-        if nothing_new || writer.offline.is_some() || self.check_readable().is_err() {
+        if writer.offline.is_some() || self.check_readable().is_err() {
             return None;
         }
         let segments = self.segments();
@@ -202,7 +223,7 @@ impl Partition {
 
     /// Takes closed segments out of the log that retention no longer keeps.
     pub(crate) fn expire(&self, now_ms: i64) -> Result<Expired, LogError> {
-        let _maintenance = self.lock_maintenance();
+        let mut maintenance = self.lock_maintenance();
         self.check_readable()?;
         let config = self.config();
         let segments = self.segments();
@@ -217,7 +238,7 @@ impl Partition {
             remaining -= pair[0].size();
             expired += 1;
         }
-        Ok(self.drop_oldest(expired))
+        Ok(self.drop_oldest(&mut maintenance, expired))
     }
 
     fn is_expired(&self, segment: &Segment, log_bytes: u64, config: &LogConfig, now_ms: i64) -> Result<bool, LogError> {
@@ -235,9 +256,9 @@ impl Partition {
 
     /// Takes the oldest closed segment out of the log, to make room on the disk.
     pub(crate) fn expire_oldest(&self) -> Expired {
-        let _maintenance = self.lock_maintenance();
+        let mut maintenance = self.lock_maintenance();
         let closed = self.segments().len().saturating_sub(1);
-        self.drop_oldest(closed.min(1))
+        self.drop_oldest(&mut maintenance, closed.min(1))
     }
 
     /// The largest timestamp of the oldest closed segment; `None` when there is no closed one.
@@ -248,9 +269,14 @@ impl Partition {
         }
     }
 
-    fn drop_oldest(&self, count: usize) -> Expired {
+    fn drop_oldest(&self, maintenance: &mut Maintenance, count: usize) -> Expired {
         let mut segments = Vec::new();
         if count > 0 {
+            let secured = self.secure(maintenance, self.segments()[count].base_offset);
+            if let Err(error) = secured {
+                // A full disk needs the room.
+                tracing::warn!(topic = %self.topic, partition = self.index, %error, "a crash may forget who wrote deleted records");
+            }
             self.change_segments(|list| {
                 segments = list.drain(..count).collect();
                 self.log_start_offset.fetch_max(list[0].base_offset, Ordering::AcqRel);
@@ -266,11 +292,15 @@ impl Partition {
     /// Moves the log's start up to `offset` (-1: the end); answers the new start.
     pub(crate) fn move_log_start(&self, offset: i64) -> Result<i64, LogError> {
         self.check_readable()?;
+        let mut maintenance = self.lock_maintenance();
         let end_offset = self.high_watermark();
         let wanted = if offset == -1 { end_offset } else { offset };
         let log_start_offset = self.log_start_offset();
         if wanted < 0 || wanted > end_offset {
             return Err(LogError::OffsetOutOfRange { offset, log_start_offset, end_offset });
+        }
+        if wanted > log_start_offset {
+            self.secure(&mut maintenance, wanted)?;
         }
         self.log_start_offset.fetch_max(wanted, Ordering::AcqRel);
         self.cut_epochs_below(self.log_start_offset());

@@ -160,6 +160,8 @@ struct Writer {
 struct Maintenance {
     /// Offsets of the snapshot files, ascending.
     snapshots: Vec<i64>,
+    /// The recovery point moved and the checkpoint does not say so yet.
+    flushed: bool,
 }
 
 impl Partition {

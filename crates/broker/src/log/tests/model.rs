@@ -12,6 +12,7 @@ use std::fs;
 const CASES_VARIABLE: &str = "LUMENBUS_MODEL_CASES";
 const SEED_VARIABLE: &str = "LUMENBUS_MODEL_SEED";
 const DEFAULT_CASES: u32 = 100;
+const PRODUCER_ID: i64 = 1;
 
 /// What may happen to a log.
 #[derive(Debug, Clone)]
@@ -75,14 +76,13 @@ struct Model {
     synced_bytes: BTreeMap<OsString, u64>,
     retention_bytes: Option<u32>,
     now_ms: i64,
-    producer_id: i64,
     /// The producer's batches: base offset, first sequence and values.
     produced: Vec<(usize, i32, Vec<Vec<u8>>)>,
 }
 
 impl Model {
     fn new() -> Self {
-        Self { now_ms: NOW, producer_id: 1, ..Self::default() }
+        Self { now_ms: NOW, ..Self::default() }
     }
 
     fn add(&mut self, sizes: &[usize]) -> Vec<Vec<u8>> {
@@ -99,17 +99,7 @@ impl Model {
     /// What a power failure took.
     fn lose_behind(&mut self, end: usize) {
         self.values.truncate(end);
-        self.forget_producer();
         self.produced.retain(|(base, _, values)| base + values.len() <= end);
-    }
-
-    /// As in Kafka, a start that was not clean looks for producers in the last snapshot and in the log behind it: what
-    /// one wrote behind the snapshot and below the log's new start is forgotten.
-    fn forget_producer(&mut self) {
-        if self.start > self.synced {
-            self.producer_id += 1;
-            self.produced.clear();
-        }
     }
 }
 
@@ -166,7 +156,7 @@ impl Twins {
             Step::Produce(sizes) => {
                 let (first, sequence) = (self.model.values.len(), self.model.next_sequence());
                 let values = self.model.add(&sizes);
-                let records = batch(&values).producer(self.model.producer_id, 0, sequence).bytes();
+                let records = batch(&values).producer(PRODUCER_ID, 0, sequence).bytes();
                 let appended = append(&self.log(), records).unwrap();
                 assert_eq!((appended.base_offset, appended.duplicate), (offset(first), false));
                 self.model.produced.push((first, sequence, values));
@@ -174,9 +164,14 @@ impl Twins {
             Step::Repeat => self.repeat(),
             Step::Read { at, budget } => self.check(self.pick(at), budget),
             Step::DeleteBelow { at } => {
+                let (before, start) = (self.model.start, offset(self.pick(at)));
                 self.model.start = self.pick(at);
-                let start = offset(self.model.start);
                 assert_eq!(self.store().delete_records("t", 0, start).unwrap(), start);
+                // Nothing leaves the log that a power failure could still take.
+                assert!(self.model.start == before || self.log().recovery_point() >= start);
+                if self.log().recovery_point() == offset(self.model.values.len()) {
+                    self.note_synced();
+                }
             }
             Step::Configure { segment_bytes, retention_bytes } => {
                 self.model.retention_bytes = retention_bytes;
@@ -194,7 +189,6 @@ impl Twins {
             Step::Kill => {
                 let report = self.open();
                 assert!(!report.clean && report.truncated_bytes == 0, "{report:?}");
-                self.model.forget_producer();
             }
             Step::PowerFailure { cuts } => self.lose_power(&cuts),
         }
@@ -202,7 +196,7 @@ impl Twins {
 
     fn repeat(&self) {
         let Some((base, sequence, values)) = self.model.produced.last() else { return };
-        let records = batch(values).producer(self.model.producer_id, 0, *sequence).bytes();
+        let records = batch(values).producer(PRODUCER_ID, 0, *sequence).bytes();
         let appended = append(&self.log(), records).unwrap();
         assert_eq!((appended.base_offset, appended.duplicate), (offset(*base), true));
     }

@@ -87,6 +87,51 @@ fn deleted_records_stay_deleted_and_their_files_go() {
     assert_eq!(store.delete_records("t", 7, 0).unwrap_err().kafka_code(), 3);
 }
 
+/// Appends a producer's batch once more, after the process died.
+fn is_known_after_a_kill(dir: &Path, records: Bytes) {
+    let store = open(dir);
+    let log = store.partition("t", 0).unwrap();
+    assert_eq!(log.log_start_offset(), 3);
+    let appended = append(&log, records).unwrap();
+    assert_eq!((appended.base_offset, appended.duplicate, log.high_watermark()), (0, true, 3));
+}
+
+#[test]
+fn a_repeat_of_deleted_records_is_known_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = with_topic(dir.path(), &[]);
+    let records = BatchSpec::values(&[b"1", b"2", b"3"], NOW).producer(7, 0, 0).bytes();
+    append(&log, records.clone()).unwrap();
+    store.delete_records("t", 0, -1).unwrap();
+    drop((store, log));
+    is_known_after_a_kill(dir.path(), records);
+}
+
+#[test]
+fn a_repeat_of_expired_records_is_known_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = with_topic(dir.path(), &[("retention.ms", "1")]);
+    let records = BatchSpec::values(&[b"1", b"2", b"3"], NOW).producer(7, 0, 0).bytes();
+    append(&log, records.clone()).unwrap();
+    assert!(log.roll_by_age(NOW + HOUR).unwrap());
+    let expired = log.expire(NOW + HOUR).unwrap();
+    store.save_log_starts().unwrap();
+    expired.delete_files().unwrap();
+    drop((store, log));
+    is_known_after_a_kill(dir.path(), records);
+}
+
+#[test]
+fn a_start_that_cannot_be_secured_does_not_move() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = with_topic(dir.path(), &[]);
+    append_values(&log, &[b"1", b"2"]);
+    // A directory in the way of the snapshot.
+    std::fs::create_dir(dir.path().join("t-0/00000000000000000002.snapshot")).unwrap();
+    assert_eq!(store.delete_records("t", 0, 1).unwrap_err().kafka_code(), 56);
+    assert_eq!((log.log_start_offset(), read_all(&log).len()), (0, 2));
+}
+
 #[test]
 fn readers_meet_retention_without_an_error_but_the_right_one() {
     let dir = tempfile::tempdir().unwrap();
