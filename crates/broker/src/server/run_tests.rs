@@ -185,24 +185,31 @@ fn others_are_served_while_records_and_groups_are_synced() {
     bench.broker.shutdown_blocking().unwrap();
 }
 
+fn one() -> TransactionalId {
+    TransactionalId(text("one"))
+}
+
+fn init_request() -> InitProducerIdRequest {
+    InitProducerIdRequest::default()
+        .with_transactional_id(Some(one()))
+        .with_transaction_timeout_ms(60_000)
+        .with_producer_id(ProducerId(-1))
+        .with_producer_epoch(-1)
+}
+
 #[test]
 fn others_are_served_while_transactions_are_synced() {
     let folder = tempfile::tempdir().unwrap();
     let mut synced = config(&folder);
     synced.store.defaults.flush_messages = 1;
     let mut bench = Bench::start(synced, &[]);
-    let id = || TransactionalId(text("one"));
-    let init = InitProducerIdRequest::default()
-        .with_transactional_id(Some(id()))
-        .with_transaction_timeout_ms(60_000)
-        .with_producer_id(ProducerId(-1))
-        .with_producer_epoch(-1);
+    let init = init_request();
     let producer = bench.call(&init, 4);
     assert_eq!(producer.error_code, 0);
     let (producer, epoch) = (producer.producer_id, producer.producer_epoch);
     let wanted = AddPartitionsToTxnTopic::default().with_name(TopicName(text("t"))).with_partitions(vec![0]);
     let add = AddPartitionsToTxnRequest::default()
-        .with_v3_and_below_transactional_id(id())
+        .with_v3_and_below_transactional_id(one())
         .with_v3_and_below_producer_id(producer)
         .with_v3_and_below_producer_epoch(epoch)
         .with_v3_and_below_topics(vec![wanted]);
@@ -211,9 +218,9 @@ fn others_are_served_while_transactions_are_synced() {
     let batch = within_transaction(&records(), (*producer, epoch)).unwrap();
     // Numbered from 0 on, as the first batch of a producer.
     let batch = first_of_producer(&batch);
-    assert_eq!(produce_error(&bench.call(&produce_request(batch, Some(id())), 9)), 0);
+    assert_eq!(produce_error(&bench.call(&produce_request(batch, Some(one())), 9)), 0);
     let offsets = AddOffsetsToTxnRequest::default()
-        .with_transactional_id(id())
+        .with_transactional_id(one())
         .with_producer_id(producer)
         .with_producer_epoch(epoch)
         .with_group_id(GroupId(text("g")));
@@ -221,14 +228,14 @@ fn others_are_served_while_transactions_are_synced() {
     let partition = TxnOffsetCommitRequestPartition::default().with_committed_offset(1);
     let topic = TxnOffsetCommitRequestTopic::default().with_name(TopicName(text("t"))).with_partitions(vec![partition]);
     let commit = TxnOffsetCommitRequest::default()
-        .with_transactional_id(id())
+        .with_transactional_id(one())
         .with_group_id(GroupId(text("g")))
         .with_producer_id(producer)
         .with_producer_epoch(epoch)
         .with_topics(vec![topic]);
     assert_eq!(bench.call(&commit, 3).topics[0].partitions[0].error_code, 0);
     let end = EndTxnRequest::default()
-        .with_transactional_id(id())
+        .with_transactional_id(one())
         .with_producer_id(producer)
         .with_producer_epoch(epoch)
         .with_committed(true);
@@ -249,5 +256,31 @@ fn others_are_served_while_a_topic_of_its_own_setting_is_synced() {
     let folder = tempfile::tempdir().unwrap();
     let mut bench = Bench::start(config(&folder), &[("flush.messages", "1")]);
     assert_eq!(produce_error(&bench.call(&produce_request(records(), None), 9)), 0);
+    bench.broker.shutdown_blocking().unwrap();
+}
+
+#[test]
+fn others_are_served_while_idle_transactional_ids_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut synced = config(&folder);
+    synced.store.defaults.flush_messages = 1;
+    synced.transactions.id_expiration = Duration::ZERO;
+    let mut bench = Bench::start(synced, &[]);
+    assert_eq!(bench.call(&init_request(), 4).error_code, 0);
+    let used_ms = bench.broker.server.now_ms();
+    // Idle is what was not used in this millisecond.
+    while bench.broker.server.now_ms() <= used_ms {}
+    bench.disk.close(true);
+    let server = Arc::clone(&bench.broker.server);
+    let expiry = std::thread::spawn(move || server.transactions.expire(server.world()));
+    bench.disk.wait_for_sync();
+    let mut known = |id: TransactionalId| {
+        let request = DescribeTransactionsRequest::default().with_transactional_ids(vec![id]);
+        bench.other.call(&request, 0).transaction_states[0].error_code == 0
+    };
+    assert!(!known(TransactionalId(text("another"))));
+    bench.disk.close(false);
+    expiry.join().unwrap();
+    assert!(!known(one()), "it is forgotten");
     bench.broker.shutdown_blocking().unwrap();
 }

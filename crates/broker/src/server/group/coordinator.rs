@@ -109,7 +109,7 @@ struct Terms<'a> {
 /// Members are told only what is kept, unless it cannot be kept: then the group works on, and a restart
 /// costs it a rebalance.
 fn keep(offsets: &OffsetStore, name: &str, group: &StoredGroup) {
-    if let Err(error) = offsets.keep_group(name, Some(group), now_ms()) {
+    if let Err(error) = offsets.keep_group(name, group, now_ms()) {
         tracing::warn!(group = name, %error, "the group's members cannot be kept; a restart will make them join again");
     }
     if group.members.is_empty() {

@@ -124,9 +124,21 @@ impl OffsetStore {
         syncs(&self.log.config())
     }
 
-    /// Keeps who is in a group; `None` forgets the group.
-    pub(crate) fn keep_group(&self, name: &str, group: Option<&StoredGroup>, now_ms: i64) -> Result<(), LogError> {
-        let records = encode_batch(vec![(group_key(name), group.map(encode_group))], now_ms)?;
+    /// Keeps who is in a group.
+    pub(crate) fn keep_group(&self, name: &str, group: &StoredGroup, now_ms: i64) -> Result<(), LogError> {
+        self.append(vec![(group_key(name), Some(encode_group(group)))], now_ms)
+    }
+
+    /// Forgets groups, all of them or none.
+    pub(crate) fn forget_groups(&self, names: &[String], now_ms: i64) -> Result<(), LogError> {
+        match names.is_empty() {
+            true => Ok(()),
+            false => self.append(names.iter().map(|name| (group_key(name), None)).collect(), now_ms),
+        }
+    }
+
+    fn append(&self, entries: Vec<(Bytes, Option<Bytes>)>, now_ms: i64) -> Result<(), LogError> {
+        let records = encode_batch(entries, now_ms)?;
         self.log.append(&records, now_ms, AppendOrigin::Coordinator).map(drop)
     }
 
@@ -284,8 +296,7 @@ impl OffsetStore {
             if bytes >= BATCH_BYTES || changes.peek().is_none() {
                 let (applied, records): (Vec<_>, Vec<_>) = std::mem::take(&mut batch).into_iter().unzip();
                 bytes = 0;
-                let records = encode_batch(records, now_ms)?;
-                self.log.append(&records, now_ms, AppendOrigin::Coordinator)?;
+                self.append(records, now_ms)?;
                 for (at, value) in applied {
                     kept.set(group.to_owned(), at, value);
                 }

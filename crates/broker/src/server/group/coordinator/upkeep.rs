@@ -16,6 +16,9 @@ use crate::server::group::records::Committed;
 /// stood still. Members get that time back.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
+/// Groups that are forgotten by one append; with the longest names it is smaller than the largest batch.
+const FORGOTTEN_AT_ONCE: usize = 200;
+
 /// How long a group needs what it has committed.
 enum Need {
     /// While it has members, except for topics they do not subscribe to, where that can be told.
@@ -63,24 +66,33 @@ impl Coordinator {
     /// Groups that nobody is in take up room as well, but not for ever.
     pub(super) fn make_room(&self, groups: &mut Groups) {
         if groups.by_name.len() >= groups.occupied + self.config.max_groups {
-            self.forget_vacant(groups, |_| true);
+            // A few, so that not everybody who joins looks for them, and nobody waits for long.
+            let few = (self.config.max_groups / 100).clamp(1, FORGOTTEN_AT_ONCE);
+            if let Err(error) = self.forget_vacant(groups, few, |_| true) {
+                tracing::error!(%error, "empty groups cannot be forgotten");
+            }
         }
     }
 
-    fn forget_vacant(&self, groups: &mut Groups, is_over: impl Fn(&str) -> bool) {
-        let over: Vec<String> = groups
-            .by_name
-            .iter()
-            .filter(|(name, group)| group.is_vacant() && is_over(name))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in over {
-            if let Err(error) = self.offsets.keep_group(&name, None, crate::server::now_ms()) {
-                tracing::error!(group = name, %error, "an empty group cannot be forgotten");
-                return;
-            }
-            groups.by_name.remove(&name);
+    /// Forgets groups that nobody is in, those first that have been empty for longest; how many.
+    fn forget_vacant(
+        &self,
+        groups: &mut Groups,
+        limit: usize,
+        is_over: impl Fn(&str) -> bool,
+    ) -> Result<usize, LogError> {
+        let vacant = groups.by_name.iter().filter(|(name, group)| group.is_vacant() && is_over(name));
+        let mut oldest: Vec<(i64, &String)> = vacant.map(|(name, group)| (group.empty_since_ms(), name)).collect();
+        if oldest.len() > limit {
+            oldest.select_nth_unstable(limit);
+            oldest.truncate(limit);
         }
+        let names: Vec<String> = oldest.into_iter().map(|(_, name)| name.clone()).collect();
+        self.offsets.forget_groups(&names, crate::server::now_ms())?;
+        for name in &names {
+            groups.by_name.remove(name);
+        }
+        Ok(names.len())
     }
 
     /// Drops offsets that no group has needed since `before_ms`, and groups that have neither members nor
@@ -94,8 +106,8 @@ impl Coordinator {
             self.lock().by_name.iter().map(|(name, group)| (name.clone(), need(group))).collect();
         self.offsets
             .expire(now_ms, |group, (topic, _), committed| is_over(needs.get(group), topic, committed, before_ms))?;
-        let mut groups = self.lock();
-        self.forget_vacant(&mut groups, |name| !self.offsets.has_group(name));
+        // Between two lots whoever waits for the groups is served.
+        while self.forget_vacant(&mut self.lock(), FORGOTTEN_AT_ONCE, |name| !self.offsets.has_group(name))? > 0 {}
         Ok(())
     }
 
@@ -113,7 +125,7 @@ impl Coordinator {
             return Err(ResponseError::GroupIdNotFound);
         }
         let forgotten = self.offsets.remove_group(name, now_ms).and_then(|()| match is_known {
-            true => self.offsets.keep_group(name, None, now_ms),
+            true => self.offsets.forget_groups(&[name.to_owned()], now_ms),
             false => Ok(()),
         });
         forgotten.map_err(|error| {

@@ -129,6 +129,55 @@ async fn groups_that_nobody_is_in_do_not_pile_up() {
     assert!(!groups.is_occupied("g19"));
 }
 
+#[tokio::test]
+async fn room_is_made_by_forgetting_a_few_groups_that_have_long_been_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = LogStore::open(StoreConfig::new(folder.path()), 0).unwrap();
+    let (offsets, kept) = OffsetStore::open(&store, 1000).unwrap();
+    let config = GroupConfig { initial_rebalance_delay: Duration::ZERO, max_groups: 300, ..GroupConfig::default() };
+    let coordinator = Coordinator::new(config, Arc::new(offsets), kept);
+    let empty = async |name: &str| {
+        let member = settle(&coordinator, name, "read").await;
+        leave(&coordinator, name, &member);
+    };
+    for name in ["old 0", "old 1", "old 2"] {
+        empty(name).await;
+    }
+    let made_ms = crate::server::now_ms();
+    // Of groups that became empty in the same millisecond none is older.
+    while crate::server::now_ms() <= made_ms {}
+    for number in 3..300 {
+        empty(&format!("young {number}")).await;
+    }
+    assert_eq!(coordinator.list().len(), 300);
+    let log = store.partition("__consumer_offsets", 0).unwrap();
+    let before = log.high_watermark();
+    settle(&coordinator, "new", "read").await;
+    let names: HashSet<String> = coordinator.list().into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names.len(), 298);
+    assert!(names.iter().all(|name| !name.starts_with("old")), "the oldest go");
+    let mut appended = log.read(before, 1 << 20, crate::log::FirstBatch::Whole).unwrap().records;
+    let batches = kafka_protocol::records::RecordBatchDecoder::decode_all(&mut appended).unwrap();
+    let records: Vec<usize> = batches.iter().map(|batch| batch.records.len()).collect();
+    assert_eq!(records, [3, 1], "the tombstones in one append, and the new group");
+}
+
+#[tokio::test]
+async fn all_groups_that_nothing_is_kept_of_expire_whatever_their_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = open(&folder, 1000);
+    for number in 0..FORGOTTEN_AT_ONCE + 10 {
+        let name = number.to_string();
+        let member = settle(&coordinator, &name, "read").await;
+        leave(&coordinator, &name, &member);
+    }
+    commit(&coordinator, "7", "read", crate::server::now_ms());
+    coordinator.expire(0, crate::server::now_ms()).unwrap();
+    assert_eq!(coordinator.list().len(), 1);
+    drop(coordinator);
+    assert_eq!(open(&folder, 1000).list().len(), 1, "also by the files");
+}
+
 /// The alarm rings for the earliest deadline; signs of life neither move nor ring it.
 #[tokio::test]
 async fn signs_of_life_leave_the_alarm_alone() {
