@@ -5,24 +5,20 @@
 //! synced, renamed to `.log.swap` (from here on a restart finishes the swap) and put in place of its originals.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Partition;
 use super::aborted::{AbortedRanges, search};
-use super::filter::{Filter, Filtered, NewestOffsets, emptied};
+use super::filter::{Filter, Filtered, NewestOffsets};
 use super::markers::Markers;
-use crate::log::aborted::AbortedTransaction;
+use super::swap::{Cleaned, WhenEmpty};
 use crate::log::batch::{BatchHeader, HEADER_BYTES};
 use crate::log::compression;
 use crate::log::config::LogConfig;
 use crate::log::error::LogError;
-use crate::log::index::LiveIndex;
-use crate::log::indexer::Indexer;
 use crate::log::record;
-use crate::log::segment::{Segment, remove_if_present, segment_path};
+use crate::log::segment::Segment;
 use crate::log::walk::Walker;
 
 /// Positions in an index are 32-bit signed.
@@ -37,26 +33,6 @@ pub(crate) struct Compacted {
     pub(crate) kept_unread: u64,
 }
 
-/// What remains of a batch without records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WhenEmpty {
-    /// Its header, for the producer's sequence or the end of the offsets.
-    KeepHeader,
-    Drop,
-}
-
-/// A rewritten group on its way to the disk.
-struct Cleaned {
-    file: BufWriter<File>,
-    path: PathBuf,
-    indexer: Indexer,
-    index: LiveIndex,
-    size: u64,
-    changed: bool,
-    /// Aborted transactions of which batches were there.
-    aborted: Vec<AbortedTransaction>,
-}
-
 impl Partition {
     /// Compacts when enough is uncompacted (or old enough); `None` when not.
     pub(crate) fn compact(&self, now_ms: i64) -> Result<Option<Compacted>, LogError> {
@@ -66,6 +42,7 @@ impl Partition {
         }
         let _maintenance = self.lock_maintenance();
         self.check_readable()?;
+        self.check_online(&self.lock_writer())?;
         let closed = self.cleanable(&config, now_ms)?;
         let from = self.clean_offset().max(self.log_start_offset());
         let Some(until) = closed.last().map(|(_, end)| *end).filter(|end| *end > from) else {
@@ -156,7 +133,7 @@ impl Partition {
     /// Whether a closed segment without an index of aborted transactions needs one.
     fn has_transactions(&self, closed: &[(Arc<Segment>, i64)]) -> Result<bool, LogError> {
         for (segment, _) in closed {
-            let Some(file) = segment.file(&self.shared)? else { continue };
+            let file = self.file_of(segment)?;
             let mut walker = Walker::new(&file, &segment.log_path(), 0..segment.size(), segment.base_offset);
             while let Some((_, header)) = walker.next()? {
                 if header.is_transactional() {
@@ -197,15 +174,23 @@ impl Partition {
         Ok(newest)
     }
 
+    /// A segment's file. Only a deletion of the topic takes one away under a compaction; without it, keys would be lost.
+    fn file_of(&self, segment: &Segment) -> Result<Arc<File>, LogError> {
+        if let Some(file) = segment.file(&self.shared)? {
+            return Ok(file);
+        }
+        self.check_readable()?;
+        let reason = "it was taken out of the log while it was compacted".to_owned();
+        Err(LogError::BadFile { path: segment.log_path(), reason })
+    }
+
     /// Calls `visit` with every batch, checksum verified, until it answers `false`; whether it saw all of them.
     fn each_batch(
         &self,
         segment: &Segment,
         mut visit: impl FnMut(&BatchHeader, &[u8]) -> Result<bool, LogError>,
     ) -> Result<bool, LogError> {
-        let Some(file) = segment.file(&self.shared)? else {
-            return Ok(true);
-        };
+        let file = self.file_of(segment)?;
         let path = segment.log_path();
         let mut walker = Walker::new(&file, &path, 0..segment.size(), segment.base_offset).sequential();
         let mut batch = Vec::new();
@@ -224,14 +209,37 @@ impl Partition {
     fn clean_group(
         &self,
         group: &[(Arc<Segment>, i64)],
-        (filter, markers): (&Filter<'_>, &mut Markers),
+        rules: (&Filter<'_>, &mut Markers),
         config: &LogConfig,
         done: &mut Compacted,
     ) -> Result<(), LogError> {
         let Some(base_offset) = group.first().map(|(segment, _)| segment.base_offset) else {
             return Ok(());
         };
-        let mut cleaned = Cleaned::create(segment_path(&self.directory, base_offset, "log.cleaned"), base_offset)?;
+        let mut cleaned = Cleaned::create(&self.shared.disk, &self.directory, base_offset)?;
+        if let Err(error) = self.rewrite(group, rules, config.index_interval_bytes, (&mut cleaned, done)) {
+            // A later pass or the next start overwrites or removes what cannot be removed now.
+            let _ = cleaned.discard();
+            return Err(error);
+        }
+        let before: u64 = group.iter().map(|(segment, _)| segment.size()).sum();
+        done.bytes_before += before;
+        let worth_it = cleaned.changed || group.len() > 1;
+        if !worth_it || cleaned.size > MAX_SEGMENT_BYTES {
+            done.bytes_after += before;
+            return cleaned.discard();
+        }
+        done.bytes_after += cleaned.size;
+        self.swap(group, cleaned)
+    }
+
+    fn rewrite(
+        &self,
+        group: &[(Arc<Segment>, i64)],
+        (filter, markers): (&Filter<'_>, &mut Markers),
+        interval_bytes: u64,
+        (cleaned, done): (&mut Cleaned, &mut Compacted),
+    ) -> Result<(), LogError> {
         let last_of_group = self.last_batch(group)?;
         for (segment, _) in group {
             self.each_batch(segment, |header, batch| {
@@ -248,25 +256,15 @@ impl Partition {
                     done.kept_unread += 1;
                     Filtered::Unchanged
                 });
-                cleaned.put((header, batch), filtered, when_empty, config.index_interval_bytes).map(|()| true)
+                cleaned.put((header, batch), filtered, when_empty, interval_bytes).map(|()| true)
             })?;
         }
-        let before: u64 = group.iter().map(|(segment, _)| segment.size()).sum();
-        done.bytes_before += before;
-        let worth_it = cleaned.changed || group.len() > 1;
-        if !worth_it || cleaned.size > MAX_SEGMENT_BYTES {
-            done.bytes_after += before;
-            return remove_if_present(&cleaned.path).map_err(LogError::storage("delete", cleaned.path));
-        }
-        done.bytes_after += cleaned.size;
-        self.swap(group, cleaned)
+        Ok(())
     }
 
     fn last_batch(&self, group: &[(Arc<Segment>, i64)]) -> Result<i64, LogError> {
         for (segment, end) in group.iter().rev() {
-            let Some(file) = segment.file(&self.shared)? else {
-                continue;
-            };
+            let file = self.file_of(segment)?;
             let start = segment.locate(&self.shared, *end - 1)?.map_or(0, |located| located.position);
             let mut walker = Walker::new(&file, &segment.log_path(), start..segment.size(), segment.base_offset);
             let mut last = None;
@@ -298,37 +296,6 @@ impl Partition {
             None => header.is_control() && newest.epoch == header.producer_epoch,
         })
     }
-
-    /// Puts a cleaned file in place of its originals; a crash at any step leaves one of the two whole.
-    fn swap(&self, group: &[(Arc<Segment>, i64)], mut cleaned: Cleaned) -> Result<(), LogError> {
-        let (base_offset, from) = (cleaned.indexer.base_offset(), cleaned.path.clone());
-        let aborted = std::mem::take(&mut cleaned.aborted);
-        let finished = cleaned.finish()?;
-        let swap = segment_path(&self.directory, base_offset, "log.swap");
-        self.shared.disk.rename(&from, &swap).map_err(LogError::storage("rename", from))?;
-        self.shared.disk.sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
-        let replacement = Segment::closed(&self.shared, &self.directory, base_offset, finished.size);
-        replacement.set_max_timestamp(finished.indexer.max_timestamp());
-        {
-            // Readers that find a segment retired look again, and wait here until the list is right.
-            let mut list = self.segments.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for (segment, _) in group {
-                segment.retire(&self.shared);
-            }
-            for (segment, _) in group.iter().skip(1) {
-                segment.delete_files()?;
-            }
-            let target = segment_path(&self.directory, base_offset, "log");
-            replacement.store_whole_index(&finished.index)?;
-            replacement.aborted.replace(&aborted)?;
-            self.shared.disk.rename(&swap, &target).map_err(LogError::storage("rename", swap))?;
-            let first = list.partition_point(|segment| segment.base_offset < base_offset);
-            let mut changed = list.as_ref().clone();
-            changed.splice(first..first + group.len(), [replacement]);
-            *list = Arc::new(changed);
-        }
-        self.shared.disk.sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))
-    }
 }
 
 fn note_keys(newest: &mut NewestOffsets, header: &BatchHeader, batch: &[u8], limit: usize) {
@@ -358,58 +325,4 @@ fn groups(segments: &[(Arc<Segment>, i64)], segment_bytes: u64) -> Vec<&[(Arc<Se
     }
     groups.push(&segments[start..]);
     groups
-}
-
-/// A cleaned file, synced.
-struct Finished {
-    indexer: Indexer,
-    index: LiveIndex,
-    size: u64,
-}
-
-impl Cleaned {
-    fn create(path: PathBuf, base_offset: i64) -> Result<Self, LogError> {
-        let file = File::create(&path).map_err(LogError::storage("create", &path))?;
-        Ok(Self {
-            file: BufWriter::with_capacity(1 << 20, file),
-            path,
-            indexer: Indexer::new(base_offset),
-            index: LiveIndex::default(),
-            size: 0,
-            changed: false,
-            aborted: Vec::new(),
-        })
-    }
-
-    fn put(
-        &mut self,
-        (header, batch): (&BatchHeader, &[u8]),
-        filtered: Filtered,
-        when_empty: WhenEmpty,
-        interval_bytes: u64,
-    ) -> Result<(), LogError> {
-        let rewritten = match filtered {
-            Filtered::Unchanged => None,
-            Filtered::Rewritten(bytes) => Some(bytes),
-            Filtered::Empty if when_empty == WhenEmpty::KeepHeader && header.count == 0 => None,
-            Filtered::Empty if when_empty == WhenEmpty::KeepHeader => Some(emptied(header)),
-            Filtered::Empty => {
-                self.changed = true;
-                return Ok(());
-            }
-        };
-        self.changed |= rewritten.is_some();
-        let bytes = rewritten.as_deref().unwrap_or(batch);
-        let stored = BatchHeader::parse(bytes).unwrap_or(*header);
-        self.indexer.observe_into(&mut self.index, self.size, &stored, interval_bytes);
-        self.size += stored.size_u64();
-        self.file.write_all(bytes).map_err(LogError::storage("write", &self.path))
-    }
-
-    fn finish(mut self) -> Result<Finished, LogError> {
-        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
-        synced.map_err(LogError::storage("sync", &self.path))?;
-        self.index.push_time(self.indexer.last_time());
-        Ok(Finished { indexer: self.indexer, index: self.index, size: self.size })
-    }
 }

@@ -178,7 +178,7 @@ impl Partition {
         self.check_online(&writer)
     }
 
-    fn check_online(&self, writer: &Writer) -> Result<(), LogError> {
+    pub(super) fn check_online(&self, writer: &Writer) -> Result<(), LogError> {
         writer.offline.as_ref().map_or(Ok(()), |reason| Err(self.offline(reason)))
     }
 
@@ -231,6 +231,10 @@ impl Partition {
         let mut remaining = self.size_bytes();
         let mut expired = 0;
         for pair in segments.windows(2) {
+            // A swap that failed left it; its files are in no known state before a restart.
+            if pair[0].is_retired() {
+                break;
+            }
             let below_start = pair[1].base_offset <= log_start;
             if !below_start && !self.is_expired(&pair[0], remaining, &config, now_ms)? {
                 break;
@@ -264,7 +268,7 @@ impl Partition {
     /// The largest timestamp of the oldest closed segment; `None` when there is no closed one.
     pub(crate) fn oldest_closed_timestamp(&self) -> Result<Option<i64>, LogError> {
         match self.segments().as_slice() {
-            [oldest, _, ..] => oldest.largest_timestamp(&self.shared).map(Some),
+            [oldest, _, ..] if !oldest.is_retired() => oldest.largest_timestamp(&self.shared).map(Some),
             _ => Ok(None),
         }
     }

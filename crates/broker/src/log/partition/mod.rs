@@ -15,6 +15,7 @@ mod markers;
 mod producers;
 mod read;
 mod recover;
+mod swap;
 mod times;
 
 use std::fs::File;

@@ -72,10 +72,29 @@ impl Partition {
                 Found::AbortedUnknown => self.rebuild_aborted()?,
             }
         }
-        Err(LogError::Storage {
+        Err(self.always_replaced())
+    }
+
+    /// Looks at the segments, and again when one of them was replaced or deleted meanwhile.
+    pub(super) fn look<T>(&self, look: impl Fn(&[Arc<Segment>]) -> Result<T, LogError>) -> Result<T, LogError> {
+        for _ in 0..MAX_LOOKS {
+            self.check_readable()?;
+            let segments = self.segments();
+            let found = look(&segments);
+            if !segments.iter().any(|segment| segment.is_retired()) {
+                return found;
+            }
+        }
+        Err(self.always_replaced())
+    }
+
+    /// Every look found segments out of use: for good, when a compaction failed half-way.
+    fn always_replaced(&self) -> LogError {
+        let busy = "segments were replaced faster than they could be read; try again";
+        self.check_online(&self.lock_writer()).err().unwrap_or_else(|| LogError::Storage {
             operation: "read",
             path: self.directory.to_path_buf(),
-            source: std::io::Error::other("segments were replaced faster than they could be read; try again"),
+            source: std::io::Error::other(busy),
         })
     }
 

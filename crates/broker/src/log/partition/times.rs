@@ -1,6 +1,7 @@
 //! Finding records by time.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use super::{Partition, TimestampOffset};
 use crate::log::batch::{BatchHeader, HEADER_BYTES, NO_TIMESTAMP};
@@ -16,17 +17,18 @@ impl Partition {
     /// # Errors
     /// A disk failure.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimestampOffset>, LogError> {
-        self.check_readable()?;
-        for segment in self.segments().iter() {
-            if segment.size() == 0 || segment.largest_timestamp(&self.shared)? < timestamp_ms {
-                continue;
+        self.look(|segments| {
+            for segment in segments {
+                if segment.size() == 0 || segment.largest_timestamp(&self.shared)? < timestamp_ms {
+                    continue;
+                }
+                let found = self.find_in(segment, timestamp_ms)?;
+                if found.is_some() {
+                    return Ok(found);
+                }
             }
-            let found = self.find_in(segment, timestamp_ms)?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
+            Ok(None)
+        })
     }
 
     /// The first record with the largest timestamp; `None` when no record has one.
@@ -34,8 +36,11 @@ impl Partition {
     /// # Errors
     /// A disk failure.
     pub fn max_timestamp(&self) -> Result<Option<TimestampOffset>, LogError> {
-        self.check_readable()?;
-        let segments = self.segments();
+        let largest = self.look(|segments| self.largest_in(segments))?;
+        if largest == NO_TIMESTAMP { Ok(None) } else { self.offset_for_timestamp(largest) }
+    }
+
+    fn largest_in(&self, segments: &[Arc<Segment>]) -> Result<i64, LogError> {
         let mut bounds = Vec::with_capacity(segments.len());
         for segment in segments.iter().filter(|segment| segment.size() > 0) {
             bounds.push((segment.largest_timestamp(&self.shared)?, segment));
@@ -53,7 +58,7 @@ impl Partition {
                 None => self.look_through(segment, largest)?,
             };
         }
-        if largest == NO_TIMESTAMP { Ok(None) } else { self.offset_for_timestamp(largest) }
+        Ok(largest)
     }
 
     /// The largest timestamp of a segment's records that is above `largest`, else that.
@@ -91,7 +96,7 @@ impl Partition {
         let mut from = log_start.max(segment.base_offset);
         loop {
             let located = segment.locate_time(&self.shared, timestamp_ms, from)?;
-            // A retired segment was deleted or compacted: the caller goes on with the next one.
+            // A retired segment was deleted or compacted: the caller looks again.
             let Some(Located { file, position, header: Some(header) }) = located else {
                 return Ok(None);
             };

@@ -1,3 +1,5 @@
+use super::faults::{Fault, FaultyDisk};
+use super::transactions::{Writer, delivered};
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -316,4 +318,92 @@ fn readers_never_notice_a_swap() {
         }
     });
     assert_eq!(table(&log)[&vec![4]], vec![249; 100]);
+}
+
+/// What readers of committed records end up with: values by their first byte.
+fn committed_table(log: &Partition) -> BTreeMap<u8, Vec<u8>> {
+    delivered(log, 1 << 20).into_iter().map(|value| (value[0], value)).collect()
+}
+
+fn put_named(log: &Partition, key: u8, number: usize) {
+    let records = vec![(Some(vec![key]), Some([vec![key], value(number, 60)].concat()))];
+    append(log, BatchSpec::records(records, NOW).bytes()).unwrap();
+}
+
+/// Several segments with an aborted transaction in them, flushed and not compacted yet.
+fn uncompacted(store: &LogStore) -> Arc<Partition> {
+    store.create_topic("t", 1, &overrides(&SETTINGS)).unwrap();
+    let log = store.partition("t", 0).unwrap();
+    let mut aborting = Writer::new(7);
+    for number in 0..20_usize {
+        put_named(&log, u8::try_from(number % 6).unwrap(), number);
+        if number % 10 == 3 {
+            aborting.put(&log, &[1], b"\x01 aborted");
+            aborting.end(&log, Outcome::Abort);
+        }
+    }
+    // Of keys that nobody writes again.
+    (100..106).for_each(|key| put_named(&log, key, 0));
+    (0..6).for_each(|key| put_named(&log, key, 0));
+    checkpoint_without_compaction(store, &log);
+    log
+}
+
+/// What a partition serves must be right; it may refuse when it says that it is offline.
+fn assert_right_or_offline(log: &Partition, expected: &BTreeMap<u8, Vec<u8>>, what: &str) {
+    if !log.is_offline() {
+        assert_eq!(committed_table(log), *expected, "{what}");
+        return;
+    }
+    for from in 0..log.high_watermark() {
+        match log.read(from, 1, FirstBatch::Whole) {
+            Ok(slice) => assert!(last_offset(&slice.records) >= from, "{what}"),
+            Err(error) => assert!(matches!(error, LogError::Offline { .. }), "{what}: {error}"),
+        }
+    }
+    match log.offset_for_timestamp(NOW) {
+        Err(error) => assert!(matches!(error, LogError::Offline { .. }), "{what}: {error}"),
+        Ok(found) => {
+            let first = decode(&log.read(0, 1, FirstBatch::Whole).unwrap().records)[0].offset;
+            assert_eq!(found.unwrap().offset, first, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_compaction_that_fails_at_any_step_loses_nothing() {
+    for fault in [Fault::Once, Fault::Lasting] {
+        let (mut at, mut offline) = (0, 0);
+        loop {
+            let what = format!("{fault:?} at {at}");
+            let dir = tempfile::tempdir().unwrap();
+            let disk = FaultyDisk::new(fault);
+            let store = disk.open(dir.path());
+            let log = uncompacted(&store);
+            let (expected, end) = (committed_table(&log), log.high_watermark());
+            disk.fail_at(at);
+            let _ = log.compact(NOW + 60_000);
+            if disk.mend() == 0 {
+                break;
+            }
+            offline += usize::from(log.is_offline());
+            assert_right_or_offline(&log, &expected, &what);
+            // The next passes, on a disk that works again.
+            for round in 1..3 {
+                let report = store.run_housekeeping(NOW + 60_000 + round);
+                assert_eq!(report.errors, Vec::<String>::new(), "{what}");
+            }
+            assert_right_or_offline(&log, &expected, &what);
+            drop((store, log));
+            let (store, report) = open_reported(dir.path());
+            assert_eq!(report.truncated_bytes, 0, "{what}: {report:?}");
+            let log = store.partition("t", 0).unwrap();
+            assert_eq!((committed_table(&log), log.high_watermark()), (expected.clone(), end), "{what}");
+            (0..6).for_each(|key| put_named(&log, key, 0));
+            compact(&store, NOW + 120_000);
+            assert_eq!(committed_table(&log), expected, "{what}");
+            at += 1;
+        }
+        assert!(at > 10 && offline > 3, "{fault:?}: {at} steps, {offline} of them past return");
+    }
 }
