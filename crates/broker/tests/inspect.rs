@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use kafka_protocol::messages::DeleteTopicsRequest;
 use lumenbus_broker::RunningBroker;
 use lumenbus_broker::inspect::{Depth, InspectOptions, Inspection, Usage, inspect};
 use support::groups::*;
@@ -124,6 +125,49 @@ fn only_the_topics_asked_for_are_told() {
     let found = inspect(folder.path(), &options).unwrap();
     assert_eq!(found.topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>(), ["other"]);
     assert!(found.groups.is_empty());
+}
+
+#[test]
+fn faults_of_other_topics_are_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, member) = filled(&folder);
+    drop(member);
+    broker.shutdown_blocking().unwrap();
+    fs::write(folder.path().join("other.topic"), b"nonsense").unwrap();
+    fs::remove_dir_all(folder.path().join("t-0")).unwrap();
+    let mut options = InspectOptions::default();
+    for (topic, faults) in [("t", 1), ("other", 1), ("none", 0)] {
+        options.topics = vec![topic.to_owned()];
+        let found = inspect(folder.path(), &options).unwrap();
+        assert_eq!(found.faults.len(), faults, "{topic}: {:?}", found.faults);
+    }
+}
+
+#[test]
+fn what_changes_under_a_running_broker_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(&folder);
+    let mut client = Client::connect(broker.addr());
+    let settings = [("segment.bytes", "1048576")];
+    let records = batch(&[&vec![b'x'; 300_000]]);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            for depth in DEPTHS.iter().cycle().take(90) {
+                let found = look(folder.path(), *depth);
+                assert_eq!((found.usage, &*found.faults), (Usage::Running, &[][..]));
+            }
+        });
+        while !looking.is_finished() {
+            assert_eq!(client.create_topic("t", 4, &settings), 0);
+            for _ in 0..5 {
+                assert_eq!(client.produce("t", 1, records.clone()).error_code, 0);
+            }
+            let delete = DeleteTopicsRequest::default().with_topic_names(vec![topic("t")]).with_timeout_ms(5000);
+            assert_eq!(client.call(&delete, 5).responses[0].error_code, 0);
+        }
+        looking.join().unwrap();
+    });
+    assert!(look(folder.path(), Depth::Everything).topics.iter().all(|topic| topic.name != "t"));
 }
 
 #[test]

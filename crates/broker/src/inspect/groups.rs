@@ -1,44 +1,54 @@
 //! Groups and what they have committed, out of `__consumer_offsets`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
 
-use super::partition::{self, Known};
-use super::{Depth, Fault, GroupInspection, InspectOptions, MemberInspection, OffsetInspection, Usage};
+use super::directory::Look;
+use super::{Fault, GroupInspection, MemberInspection, OffsetInspection, TopicInspection, Usage, partition};
 use crate::log::LogError;
 use crate::log::files::{Walker, parse_directory_name, segment_path};
 use crate::server::{KeptGroups, OFFSETS_TOPIC, StoredGroup};
 
+/// A running broker may compact what is read; then it is read from the beginning, so often at most.
+const ATTEMPTS: usize = 5;
+
 /// Groups by name, with how far they are behind.
 pub(super) fn inspect_groups(
-    data_dir: &Path,
-    options: &InspectOptions,
-    usage: Usage,
+    look: Look<'_>,
+    topics: &[TopicInspection],
     faults: &mut Vec<Fault>,
 ) -> Result<Vec<GroupInspection>, LogError> {
+    let ends: HashMap<(&str, i32), i64> = topics
+        .iter()
+        .flat_map(|topic| {
+            topic.partitions.iter().map(|partition| ((&*topic.name, partition.index), partition.end_offset))
+        })
+        .collect();
     let mut kept = KeptGroups::default();
-    for entry in std::fs::read_dir(data_dir).map_err(LogError::storage("list", data_dir))? {
-        let entry = entry.map_err(LogError::storage("list", data_dir))?;
-        let name = entry.file_name();
-        if matches!(name.to_str().and_then(parse_directory_name), Some((OFFSETS_TOPIC, _))) {
-            read_partition(&entry.path(), usage, &mut kept, faults)?;
+    let mut of_groups = Vec::new();
+    for _ in 0..ATTEMPTS {
+        kept = KeptGroups::default();
+        of_groups.clear();
+        if read_all(look, &mut kept, &mut of_groups)? == Reading::Whole {
+            break;
         }
     }
+    faults.append(&mut of_groups);
     let (groups, committed) = kept.into_parts();
     let mut found: BTreeMap<String, GroupInspection> =
         groups.into_iter().map(|(name, group)| (name.clone(), inspected(name, group))).collect();
-    let mut ends = Ends { data_dir, usage, known: BTreeMap::new() };
     for (name, offsets) in committed {
         let group = found.entry(name.clone()).or_insert_with(|| GroupInspection { name, ..Default::default() });
         for ((topic, partition), committed) in offsets {
-            if !options.topics.is_empty() && !options.topics.contains(&topic) {
+            if !look.wants(&topic) {
                 continue;
             }
-            let end = ends.of(&topic, partition);
+            let end = ends.get(&(&*topic, partition)).copied();
             group.offsets.push(OffsetInspection {
                 lag: end.map(|end| end.saturating_sub(committed.offset).max(0)),
                 topic,
@@ -49,7 +59,7 @@ pub(super) fn inspect_groups(
             });
         }
     }
-    let wanted = |group: &GroupInspection| options.topics.is_empty() || !group.offsets.is_empty();
+    let wanted = |group: &GroupInspection| look.options.topics.is_empty() || !group.offsets.is_empty();
     Ok(found.into_values().filter(wanted).collect())
 }
 
@@ -70,21 +80,48 @@ fn inspected(name: String, group: StoredGroup) -> GroupInspection {
     }
 }
 
+/// Whether a partition was read as it was in one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Whole,
+    /// A segment that was listed is gone: it was compacted, and its records may be in one that was read before.
+    Overtaken,
+}
+
+fn read_all(look: Look<'_>, kept: &mut KeptGroups, faults: &mut Vec<Fault>) -> Result<Reading, LogError> {
+    for entry in std::fs::read_dir(look.data_dir).map_err(LogError::storage("list", look.data_dir))? {
+        let entry = entry.map_err(LogError::storage("list", look.data_dir))?;
+        let name = entry.file_name();
+        if matches!(name.to_str().and_then(parse_directory_name), Some((OFFSETS_TOPIC, _)))
+            && read_partition(&entry.path(), look.usage, kept, faults)? == Reading::Overtaken
+        {
+            return Ok(Reading::Overtaken);
+        }
+    }
+    Ok(Reading::Whole)
+}
+
 /// Enters what one partition's segments say, up to the first damage.
 fn read_partition(
     directory: &Path,
     usage: Usage,
     kept: &mut KeptGroups,
     faults: &mut Vec<Fault>,
-) -> Result<(), LogError> {
+) -> Result<Reading, LogError> {
     let Some(listing) = partition::list(directory)? else {
-        return Ok(());
+        return Ok(Reading::Whole);
     };
     let last = listing.segments.last().copied();
     for &base_offset in &listing.segments {
         let path = segment_path(directory, base_offset, "log");
-        // A segment that is gone by now was compacted; its records are in another one.
-        let Ok(file) = File::open(&path) else { continue };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Reading::Overtaken),
+            Err(error) => {
+                faults.push(Fault::of(&path, &LogError::storage("open", &path)(error)));
+                continue;
+            }
+        };
         match read_segment(&file, &path, base_offset, kept) {
             Ok(()) => {}
             Err(LogError::CorruptSegment { .. }) if usage == Usage::Running && last == Some(base_offset) => {}
@@ -94,7 +131,7 @@ fn read_partition(
             }
         }
     }
-    Ok(())
+    Ok(Reading::Whole)
 }
 
 fn read_segment(file: &File, path: &Path, base_offset: i64, kept: &mut KeptGroups) -> Result<(), LogError> {
@@ -107,36 +144,4 @@ fn read_segment(file: &File, path: &Path, base_offset: i64, kept: &mut KeptGroup
         kept.apply_batches(Bytes::from(batch))?;
     }
     Ok(())
-}
-
-/// Ends of partitions, each looked up once.
-struct Ends<'a> {
-    data_dir: &'a Path,
-    usage: Usage,
-    known: BTreeMap<(String, i32), Option<i64>>,
-}
-
-impl Ends<'_> {
-    fn of(&mut self, topic: &str, index: i32) -> Option<i64> {
-        let key = (topic.to_owned(), index);
-        if let Some(known) = self.known.get(&key) {
-            return *known;
-        }
-        let name = format!("{topic}-{index}");
-        // Committed for a topic of any name; only names of topics lead into the directory.
-        let end = parse_directory_name(&name).and_then(|_| {
-            let known = Known {
-                index,
-                directory: &self.data_dir.join(&name),
-                log_start: None,
-                recovery_point: None,
-                usage: self.usage,
-                depth: Depth::Ends,
-            };
-            // Its faults were named when the topics were looked at.
-            partition::inspect_partition(&known, &mut Vec::new()).map(|partition| partition.end_offset)
-        });
-        self.known.insert(key, end);
-        end
-    }
 }

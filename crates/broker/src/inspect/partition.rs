@@ -31,8 +31,26 @@ pub(super) struct Listing {
     bytes: u64,
 }
 
+/// Looks at a partition that may be changing. What is a fault at every look is one.
+const LOOKS: usize = 3;
+
 /// Looks at a partition; `None` when it was deleted meanwhile.
 pub(super) fn inspect_partition(known: &Known<'_>, faults: &mut Vec<Fault>) -> Option<PartitionInspection> {
+    let mut found = Vec::new();
+    let mut partition = look_once(known, &mut found)?;
+    for _ in 1..LOOKS {
+        if found.is_empty() || known.usage != Usage::Running {
+            break;
+        }
+        let mut again = Vec::new();
+        partition = look_once(known, &mut again)?;
+        found.retain(|fault| again.contains(fault));
+    }
+    faults.append(&mut found);
+    Some(partition)
+}
+
+fn look_once(known: &Known<'_>, faults: &mut Vec<Fault>) -> Option<PartitionInspection> {
     let listing = match list(known.directory) {
         Ok(listing) => listing?,
         Err(error) => {
@@ -53,7 +71,7 @@ pub(super) fn inspect_partition(known: &Known<'_>, faults: &mut Vec<Fault>) -> O
         index: known.index,
         start_offset: known.log_start.unwrap_or(first).clamp(first, end_offset.max(first)),
         end_offset,
-        leader_epoch: leader_epoch(known.directory, faults),
+        leader_epoch: leader_epoch(known, faults),
         recovery_point: known.recovery_point,
         bytes: listing.bytes,
         segment_count: listing.segments.len(),
@@ -110,16 +128,19 @@ fn inspect_segments(
     Ok(segments)
 }
 
-fn leader_epoch(directory: &Path, faults: &mut Vec<Fault>) -> Option<i32> {
-    match Epochs::load(directory) {
+fn leader_epoch(known: &Known<'_>, faults: &mut Vec<Fault>) -> Option<i32> {
+    // A partition without a recovery point is only just being made.
+    let is_new = known.usage == Usage::Running && known.recovery_point.is_none();
+    match Epochs::load(known.directory) {
         Ok(Some(epochs)) => epochs.latest(),
+        Ok(None) if is_new => None,
         Ok(None) => {
             let what = "it is missing or damaged; the next start finds the epochs in the batches";
-            faults.push(Fault::new(&directory.join("leader-epoch-checkpoint"), what));
+            faults.push(Fault::new(&known.directory.join("leader-epoch-checkpoint"), what));
             None
         }
         Err(error) => {
-            faults.push(Fault::of(directory, &error));
+            faults.push(Fault::of(known.directory, &error));
             None
         }
     }

@@ -16,16 +16,54 @@ pub(crate) struct DiskSpace {
     pub(crate) total_bytes: u64,
 }
 
-/// Creates the directory and takes its lock; the lock lasts as long as the file is open, also through a kill.
-pub(crate) fn lock(data_dir: &Path) -> Result<File, LogError> {
+/// Held by the broker whose directory it is.
+const LOCK: &str = ".lock";
+/// Locked as well while a broker runs; others may try it without being in the way of one that starts.
+const RUNNING: &str = ".running";
+
+/// A data directory's locks. They last as long as this lives, also through a kill.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    lock: File,
+    running: File,
+}
+
+impl DirectoryLock {
+    /// Gives the directory to the next broker.
+    pub(crate) fn release(&self) -> io::Result<()> {
+        self.running.unlock()?;
+        self.lock.unlock()
+    }
+}
+
+/// Creates the directory and takes its locks.
+pub(crate) fn lock(data_dir: &Path) -> Result<DirectoryLock, LogError> {
     fs::create_dir_all(data_dir).map_err(LogError::storage("create", data_dir))?;
-    let path = data_dir.join(".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(LogError::storage("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LogError::DirectoryInUse { path: data_dir.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(LogError::storage("lock", path)(error)),
+    let open = |path: &PathBuf| {
+        let file = File::options().create(true).truncate(false).write(true).open(path);
+        file.map_err(LogError::storage("open", path))
+    };
+    let path = data_dir.join(LOCK);
+    let lock = open(&path)?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => LogError::DirectoryInUse { path: data_dir.to_owned() },
+        TryLockError::Error(error) => LogError::storage("lock", path)(error),
+    })?;
+    let path = data_dir.join(RUNNING);
+    let running = open(&path)?;
+    // No other broker can hold it; who only looks lets go at once.
+    running.lock().map_err(LogError::storage("lock", path))?;
+    Ok(DirectoryLock { lock, running })
+}
+
+/// Whether a broker runs on the directory.
+pub(crate) fn is_running(data_dir: &Path) -> Result<bool, LogError> {
+    let path = data_dir.join(RUNNING);
+    match File::open(&path).map(|file| file.try_lock_shared()) {
+        Ok(Err(TryLockError::WouldBlock)) => Ok(true),
+        Ok(Ok(()) | Err(TryLockError::Error(_))) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(LogError::storage("open", path)(error)),
     }
 }
 
@@ -100,4 +138,26 @@ pub(crate) fn put_clean_marker(data_dir: &Path) -> Result<(), LogError> {
 pub(crate) fn disk_space(data_dir: &Path) -> Result<DiskSpace, LogError> {
     let stat = rustix::fs::statvfs(data_dir).map_err(|error| LogError::storage("inspect", data_dir)(error.into()))?;
     Ok(DiskSpace { free_bytes: stat.f_bavail * stat.f_frsize, total_bytes: stat.f_blocks * stat.f_frsize })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_looks_is_not_in_the_way_of_a_broker_that_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_running(dir.path()).unwrap());
+        drop(lock(dir.path()).unwrap());
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| (0..20_000).filter(|_| is_running(dir.path()).unwrap()).count());
+            while !looking.is_finished() {
+                let held = lock(dir.path()).unwrap();
+                assert!(is_running(dir.path()).unwrap());
+                held.release().unwrap();
+                assert!(lock(dir.path()).is_ok(), "the next one may begin before the last one has let go of the files");
+            }
+        });
+        assert!(!is_running(dir.path()).unwrap());
+    }
 }

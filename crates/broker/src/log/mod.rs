@@ -5,7 +5,7 @@
 //!        <topic>.topic                          topic id, partition count, the topic's own settings (ours)
 //!        leader-epoch                           leader epoch of the last start (ours)
 //!        recovery-point-offset-checkpoint       synced up to here; a crash costs a scan of what follows
-//!        log-start-offset-checkpoint, cleaner-offset-checkpoint, .kafka_cleanshutdown, .lock
+//!        log-start-offset-checkpoint, cleaner-offset-checkpoint, .kafka_cleanshutdown, .lock, .running
 //!        <topic>-<partition>/00000000000000000000.log, .index, .timeindex, .snapshot
 //!                            leader-epoch-checkpoint, partition.metadata
 //! ```
@@ -61,12 +61,12 @@ mod walk;
 /// The files' formats, for those who only look at them.
 pub(crate) mod files {
     pub(crate) use super::checkpoint::{CLEAN_SHUTDOWN, LOG_STARTS, Offsets, RECOVERY_POINTS, read_offsets};
-    pub(crate) use super::data_dir::{disk_space, existing_cluster_id};
+    pub(crate) use super::data_dir::{disk_space, existing_cluster_id, is_running};
     pub(crate) use super::epochs::Epochs;
     pub(crate) use super::index::{IndexFile, OffsetEntry, TimeEntry};
     pub(crate) use super::producer::{Producers, snapshot_path};
     pub(crate) use super::segment::segment_path;
-    pub(crate) use super::topic::{TopicRecord, TopicState, encode_id, parse_directory_name};
+    pub(crate) use super::topic::{TopicRecord, TopicState, encode_id, name_of_file, parse_directory_name};
     pub(crate) use super::walk::Walker;
 }
 

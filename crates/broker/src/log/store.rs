@@ -1,7 +1,7 @@
 mod changes;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, CLEANER_OFFSETS, LOG_STARTS, Offsets, RECOVERY_POINTS};
 use super::config::{LogConfig, Overrides, StoreConfig};
-use super::data_dir;
+use super::data_dir::{self, DirectoryLock};
 use super::epochs;
 use super::error::LogError;
 use super::format;
@@ -58,8 +58,7 @@ pub struct LogStore {
     checkpoints: Mutex<()>,
     pub(super) rounds: Mutex<Rounds>,
     closed: AtomicBool,
-    /// Held open for its lock.
-    lock: File,
+    lock: DirectoryLock,
 }
 
 /// All topics.
@@ -357,7 +356,7 @@ impl LogStore {
         }
         data_dir::put_clean_marker(&self.config.data_dir)?;
         // Nothing is written from here on, so the next broker need not wait until the last reader has let go.
-        self.lock.unlock().map_err(LogError::storage("unlock", self.config.data_dir.as_path()))
+        self.lock.release().map_err(LogError::storage("unlock", self.config.data_dir.as_path()))
     }
 
     pub(super) fn all_partitions(&self) -> Vec<Arc<Partition>> {

@@ -76,7 +76,7 @@ fn all_files(dir: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_dir() { found.extend(all_files(&entry)) } else { found.push(entry) }
     }
-    found.retain(|path| path.file_name().is_some_and(|name| name != ".lock"));
+    found.retain(|path| path.file_name().is_some_and(|name| name != ".lock" && name != ".running"));
     found.sort();
     found
 }
