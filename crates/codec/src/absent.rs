@@ -6,11 +6,6 @@ use crate::registry::{Entry, Side};
 use lumenbus_frame::Codec;
 
 const VIDEO: &str = "it needs the `ffmpeg` feature; coded frames still pass through";
-const STILL: &str = "it is not built in; files still pass through as they are";
 
 pub(crate) const H265: Entry = Entry { codec: Codec::H265, encoder: Side::Absent(VIDEO), decoder: Side::Absent(VIDEO) };
 pub(crate) const AV1: Entry = Entry { codec: Codec::Av1, encoder: Side::Absent(VIDEO), decoder: Side::Absent(VIDEO) };
-pub(crate) const PNG: Entry = Entry { codec: Codec::Png, encoder: Side::Absent(STILL), decoder: Side::Absent(STILL) };
-pub(crate) const WEBP: Entry = Entry { codec: Codec::Webp, encoder: Side::Absent(STILL), decoder: Side::Absent(STILL) };
-pub(crate) const JPEG2000: Entry =
-    Entry { codec: Codec::Jpeg2000, encoder: Side::Absent(STILL), decoder: Side::Absent(STILL) };

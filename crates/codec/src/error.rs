@@ -132,6 +132,41 @@ pub enum CodecError {
         #[source]
         source: zune_jpeg::errors::DecodeErrors,
     },
+    /// The PNG library refused a picture.
+    #[error("a PNG file cannot be written")]
+    PngEncode {
+        /// Why.
+        #[source]
+        source: png::EncodingError,
+    },
+    /// The PNG decoder found damage.
+    #[error("a PNG file cannot be decoded")]
+    PngDecode {
+        /// What it found.
+        #[source]
+        source: png::DecodingError,
+    },
+    /// The WebP library refused a picture.
+    #[error("a WebP file cannot be written")]
+    WebpEncode {
+        /// Why.
+        #[source]
+        source: image_webp::EncodingError,
+    },
+    /// The WebP decoder found damage.
+    #[error("a WebP file cannot be decoded")]
+    WebpDecode {
+        /// What it found.
+        #[source]
+        source: image_webp::DecodingError,
+    },
+    /// The JPEG 2000 decoder found damage.
+    #[error("a JPEG 2000 file cannot be decoded")]
+    Jpeg2000Decode {
+        /// What it found.
+        #[source]
+        source: hayro_jpeg2000::DecodeError,
+    },
     /// An encoder gave nothing for a picture.
     #[error("the {codec} encoder gave nothing for a picture; raise its bit rate")]
     NoOutput {

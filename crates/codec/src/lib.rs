@@ -10,7 +10,9 @@
 //! | `raw` | every pixel format | as stored, or converted | – |
 //! | `h264` | I420, RGB8, Gray8; constrained baseline, even sizes from 16×16 to 3840×2160 | 8-bit 4:2:0 progressive, baseline to High with B-frames | openh264 |
 //! | `h265`, `av1` | not built in | not built in: needs the `ffmpeg` feature | – |
-//! | `png`, `webp`, `jpeg2000` | not built in | not built in | – |
+//! | `png` | Gray8, Gray16LE, RGB8, I420 as RGB; lossless | Gray8, Gray16LE, RGB8; opacity left out | png |
+//! | `webp` | Gray8, RGB8, I420 as RGB; quality 1–99, 100 is lossless | RGB8; of an animation its first picture | image-webp; libwebp for lossy encoding |
+//! | `jpeg2000` | Gray8, Gray16LE, RGB8, I420 as RGB; quality 1–99, 100 is lossless | Gray8, Gray16LE (as deep as it is), RGB8 | this crate; hayro-jpeg2000 |
 //!
 //! H.264 is covered by patents in some countries, and a build from source carries no licence for them.
 //! Passing coded frames through, JPEG and raw never touch that code.
@@ -37,9 +39,14 @@ mod color;
 mod error;
 mod h264;
 mod jpeg;
+mod jpeg2000;
+mod png;
 pub mod quality;
 mod raw;
 mod registry;
+mod share;
+mod still;
+mod webp;
 
 pub use coder::{
     Decoder, DecoderConfig, Encoder, EncoderConfig, MAX_PAYLOAD_BYTES, MAX_PICTURE_PIXELS, MAX_SIDE_PIXELS, Picture,

@@ -1,6 +1,8 @@
 //! Which codec this build holds: one file per codec, one entry here.
 
-use crate::{CodecError, Decoder, DecoderConfig, Direction, Encoder, EncoderConfig, absent, h264, jpeg, raw};
+use crate::{
+    CodecError, Decoder, DecoderConfig, Direction, Encoder, EncoderConfig, absent, h264, jpeg, jpeg2000, png, raw, webp,
+};
 use lumenbus_frame::Codec;
 
 /// Makes an encoder.
@@ -22,7 +24,7 @@ pub(crate) struct Entry {
 }
 
 const ENTRIES: [Entry; 8] =
-    [jpeg::ENTRY, raw::ENTRY, h264::ENTRY, absent::H265, absent::AV1, absent::PNG, absent::WEBP, absent::JPEG2000];
+    [jpeg::ENTRY, png::ENTRY, webp::ENTRY, jpeg2000::ENTRY, raw::ENTRY, h264::ENTRY, absent::H265, absent::AV1];
 
 /// One row of the support table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

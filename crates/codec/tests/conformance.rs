@@ -1,4 +1,4 @@
-//! One suite for every codec of the build: round trip, times, wrong codecs, truncated and random bytes,
+//! One suite for every codec of the build: round trip, times, wrong codecs, truncated, damaged and random bytes,
 //! odd and hostile dimensions.
 
 #![expect(clippy::unwrap_used, reason = "tests may")]
@@ -16,26 +16,59 @@ use std::sync::Arc;
 /// How a codec must behave where codecs differ.
 struct Traits {
     codec: Codec,
+    quality: u8,
     formats: &'static [PixelFormat],
     odd_sizes: bool,
     /// Largest mean error of a smooth picture.
     tolerance: f64,
+    /// The same where chroma has half the resolution.
+    tolerance_of_i420: f64,
     /// Whether every strict prefix of a frame must be an error.
     truncation_is_seen: bool,
+}
+
+impl Traits {
+    fn tolerance(&self, format: PixelFormat) -> f64 {
+        if format == PixelFormat::I420 { self.tolerance_of_i420 } else { self.tolerance }
+    }
+
+    /// A codec whose frames are files; I420 may become RGB in them.
+    const fn of_files(codec: Codec, quality: u8, formats: &'static [PixelFormat], tolerance: f64) -> Self {
+        let tolerance_of_i420 = tolerance + 1.0;
+        Self { codec, quality, formats, odd_sizes: true, tolerance, tolerance_of_i420, truncation_is_seen: true }
+    }
 }
 
 const VISIBLE: &[PixelFormat] = &[PixelFormat::Gray8, PixelFormat::Rgb8, PixelFormat::I420];
 const ANY: &[PixelFormat] = &[PixelFormat::Gray8, PixelFormat::Gray16Le, PixelFormat::Rgb8, PixelFormat::I420];
 
-const ALL: [Traits; 3] = [
-    Traits { codec: Codec::Jpeg, formats: VISIBLE, odd_sizes: true, tolerance: 3.0, truncation_is_seen: true },
-    Traits { codec: Codec::Raw, formats: ANY, odd_sizes: true, tolerance: 0.0, truncation_is_seen: true },
-    Traits { codec: Codec::H264, formats: VISIBLE, odd_sizes: false, tolerance: 4.0, truncation_is_seen: false },
+const ALL: [Traits; 8] = [
+    Traits::of_files(Codec::Jpeg, 85, VISIBLE, 3.0),
+    Traits::of_files(Codec::Png, 85, ANY, 0.0),
+    Traits::of_files(Codec::Webp, 85, VISIBLE, 3.0),
+    Traits::of_files(Codec::Webp, 100, VISIBLE, 0.0),
+    Traits::of_files(Codec::Jpeg2000, 85, VISIBLE, 3.0),
+    Traits::of_files(Codec::Jpeg2000, 100, ANY, 0.0),
+    Traits { tolerance_of_i420: 0.0, ..Traits::of_files(Codec::Raw, 85, ANY, 0.0) },
+    Traits {
+        codec: Codec::H264,
+        quality: 85,
+        formats: VISIBLE,
+        odd_sizes: false,
+        tolerance: 4.0,
+        tolerance_of_i420: 4.0,
+        truncation_is_seen: false,
+    },
 ];
 
 fn open_encoder(codec: Codec) -> Box<dyn Encoder> {
+    open_encoder_at(codec, 85)
+}
+
+fn open_encoder_at(codec: Codec, quality: u8) -> Box<dyn Encoder> {
     let mut config = EncoderConfig::new(codec);
     config.bits_per_second = Some(4_000_000);
+    config.quality = quality;
     encoder(&config).unwrap()
 }
 
@@ -94,7 +127,7 @@ fn pictures_come_back_with_their_times() {
         for &format in traits.formats {
             for size in sizes(traits.odd_sizes) {
                 let pictures: Vec<_> = (0..5).map(|index| picture(format, size, index)).collect();
-                let (mut encoder, mut frames) = (open_encoder(traits.codec), Vec::new());
+                let (mut encoder, mut frames) = (open_encoder_at(traits.codec, traits.quality), Vec::new());
                 encoder.set_color(Color::JPEG); // what JPEG gives back, so that samples can be compared
                 pictures.iter().for_each(|picture| encoder.encode(picture, &mut frames).unwrap());
                 assert_eq!(frames.len(), 5);
@@ -106,7 +139,7 @@ fn pictures_come_back_with_their_times() {
                     assert_eq!(back.ticket, Ticket(index as u64));
                     assert_eq!((back.frame.capture, back.frame.pts), (original.capture, original.pts));
                     let error = mean_error(original, &back.frame);
-                    assert!(error <= traits.tolerance, "{} {format} {size}: {error}", traits.codec);
+                    assert!(error <= traits.tolerance(format), "{} {format} {size}: {error}", traits.codec);
                 }
             }
         }
@@ -118,7 +151,8 @@ fn a_decoder_refuses_other_codecs_and_goes_on() {
     for traits in &ALL {
         let mut frames = Vec::new();
         let size = Dimensions::new(64, 48);
-        open_encoder(traits.codec).encode(&picture(PixelFormat::I420, size, 0), &mut frames).unwrap();
+        let mut encoder = open_encoder_at(traits.codec, traits.quality);
+        encoder.encode(&picture(PixelFormat::I420, size, 0), &mut frames).unwrap();
         let mut foreign = frames[0].clone();
         foreign.codec = Codec::Av1;
         let (mut decoder, mut out) = (open_decoder(traits.codec, None), Vec::new());
@@ -134,7 +168,8 @@ fn truncated_frames_never_panic_and_the_decoder_recovers() {
     for traits in &ALL {
         let size = Dimensions::new(64, 48);
         let mut frames = Vec::new();
-        open_encoder(traits.codec).encode(&picture(PixelFormat::I420, size, 0), &mut frames).unwrap();
+        let mut encoder = open_encoder_at(traits.codec, traits.quality);
+        encoder.encode(&picture(PixelFormat::I420, size, 0), &mut frames).unwrap();
         let mut decoder = open_decoder(traits.codec, None);
         for length in 0..frames[0].payload.len() {
             let mut cut = frames[0].clone();
@@ -179,9 +214,14 @@ fn h264_says_which_sizes_it_takes() {
 
 #[test]
 fn settings_outside_their_range_are_refused_by_name() {
-    let mut jpeg = EncoderConfig::new(Codec::Jpeg);
-    jpeg.quality = 0;
-    assert!(encoder(&jpeg).err().unwrap().to_string().contains("quality is 0"));
+    for codec in [Codec::Jpeg, Codec::Png, Codec::Webp, Codec::Jpeg2000] {
+        for quality in [0, 101] {
+            let mut still = EncoderConfig::new(codec);
+            still.quality = quality;
+            let message = encoder(&still).err().unwrap().to_string();
+            assert!(message.contains(&format!("is {quality}; it must be 1 to 100")), "{message}");
+        }
+    }
     let mut h264 = EncoderConfig::new(Codec::H264);
     h264.bits_per_second = Some(100);
     assert!(encoder(&h264).err().unwrap().to_string().contains("bit rate"));
@@ -294,6 +334,66 @@ fn jpeg_of_hd_video_keeps_its_colours() {
     assert!(mean_error(&red, &back[0].frame) < 3.0);
 }
 
+/// Numbers that look random and are always the same.
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 16).unwrap() % limit
+    }
+}
+
+/// Bits flipped, a part missing, a part twice, two parts exchanged, bytes of one value.
+fn damage(bytes: &mut Vec<u8>, random: &mut Seeded) {
+    let (from, length) = (random.below(bytes.len()), 1 + random.below(64));
+    let to = (from + length).min(bytes.len());
+    match random.below(5) {
+        0 => (0..1 + length / 8).for_each(|_| {
+            let at = random.below(bytes.len());
+            bytes[at] ^= 1 << random.below(8);
+        }),
+        1 => drop(bytes.drain(from..to)),
+        2 => bytes.extend_from_within(from..to),
+        3 => {
+            let half = (to - from) / 2;
+            let (first, second) = bytes[from..to].split_at_mut(half);
+            first.swap_with_slice(&mut second[..half]);
+        }
+        _ => bytes[from..to].fill([0, 0xFF][random.below(2)]),
+    }
+}
+
+#[test]
+fn damaged_frames_are_an_error_or_a_picture_of_their_size() {
+    let size = Dimensions::new(97, 65);
+    for traits in &ALL {
+        let size = if traits.odd_sizes { size } else { Dimensions::new(96, 64) };
+        for &format in traits.formats {
+            let mut frames = Vec::new();
+            open_encoder_at(traits.codec, traits.quality).encode(&picture(format, size, 0), &mut frames).unwrap();
+            let (mut decoder, mut random) = (open_decoder(traits.codec, None), Seeded(0x9E37_79B9_7F4A_7C15));
+            for round in 0..200 {
+                let (mut damaged, mut out) = (frames[0].clone(), Vec::new());
+                let mut bytes = damaged.payload.to_vec();
+                damage(&mut bytes, &mut random);
+                damaged.payload = bytes.into();
+                let done = decoder.decode(Ticket(round), &damaged, &mut out);
+                assert!(done.is_ok() || out.is_empty() || traits.codec == Codec::H264, "{} {round}", traits.codec);
+                for picture in out {
+                    let bytes = picture.frame.format().frame_bytes(picture.frame.dimensions()).unwrap();
+                    assert_eq!((picture.ticket, picture.frame.pixels().len()), (Ticket(round), bytes));
+                }
+            }
+            let mut out = Vec::new();
+            decoder.decode(Ticket(1000), &frames[0], &mut out).unwrap();
+            assert_eq!(out.last().unwrap().frame.dimensions(), size, "{}", traits.codec);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
@@ -308,7 +408,7 @@ proptest! {
     #[test]
     fn flipped_bytes_never_panic_nor_mix_times(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), which in 0_usize..4) {
         for traits in &ALL {
-            let (mut encoder, mut frames) = (open_encoder(traits.codec), Vec::new());
+            let (mut encoder, mut frames) = (open_encoder_at(traits.codec, traits.quality), Vec::new());
             for index in 0..4 {
                 encoder.encode(&picture(PixelFormat::I420, Dimensions::new(64, 48), index), &mut frames).unwrap();
             }

@@ -21,7 +21,7 @@ pub(super) struct JpegDecoder {
 
 impl JpegDecoder {
     pub(super) fn new(config: &DecoderConfig) -> Self {
-        Self { config: *config, threads: super::usual_threads() }
+        Self { config: *config, threads: crate::share::usual_threads() }
     }
 }
 

@@ -7,7 +7,6 @@ mod huffman;
 mod read;
 mod samples;
 mod segments;
-mod share;
 mod tables;
 mod write;
 
@@ -16,7 +15,8 @@ pub use segments::jpeg_dimensions;
 use crate::coder::check_size;
 use crate::color::Planes;
 use crate::registry::{Entry, Side};
-use crate::{CodecError, Color, Direction, Encoder, EncoderConfig, convert};
+use crate::still::check_quality;
+use crate::{CodecError, Color, Direction, Encoder, EncoderConfig, convert, share};
 use decoder::JpegDecoder;
 use lumenbus_frame::{Codec, Dimensions, EncodedFrame, PixelFormat, RawFrame, StreamParameters};
 use samples::{Mapping, Plane};
@@ -43,11 +43,8 @@ struct JpegEncoder {
 
 impl JpegEncoder {
     fn new(config: &EncoderConfig) -> Result<Self, CodecError> {
-        if !(1..=100).contains(&config.quality) {
-            let value = u64::from(config.quality);
-            return Err(CodecError::Setting { setting: "JPEG quality", value, range: "1 to 100" });
-        }
-        let threads = config.threads.map_or_else(usual_threads, NonZeroUsize::get);
+        check_quality(config.quality)?;
+        let threads = config.threads.map_or_else(share::usual_threads, NonZeroUsize::get);
         Ok(Self { config: config.clone(), color: None, parameters: None, writer: None, threads })
     }
 
@@ -94,13 +91,6 @@ impl JpegEncoder {
         self.writer = Some((color, writer));
         file
     }
-}
-
-/// A picture is coded in few milliseconds: more threads than this only cost.
-const MAX_THREADS: usize = 4;
-
-fn usual_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS)
 }
 
 fn sides(size: Dimensions) -> (usize, usize) {

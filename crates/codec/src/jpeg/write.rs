@@ -6,11 +6,11 @@
 use super::bits::BitWriter;
 use super::dct::{Block, SCALE, forward};
 use super::samples::{Line, Mapping, Plane};
-use super::share::{next, share};
 use super::tables::{
     AC_CHROMINANCE, AC_LUMINANCE, CHROMINANCE, CodeLengths, DC_CHROMINANCE, DC_LUMINANCE, LUMINANCE, NATURAL_OF_ZIGZAG,
     PLACE_OF_ZIGZAG, ZIGZAG_OF_PLACE, scaled,
 };
+use crate::share::{next, share};
 use std::ops::Range;
 use std::sync::Mutex;
 use wide::{f32x4, i8x16, i16x8, i16x16, i32x8};

@@ -1,11 +1,20 @@
 //! Work on one picture shared between threads that live no longer than it.
 
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
+
+/// A picture is coded in few milliseconds: more threads than this only cost.
+const MAX_THREADS: usize = 4;
+
+/// Threads for one picture where nobody says how many.
+pub(crate) fn usual_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS)
+}
 
 /// Runs `work` here and on so many helpers, and waits for all of them.
 ///
 /// `work` takes pieces until none is left: where the system gives no thread, this one does everything.
-pub(super) fn share(helpers: usize, work: impl Fn() + Sync) {
+pub(crate) fn share(helpers: usize, work: impl Fn() + Sync) {
     std::thread::scope(|scope| {
         for _ in 0..helpers {
             if std::thread::Builder::new().spawn_scoped(scope, &work).is_err() {
@@ -17,7 +26,7 @@ pub(super) fn share(helpers: usize, work: impl Fn() + Sync) {
 }
 
 /// The next piece of work.
-pub(super) fn next<T>(waiting: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+pub(crate) fn next<T>(waiting: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
