@@ -8,11 +8,11 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Partition;
 use super::aborted::{AbortedRanges, search};
 use super::filter::{Filter, Filtered, NewestOffsets};
 use super::markers::Markers;
 use super::swap::{Cleaned, WhenEmpty};
+use super::{Damaged, Partition};
 use crate::log::batch::{BatchHeader, HEADER_BYTES};
 use crate::log::compression;
 use crate::log::config::LogConfig;
@@ -40,19 +40,33 @@ impl Partition {
         if !config.cleanup_policy.compact {
             return Ok(None);
         }
-        let _maintenance = self.lock_maintenance();
+        let mut maintenance = self.lock_maintenance();
         self.check_readable()?;
         self.check_online(&self.lock_writer())?;
-        let closed = self.cleanable(&config, now_ms)?;
-        let from = self.clean_offset().max(self.log_start_offset());
+        if maintenance.damaged.is_in_the_way() {
+            return Ok(None);
+        }
+        let compacted = self.compact_around(&mut maintenance.damaged, &config, now_ms);
+        compacted.inspect_err(|error| self.note_damage(&mut maintenance.damaged, error))
+    }
+
+    fn compact_around(
+        &self,
+        damaged: &mut Damaged,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<Option<Compacted>, LogError> {
+        let closed = self.cleanable(damaged, config, now_ms)?;
+        let from = self.clean_offset().max(damaged.clean_until).max(self.log_start_offset());
         let Some(until) = closed.last().map(|(_, end)| *end).filter(|end| *end > from) else {
             return Ok(None);
         };
-        if !self.is_worth_it(&closed, from, &config, now_ms)? {
+        let readable: Vec<_> = closed.iter().filter(|(segment, _)| !damaged.holds(segment)).cloned().collect();
+        if !self.is_worth_it(&readable, from, config, now_ms)? {
             return Ok(None);
         }
         let aborted = self.aborted_ranges(&closed, until)?;
-        let newest = self.newest_offsets(&closed, &aborted, (from, until))?;
+        let newest = self.newest_offsets(&readable, &aborted, (from, until))?;
         let filter = Filter {
             newest: &newest,
             aborted: &aborted,
@@ -64,21 +78,33 @@ impl Partition {
             closed.into_iter().filter(|(segment, _)| segment.base_offset < newest.end_offset).collect();
         let mut done = Compacted::default();
         let mut markers = Markers::default();
-        for group in groups(&affected, config.segment_bytes) {
-            self.clean_group(group, (&filter, &mut markers), &config, &mut done)?;
+        for (at, run) in affected.split(|(segment, _)| damaged.holds(segment)).enumerate() {
+            if at > 0 {
+                markers.pass_damage();
+            }
+            for group in groups(run, config.segment_bytes) {
+                self.clean_group(group, (&filter, &mut markers), config, &mut done)?;
+            }
         }
-        self.clean_offset.store(newest.end_offset, Ordering::Release);
+        damaged.clean_until = newest.end_offset;
+        self.clean_offset.store(damaged.clean_offset(newest.end_offset), Ordering::Release);
         Ok(Some(done))
     }
 
     /// Closed, flushed segments without open transactions that are old enough, with the offset behind each.
-    fn cleanable(&self, config: &LogConfig, now_ms: i64) -> Result<Vec<(Arc<Segment>, i64)>, LogError> {
+    fn cleanable(
+        &self,
+        damaged: &Damaged,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<Vec<(Arc<Segment>, i64)>, LogError> {
         let segments = self.segments();
         let settled = self.recovery_point().min(self.last_stable_offset());
         let mut cleanable = Vec::new();
         for pair in segments.windows(2) {
             let lag = config.min_compaction_lag_ms;
-            let too_young = lag > 0 && now_ms.saturating_sub(pair[0].largest_timestamp(&self.shared)?) < lag;
+            let has_lag = lag > 0 && !damaged.holds(&pair[0]);
+            let too_young = has_lag && now_ms.saturating_sub(pair[0].largest_timestamp(&self.shared)?) < lag;
             if pair[1].base_offset > settled || too_young {
                 break;
             }
@@ -248,12 +274,13 @@ impl Partition {
                 let spent = markers.observe(header, filter.aborted, &mut cleaned.aborted);
                 let filtered = match spent {
                     true => filter.apply_spent_marker(header, batch),
-                    false => filter.apply(header, batch),
+                    false => filter.apply(header, batch, markers.tombstones()),
                 };
                 let filtered = filtered.unwrap_or_else(|error| {
                     tracing::warn!(segment = %segment.log_path().display(), offset = header.base_offset, %error,
                         "batch kept as it is: compaction cannot look into it");
                     done.kept_unread += 1;
+                    markers.pass_unread();
                     Filtered::Unchanged
                 });
                 cleaned.put((header, batch), filtered, when_empty, interval_bytes).map(|()| true)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::aborted::AbortedRanges;
+use super::markers::Tombstones;
 use crate::log::batch::{self, BatchHeader, HEADER_BYTES};
 use crate::log::compression;
 use crate::log::record::{self, RecordRef};
@@ -68,7 +69,7 @@ pub(super) enum Filtered {
 
 impl Filter<'_> {
     /// Judges a whole batch. Errors: contents too large (kept by the caller) or not decodable.
-    pub(super) fn apply(&self, header: &BatchHeader, batch: &[u8]) -> io::Result<Filtered> {
+    pub(super) fn apply(&self, header: &BatchHeader, batch: &[u8], tombstones: Tombstones) -> io::Result<Filtered> {
         if header.is_control() || header.base_offset >= self.newest.end_offset {
             return Ok(Filtered::Unchanged);
         }
@@ -80,7 +81,7 @@ impl Filter<'_> {
         let mut dropped = 0;
         for parsed in record::records(&contents) {
             let record = parsed.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-            if self.keeps(header, &record) { kept.push(record) } else { dropped += 1 }
+            if self.keeps(header, &record, tombstones) { kept.push(record) } else { dropped += 1 }
         }
         let starts_horizon = header.delete_horizon_ms().is_none() && kept.iter().any(|record| record.is_tombstone);
         if kept.is_empty() {
@@ -110,14 +111,15 @@ impl Filter<'_> {
         }
     }
 
-    fn keeps(&self, header: &BatchHeader, record: &RecordRef<'_>) -> bool {
+    fn keeps(&self, header: &BatchHeader, record: &RecordRef<'_>, tombstones: Tombstones) -> bool {
         let offset = header.base_offset + i64::from(record.offset_delta);
         if offset >= self.newest.end_offset {
             return true;
         }
         let Some(key) = record.key else { return false };
-        let tombstone_is_over =
-            record.is_tombstone && header.delete_horizon_ms().is_some_and(|horizon| horizon < self.now_ms);
+        let tombstone_is_over = record.is_tombstone
+            && tombstones == Tombstones::Expire
+            && header.delete_horizon_ms().is_some_and(|horizon| horizon < self.now_ms);
         !tombstone_is_over && !self.newest.supersedes(key, offset)
     }
 }

@@ -7,6 +7,7 @@ mod aborted;
 mod append;
 mod check;
 mod compact;
+mod damaged;
 mod epochs;
 mod filter;
 mod listing;
@@ -35,6 +36,7 @@ use super::producer::Producers;
 use super::segment::{Segment, Shared};
 use super::waiter::{Waiter, Waiters, Watch};
 
+use damaged::Damaged;
 pub(crate) use maintain::Expired;
 pub(crate) use recover::{OpenPartition, recover_bytes};
 
@@ -127,7 +129,7 @@ pub struct Partition {
     stable_offset: AtomicI64,
     /// Everything below is on the disk for certain.
     recovery_point: AtomicI64,
-    /// Everything below was compacted.
+    /// Everything below was compacted. Only what is behind damage may be so beyond it.
     clean_offset: AtomicI64,
     flush_due: AtomicBool,
     state: AtomicU8,
@@ -163,6 +165,8 @@ struct Maintenance {
     snapshots: Vec<i64>,
     /// The recovery point moved and the checkpoint does not say so yet.
     flushed: bool,
+    /// What compaction leaves alone.
+    damaged: Damaged,
 }
 
 impl Partition {

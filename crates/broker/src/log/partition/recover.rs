@@ -89,7 +89,7 @@ impl OpenPartition<'_> {
             epochs: Mutex::new(epochs),
             writer: Mutex::new(writer),
             segments: RwLock::new(Arc::new(segments)),
-            maintenance: Mutex::new(Maintenance { snapshots: listing.snapshots, flushed: false }),
+            maintenance: Mutex::new(Maintenance { snapshots: listing.snapshots, ..Maintenance::default() }),
             log_start_offset: AtomicI64::new(log_start),
             end_offset: AtomicI64::new(end),
             stable_offset: AtomicI64::new(stable_offset),

@@ -128,7 +128,7 @@ impl Partition {
             }
             return Err(error);
         }
-        let replaced = self.replace(group, cleaned, &swap).and_then(|()| self.sync_names());
+        let replaced = self.replace(group, &cleaned, &swap).and_then(|()| self.sync_names());
         replaced.inspect_err(|error| {
             // Some of the originals may be gone. The complete file has its `.swap` name on the disk.
             let reason = format!("a compacted segment could not be put in its place: {error}");
@@ -136,7 +136,7 @@ impl Partition {
         })
     }
 
-    fn replace(&self, group: &[(Arc<Segment>, i64)], cleaned: Cleaned, swap: &Path) -> Result<(), LogError> {
+    fn replace(&self, group: &[(Arc<Segment>, i64)], cleaned: &Cleaned, swap: &Path) -> Result<(), LogError> {
         let base_offset = cleaned.indexer.base_offset();
         let replacement = Segment::closed(&self.shared, &self.directory, base_offset, cleaned.size);
         replacement.set_max_timestamp(cleaned.indexer.max_timestamp());

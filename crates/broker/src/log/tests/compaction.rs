@@ -1,5 +1,5 @@
 use super::faults::{Fault, FaultyDisk};
-use super::transactions::{Writer, delivered};
+use super::transactions::{Writer, delivered_records};
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -258,10 +258,16 @@ fn what_is_too_large_to_look_into_stays_as_it_is() {
     for i in 0..40 {
         put(&log, &[(1, Some(i))], 0);
     }
-    assert_eq!(compact(&store, NOW + 60_000), 1);
-    let records = read_all(&log);
-    assert_eq!((records[0].offset, records[0].value.as_ref().unwrap().len()), (0, 1 << 20));
-    assert!(records.len() < 20);
+    put(&log, &[(1, None)], 0);
+    (0..20).for_each(|_| put(&log, &[(2, Some(2))], 0));
+    for late in [60_000, 120_000, 180_000] {
+        assert_eq!(compact(&store, NOW + late), 1);
+        let records = read_all(&log);
+        assert_eq!((records[0].offset, records[0].value.as_ref().unwrap().len()), (0, 1 << 20));
+        assert!(records.len() < 40);
+        assert!(!table(&log).contains_key(&vec![1]), "the tombstone is all that hides it");
+        (0..20).for_each(|_| put(&log, &[(2, Some(2))], 0));
+    }
 }
 
 #[test]
@@ -320,9 +326,17 @@ fn readers_never_notice_a_swap() {
     assert_eq!(table(&log)[&vec![4]], vec![249; 100]);
 }
 
-/// What readers of committed records end up with: values by their first byte.
+/// What readers of committed records end up with.
 fn committed_table(log: &Partition) -> BTreeMap<u8, Vec<u8>> {
-    delivered(log, 1 << 20).into_iter().map(|value| (value[0], value)).collect()
+    let mut table = BTreeMap::new();
+    for record in delivered_records(log, 1 << 20) {
+        let key = record.key.unwrap()[0];
+        match record.value {
+            Some(value) => table.insert(key, value),
+            None => table.remove(&key),
+        };
+    }
+    table
 }
 
 fn put_named(log: &Partition, key: u8, number: usize) {
@@ -405,5 +419,94 @@ fn a_compaction_that_fails_at_any_step_loses_nothing() {
             at += 1;
         }
         assert!(at > 10 && offline > 3, "{fault:?}: {at} steps, {offline} of them past return");
+    }
+}
+
+/// A log whose middle segment, of which the path is answered, holds a key that is deleted behind it, and records of
+/// transactions that end behind it. Flushed, not compacted.
+fn with_a_precious_segment(dir: &Path) -> (LogStore, Arc<Partition>, std::path::PathBuf) {
+    let (store, log) = with_topic(dir, &SETTINGS);
+    let newest = |log: &Partition| (0..30_usize).for_each(|n| put_named(log, u8::try_from(n % 6).unwrap(), n));
+    newest(&log);
+    let before = log.segment_count();
+    while log.segment_count() == before {
+        put_named(&log, 0, 0);
+    }
+    let precious = files(dir, "t-0", "log").pop().unwrap();
+    let (mut aborting, mut committing) = (Writer::new(7), Writer::new(8));
+    put_named(&log, 50, 0);
+    aborting.put(&log, &[60], &[60]);
+    committing.put(&log, &[61], &[61]);
+    assert_eq!(log.segment_count(), before + 1);
+    newest(&log);
+    put(&log, &[(50, None)], 0);
+    aborting.end(&log, Outcome::Abort);
+    committing.end(&log, Outcome::Commit);
+    newest(&log);
+    checkpoint_without_compaction(&store, &log);
+    (store, log, precious)
+}
+
+fn tombstones_behind(log: &Partition, path: &Path) -> usize {
+    let base: i64 = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let next = files(path.parent().unwrap().parent().unwrap(), "t-0", "log");
+    let bases = next.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().parse().unwrap());
+    let behind = bases.filter(|other: &i64| *other > base).min().unwrap();
+    let records = read_from(log, behind, 1 << 20);
+    records.iter().filter(|record| record.value.is_none() && record.key.as_deref() == Some(&[50])).count()
+}
+
+/// Damages the end of a file.
+type Damaging = fn(&mut Vec<u8>);
+
+#[test]
+fn damage_is_told_of_once_and_the_rest_is_compacted() {
+    let flip: Damaging = |bytes| *bytes.last_mut().unwrap() ^= 1;
+    let cut: Damaging = |bytes| bytes.truncate(bytes.len() - 1);
+    for damage in [flip, cut] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, log, precious) = with_a_precious_segment(dir.path());
+        let (whole, end) = (fs::read(&precious).unwrap(), log.high_watermark());
+        let expected = committed_table(&log);
+        assert!(expected.contains_key(&61) && !expected.contains_key(&60));
+        let mut damaged = whole.clone();
+        damage(&mut damaged);
+        fs::write(&precious, &damaged).unwrap();
+        let told = |store: &LogStore, now_ms| {
+            let errors = store.run_housekeeping(now_ms).errors;
+            errors.iter().for_each(|error| assert!(error.contains(precious.to_str().unwrap()), "{error}"));
+            errors.len()
+        };
+        assert_eq!(told(&store, NOW + 60_000), 1);
+        let report = store.run_housekeeping(NOW + 61_000);
+        assert_eq!((report.errors, report.compacted), (Vec::new(), 1), "around the damage");
+        assert_eq!(log.segment_count(), 4, "before it, itself, behind it, and the growing one");
+        assert_eq!(store.run_housekeeping(NOW + 62_000).compacted, 0, "nothing new, nothing done");
+        for late in [120_000, 180_000] {
+            (0..30).for_each(|_| put_named(&log, 0, 0));
+            assert_eq!((told(&store, NOW + late), told(&store, NOW + late + 1000)), (0, 0));
+            assert_eq!(tombstones_behind(&log, &precious), 1, "what it deletes is perhaps in the damage");
+        }
+        drop((store, log));
+        // A start with the damage still there.
+        let store = open(dir.path());
+        put_named(&store.partition("t", 0).unwrap(), 5, 5);
+        let tellings = (0..5).map(|round| told(&store, NOW + 300_000 + round * 1000)).sum::<usize>();
+        assert_eq!(tellings, 1);
+        drop(store);
+        // The file is restored, and nothing but the log says what is in it.
+        fs::write(&precious, &whole).unwrap();
+        files(dir.path(), "t-0", "snapshot").iter().for_each(|path| fs::remove_file(path).unwrap());
+        let store = open(dir.path());
+        let log = store.partition("t", 0).unwrap();
+        assert!(log.high_watermark() > end && log.last_stable_offset() == log.high_watermark());
+        let names = |table: BTreeMap<u8, Vec<u8>>| table.into_keys().collect::<Vec<_>>();
+        for late in [400_000, 500_000, 600_000] {
+            assert_eq!(names(committed_table(&log)), names(expected.clone()));
+            (0..30).for_each(|_| put_named(&log, 0, 0));
+            compact(&store, NOW + late);
+        }
+        let deleted = read_all(&log).iter().filter(|record| record.key.as_deref() == Some(&[50])).count();
+        assert_eq!(deleted, 0, "neither record nor tombstone is left");
     }
 }

@@ -47,15 +47,20 @@ fn committed(log: &Partition, offset: i64) -> ReadSlice {
     log.read_isolated(offset, (1 << 20, FirstBatch::Whole), Isolation::Committed).unwrap()
 }
 
-/// What a client of isolation level read_committed delivers, with reads of at most `budget` bytes.
+/// The values that a client of isolation level read_committed delivers, with reads of at most `budget` bytes.
 pub(super) fn delivered(log: &Partition, budget: usize) -> Vec<Vec<u8>> {
+    delivered_records(log, budget).into_iter().map(|record| record.value.unwrap()).collect()
+}
+
+/// What a client of isolation level read_committed delivers.
+pub(super) fn delivered_records(log: &Partition, budget: usize) -> Vec<Stored> {
     let mut next = log.log_start_offset();
-    let mut values = Vec::new();
+    let mut records = Vec::new();
     loop {
         let slice = log.read_isolated(next, (budget, FirstBatch::Whole), Isolation::Committed).unwrap();
         if slice.records.is_empty() {
             assert!(next >= slice.last_stable_offset);
-            return values;
+            return records;
         }
         let mut aborted: Vec<_> = slice.aborted.iter().map(|one| (one.first_offset, one.producer_id)).collect();
         aborted.sort_unstable();
@@ -74,8 +79,7 @@ pub(super) fn delivered(log: &Partition, budget: usize) -> Vec<Vec<u8>> {
                     skipped.remove(&header.producer_id);
                 }
             } else if !(header.is_transactional() && skipped.contains(&header.producer_id)) {
-                let found = decode(batch).into_iter().filter(|record| record.offset >= next);
-                values.extend(found.map(|record| record.value.unwrap()));
+                records.extend(decode(batch).into_iter().filter(|record| record.offset >= next));
             }
             next = header.last_offset() + 1;
         }
