@@ -1,5 +1,6 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
+use crate::health::{State as Condition, are_ready};
 use crate::{Health, Metrics};
 use axum::Router;
 use axum::extract::State;
@@ -10,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -72,18 +74,25 @@ async fn scrape(State(metrics): State<Metrics>) -> Response {
 }
 
 async fn alive(State(health): State<Health>) -> Response {
-    report(StatusCode::OK, "alive", &health)
+    report(StatusCode::OK, "alive", &components(health).await)
 }
 
 async fn ready(State(health): State<Health>) -> Response {
-    match health.is_ready() {
-        true => report(StatusCode::OK, "ready", &health),
-        false => report(StatusCode::SERVICE_UNAVAILABLE, "not ready", &health),
+    let components = components(health).await;
+    match are_ready(&components) {
+        true => report(StatusCode::OK, "ready", &components),
+        false => report(StatusCode::SERVICE_UNAVAILABLE, "not ready", &components),
     }
 }
 
-fn report(code: StatusCode, status: &str, health: &Health) -> Response {
-    let body = json!({ "status": status, "components": health.components() });
+/// Some are asked, which may take as long as a disk does.
+async fn components(health: Health) -> BTreeMap<String, Condition> {
+    let asked = tokio::task::spawn_blocking(move || health.components()).await;
+    asked.unwrap_or_else(|_| BTreeMap::from([("health".to_owned(), Condition::Failed("a probe failed".to_owned()))]))
+}
+
+fn report(code: StatusCode, status: &str, components: &BTreeMap<String, Condition>) -> Response {
+    let body = json!({ "status": status, "components": components });
     (code, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
 }
 

@@ -54,10 +54,40 @@ impl Broker {
         let (listener, address) = listen(&runtime, config.listen)?;
         let advertised = advertised(&config, address);
         let server = Arc::new(open(config, advertised)?);
-        let (ended, has_ended) = watch::channel(false);
-        let serving = runtime.spawn(serve(Arc::clone(&server), listener, ended));
+        let (life, watched) = watch::channel(Life::Serving);
+        let serving = runtime.spawn(serve(Arc::clone(&server), listener, life));
         tracing::info!(%address, data = %server.config.store.data_dir.display(), "broker listens");
-        Ok(RunningBroker { address, server, has_ended, serving: Some(serving), runtime: Some(runtime) })
+        let life = Watched(watched);
+        Ok(RunningBroker { address, server, life, serving: Some(serving), runtime: Some(runtime) })
+    }
+}
+
+/// Where a broker is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Serving,
+    /// It was told to stop.
+    Stopped,
+    /// Something it cannot do without has ended.
+    Failed,
+}
+
+/// The life of a broker as others see it.
+#[derive(Debug, Clone)]
+struct Watched(watch::Receiver<Life>);
+
+impl Watched {
+    fn now(&self) -> Life {
+        let told = *self.0.borrow();
+        // Nobody is left to tell: the task that serves has panicked.
+        let is_gone = self.0.has_changed().is_err();
+        if told == Life::Serving && is_gone { Life::Failed } else { told }
+    }
+
+    async fn end(&mut self) -> Life {
+        // An error means that the task is gone.
+        let _ = self.0.wait_for(|life| *life != Life::Serving).await;
+        self.now()
     }
 }
 
@@ -98,7 +128,7 @@ fn advertised(config: &BrokerConfig, address: SocketAddr) -> (String, u16) {
 pub struct RunningBroker {
     address: SocketAddr,
     server: Arc<Server>,
-    has_ended: watch::Receiver<bool>,
+    life: Watched,
     serving: Option<JoinHandle<Result<(), BrokerError>>>,
     runtime: Option<Runtime>,
 }
@@ -138,17 +168,38 @@ impl RunningBroker {
         statistics(&self.server)
     }
 
-    /// Asks for [`RunningBroker::statistics`] without holding the broker: `None` once it is gone.
+    /// Asks for [`RunningBroker::statistics`] without holding the broker: `None` once it has ended.
     pub fn observer(&self) -> impl Fn() -> Option<BrokerStatistics> + Send + Sync + use<> {
         let server = Arc::downgrade(&self.server);
-        move || server.upgrade().map(|server| statistics(&server))
+        let life = self.life.clone();
+        move || match life.now() {
+            Life::Serving => server.upgrade().map(|server| statistics(&server)),
+            Life::Stopped | Life::Failed => None,
+        }
     }
 
     /// Completes when the broker has ended by itself, which it does only after a fault.
     pub async fn wait(&self) {
-        let mut has_ended = self.has_ended.clone();
-        // An error means that the task is gone, which is an end as well.
-        let _ = has_ended.wait_for(|ended| *ended).await;
+        self.life.clone().end().await;
+    }
+
+    /// Whether it has ended by itself. A shutdown then says why.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.life.now() == Life::Failed
+    }
+
+    /// Calls `tell` on a thread of the broker's if it ends by itself.
+    pub fn on_failure(&self, tell: impl FnOnce() + Send + 'static) {
+        let mut life = self.life.clone();
+        let watch = async move {
+            if life.end().await == Life::Failed {
+                tell();
+            }
+        };
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(watch);
+        }
     }
 
     /// Clean stop: no new connections, requests in progress are answered, logs are flushed and
@@ -192,24 +243,36 @@ impl Drop for RunningBroker {
     }
 }
 
-async fn serve(server: Arc<Server>, listener: TcpListener, ended: watch::Sender<bool>) -> Result<(), BrokerError> {
-    let timer = {
+async fn serve(server: Arc<Server>, listener: TcpListener, life: watch::Sender<Life>) -> Result<(), BrokerError> {
+    let mut timer = {
         let server = Arc::clone(&server);
         tokio::spawn(async move { server.groups.run().await })
     };
-    let housekeeping = tokio::spawn(keep_house(Arc::clone(&server)));
+    let mut housekeeping = tokio::spawn(keep_house(Arc::clone(&server)));
     let mut connections = JoinSet::new();
-    tokio::select! {
-        () = accept(&server, &listener, &mut connections) => {}
-        () = server.stopping() => {}
-    }
+    let ended = tokio::select! {
+        () = server.stopping() => None,
+        _ = &mut timer => Some("the clock of the groups"),
+        _ = &mut housekeeping => Some("housekeeping"),
+        () = accept(&server, &listener, &mut connections) => Some("listening"),
+    };
     drop(listener);
-    drain(&server, &mut connections).await;
     timer.abort();
-    let _ = housekeeping.await;
+    // A stop ends the housekeeping as well, and perhaps before this task hears of it.
+    if let Some(ended) = ended.filter(|_| !server.is_stopping()) {
+        tracing::error!("{ended} has ended by a fault; the broker ends as well, and recovers at its next start");
+        server.tell_to_stop();
+        drain(&server, &mut connections).await;
+        life.send_replace(Life::Failed);
+        return Err(BrokerError::Stopped);
+    }
+    drain(&server, &mut connections).await;
+    if !housekeeping.is_finished() {
+        let _ = housekeeping.await;
+    }
     let closing = Arc::clone(&server);
     let closed = spawn_blocking(move || closing.store.close()).await;
-    ended.send_replace(true);
+    life.send_replace(Life::Stopped);
     match closed {
         Ok(closed) => {
             closed?;

@@ -284,3 +284,27 @@ fn others_are_served_while_idle_transactional_ids_are_forgotten() {
     assert!(!known(one()), "it is forgotten");
     bench.broker.shutdown_blocking().unwrap();
 }
+
+#[test]
+fn a_broker_without_its_housekeeping_ends_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut faulty = config(&folder);
+    // No clock ticks so often: the task panics.
+    faulty.housekeeping_interval = Duration::ZERO;
+    let broker = Broker::start_blocking(faulty).unwrap();
+    let observe = broker.observer();
+    let (tell, told) = std::sync::mpsc::channel();
+    broker.on_failure(move || tell.send(()).unwrap());
+    told.recv_timeout(PATIENCE).unwrap();
+    assert!(broker.has_failed() && observe().is_none());
+    assert!(StdStream::connect(broker.addr()).is_err(), "nobody is served any more");
+    assert!(matches!(broker.shutdown_blocking(), Err(BrokerError::Stopped)));
+
+    let folder = tempfile::tempdir().unwrap();
+    let sound = Broker::start_blocking(config(&folder)).unwrap();
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    sound.on_failure(move || tell.send(()).unwrap());
+    assert!(!sound.has_failed());
+    sound.shutdown_blocking().unwrap();
+    assert!(told.recv().is_err(), "a stop is no fault");
+}
