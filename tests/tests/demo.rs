@@ -187,6 +187,7 @@ fn a_broker_that_is_killed_costs_nothing() {
     let before = frames(&demo.state());
     demo.wait_until(|state| frames(state) > before + 100);
     let books = demo.end();
+    assert!(books["broker_recovery_ms"].as_f64().is_some_and(|millis| millis > 0.0), "{books:#}");
     assert_eq!((&books["broker_kills"], &books["total"]["explained"]), (&1.into(), &0.into()), "{books:#}");
 }
 

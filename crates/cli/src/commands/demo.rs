@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: &DemoArguments, settings: &Settings, output: &mut O
     let data = demo.stage().folder();
     let (url, brokers) = (demo.viewer().url(), demo.brokers());
     output.object("ready", json!({ "url": url, "brokers": brokers, "data": data.display().to_string() }));
+    output.note(&format!("the broker speaks Kafka: `kcat -b {brokers} -L`, or any other client, reads along"));
     output.note(CREDITS);
     let mut screen = Screen::new(settings.quiet || settings.json);
     watch(&demo, arguments.duration, &shutdown, &mut screen, output);

@@ -137,6 +137,8 @@ pub(crate) struct Books {
     pub(crate) failures: Vec<(String, String)>,
     pub(crate) slow: Vec<SlowBook>,
     pub(crate) broker_kills: u64,
+    /// From the start of the broker's process until it served, at most, after a kill.
+    pub(crate) slowest_recovery: Option<Duration>,
     pub(crate) against_jpeg: Option<AgainstJpeg>,
     pub(crate) stretches: Vec<Stretch>,
     /// From the start of the command.
@@ -205,11 +207,7 @@ impl Books {
         lines.push(account(&self.total(), self.streams.iter().map(StreamBook::unexplained).sum()));
         lines.extend(self.failures.iter().map(|(camera, why)| format!("{camera} did not end as it should: {why}")));
         lines.push(String::new());
-        lines.push(match self.broker_kills {
-            0 => "The broker was not killed.".to_owned(),
-            1 => "The broker was killed once and came back.".to_owned(),
-            kills => format!("The broker was killed {kills} times and came back."),
-        });
+        lines.push(self.broker_line());
         lines.extend(self.slow.iter().map(slow_line));
         if let Some(against) = &self.against_jpeg {
             let AgainstJpeg { coded, coded_mbit, jpeg, jpeg_mbit } = against;
@@ -228,6 +226,21 @@ impl Books {
         let width = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
         lines.extend(commands.iter().map(|(command, why)| format!("  {command:<width$}  # {why}")));
         lines
+    }
+
+    fn broker_line(&self) -> String {
+        let killed = match self.broker_kills {
+            0 => return "The broker was not killed.".to_owned(),
+            1 => "once".to_owned(),
+            kills => format!("{kills} times"),
+        };
+        match self.slowest_recovery {
+            None => format!("The broker was killed {killed}."),
+            Some(time) => format!(
+                "The broker was killed {killed} and, started again, had checked its files and served after {} ms.",
+                time.as_millis()
+            ),
+        }
     }
 
     fn first_line(&self) -> String {
@@ -270,7 +283,8 @@ impl Books {
                 "by_reason": total.explained, "unexplained": self.unexplained(),
             },
             "failures": failures, "slow_readers": self.slow.iter().map(slow).collect::<Vec<_>>(),
-            "broker_kills": self.broker_kills, "against_jpeg": against, "stages_ms": stretches,
+            "broker_kills": self.broker_kills,
+            "broker_recovery_ms": self.slowest_recovery.map(|time| time.as_secs_f64() * 1e3), "against_jpeg": against, "stages_ms": stretches,
             "first_frame_seconds": self.first_frame.map(|time| time.as_secs_f64()),
             "first_picture_seconds": self.first_shown.map(|time| time.as_secs_f64()),
             "next": NEXT.map(|(arguments, _)| format!("{} {arguments}", self.program)),
@@ -340,6 +354,7 @@ mod tests {
             against_jpeg: AgainstJpeg::of(&streams, "flower", "plaza-jpeg", 10.0),
             streams,
             broker_kills: 1,
+            slowest_recovery: Some(Duration::from_millis(23)),
             slow: vec![SlowBook {
                 camera: "flower".to_owned(),
                 frames: 9,
@@ -357,7 +372,7 @@ flower              300          288           12            0  source-lost 12
 plaza-jpeg          100          100            0            0
 total               400          388           12            0  source-lost 12
 
-The broker was killed once and came back.
+The broker was killed once and, started again, had checked its files and served after 23 ms.
 The slow reader of flower took 9 frames and knows what it left out: lagging 210; 0 unexplained.
 Against JPEG: flower 0.08 Mbit/s, plaza-jpeg 8.00 Mbit/s, 100.0 times less for the same pictures.
 capture → delivered    p50     2.3 ms, p99     7.0 ms

@@ -13,7 +13,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Below the ports that outgoing connections get: nobody takes it while the broker is away.
@@ -37,6 +37,8 @@ pub(crate) struct BrokerChild {
     running: Option<Running>,
     lines: Arc<Mutex<VecDeque<String>>>,
     kills: u64,
+    /// The longest time from its process's start until it served, after it was killed.
+    slowest_recovery: Option<Duration>,
     on_end: SyncSender<()>,
 }
 
@@ -79,7 +81,8 @@ impl BrokerChild {
         let (folder, in_use) = folder::claim(&base).context("cannot make a temporary folder for the broker's data")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let lines = Arc::default();
-        let mut broker = Self { folder, _in_use: in_use, address, running: None, lines, kills: 0, on_end };
+        let mut broker =
+            Self { folder, _in_use: in_use, address, running: None, lines, kills: 0, slowest_recovery: None, on_end };
         for port in PORTS {
             broker.address.set_port(port);
             if TcpListener::bind(broker.address).is_err() {
@@ -107,6 +110,11 @@ impl BrokerChild {
     /// How often it was killed.
     pub(crate) fn kills(&self) -> u64 {
         self.kills
+    }
+
+    /// How long it took at most from the start of its process until it served, of those starts that followed a kill.
+    pub(crate) fn slowest_recovery(&self) -> Option<Duration> {
+        self.slowest_recovery
     }
 
     /// Whether it is there; a process that ended by itself is not.
@@ -138,6 +146,7 @@ impl BrokerChild {
         // Ctrl-C in the terminal is for the demo, which still has frames to bring in.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let began = Instant::now();
         let mut child = command.spawn().context("cannot start the broker")?;
         let (alive, ended) = sync_channel(0);
         let output = Output { lines: Arc::clone(&self.lines), alive, on_end: self.on_end.clone() };
@@ -145,6 +154,9 @@ impl BrokerChild {
         let (leash, stdout) = (child.stdin.take(), child.stdout.take());
         self.running = Some(Running { child, leash, listener, ended });
         if stdout.is_some_and(is_ready) {
+            if self.kills > 0 {
+                self.slowest_recovery = self.slowest_recovery.max(Some(began.elapsed()));
+            }
             return Ok(());
         }
         self.let_go();

@@ -154,6 +154,7 @@ impl Demo {
             failures,
             slow: stage.slow_books(),
             broker_kills: stage.kills(),
+            slowest_recovery: stage.slowest_recovery(),
             stretches,
             first_frame: ledger.first_frame.map(|at| at.duration_since(began)),
             first_shown,

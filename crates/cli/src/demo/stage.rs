@@ -106,6 +106,11 @@ impl Stage {
         lock(&self.broker).kills()
     }
 
+    /// How long it took at most until it served again, from the start of its process.
+    pub(crate) fn slowest_recovery(&self) -> Option<Duration> {
+        lock(&self.broker).slowest_recovery()
+    }
+
     /// Starts the broker when it is away and its time has come, or at once; when to look again, if it is still away.
     fn tend_broker(&self, urgency: Urgency) -> Option<Instant> {
         let mut broker = lock(&self.broker);
