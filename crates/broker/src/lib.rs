@@ -25,5 +25,5 @@ mod server;
 
 pub use server::{
     AllowAll, ApiRequests, Authorizer, AutoCreate, Broker, BrokerConfig, BrokerError, BrokerStatistics, GroupConfig,
-    Limits, Operation, Principal, Resource, RunningBroker, TransactionConfig, check_request,
+    Limits, Operation, Principal, RequestTimes, Resource, RunningBroker, TransactionConfig, check_request,
 };

@@ -3,6 +3,8 @@
 mod admin;
 mod txn;
 
+use std::time::Instant;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestKind};
 use kafka_protocol::protocol::{Decodable, Encodable};
@@ -11,6 +13,7 @@ use super::Server;
 use super::access::Peer;
 use super::api::{self, Api};
 use super::blocking::blocking;
+use super::failure::Failure;
 use super::handlers::produce::Produced;
 use super::handlers::{cluster, fetch, group, groups, list_offsets, metadata, offset_fetch, offsets, produce};
 use super::shape::{self, Flexible, Misshapen};
@@ -102,8 +105,15 @@ pub(crate) async fn answer(server: &Server, peer: &Peer, bytes: Bytes) -> Result
             encode(ApiKey::ApiVersions, 0, buffer, &response).map(Some)
         }
         Parsed::Request(header, body) => {
-            server.requests.count(header.api, header.version);
-            respond(server, peer, header, body).await
+            let (api, began) = (header.api, Instant::now());
+            server.requests.count(api, header.version);
+            let answered = respond(server, peer, header, body).await;
+            let is_failure = match &answered {
+                Ok(reply) => reply.as_ref().is_some_and(Reply::is_failure),
+                Err(_) => true,
+            };
+            server.requests.answered(api, began.elapsed(), is_failure);
+            answered
         }
     }
 }
@@ -129,8 +139,9 @@ fn produced(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Resul
 async fn fetched(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result<Reply, BadRequest> {
     let response = fetch::fetch(server, peer, header.decode(body)?).await;
     let held = server.hold_for_answer(response.record_bytes());
+    let is_failure = response.is_failure();
     let (head, slices) = response.encode(header.version, header.response_head());
-    Ok(Reply::framed(head, slices).holding(held))
+    Ok(Reply::framed(head, slices).holding(held).failing(is_failure))
 }
 
 async fn grouped(server: &Server, peer: &Peer, mut header: Header, body: Bytes) -> Result<Reply, BadRequest> {
@@ -195,8 +206,9 @@ impl Header {
         buffer
     }
 
-    fn reply<T: Encodable>(&self, body: &T) -> Result<Reply, BadRequest> {
-        encode(self.api.key, self.version, self.response_head(), body)
+    fn reply<T: Encodable + Failure>(&self, body: &T) -> Result<Reply, BadRequest> {
+        let reply = encode(self.api.key, self.version, self.response_head(), body)?;
+        Ok(reply.failing(body.is_failure()))
     }
 }
 

@@ -11,6 +11,7 @@ mod config;
 mod connection;
 mod dispatch;
 mod error;
+mod failure;
 mod group;
 mod handlers;
 mod internal;
@@ -35,7 +36,7 @@ pub use config::{AutoCreate, BrokerConfig, GroupConfig, Limits, TransactionConfi
 pub use error::BrokerError;
 pub(crate) use group::{KeptGroups, OFFSETS_TOPIC, StoredGroup, StoredMember};
 pub(crate) use internal::is_internal;
-pub use requests::ApiRequests;
+pub use requests::{ApiRequests, RequestTimes};
 pub use run::{Broker, RunningBroker};
 pub use statistics::BrokerStatistics;
 
@@ -92,9 +93,13 @@ impl Server {
         }
         let (offsets, kept_groups) = OffsetStore::open(&store, config.groups.max_committed_offsets)?;
         let offsets = Arc::new(offsets);
+        if let Err(error) = offsets.forget_missing(&store, now_ms()) {
+            tracing::error!(%error, "offsets of deleted topics are kept; a new topic of the same name would inherit them");
+        }
         let producer_ids = ProducerIds::open(&config.store.data_dir)?;
         let world = World { store: &store, offsets: &offsets, producer_ids: &producer_ids, now_ms: now_ms() };
         let transactions = Transactions::open(config.transactions.clone(), world)?;
+        producer_ids.begin_above(|| Ok(store.largest_producer_id()?.max(transactions.largest_producer_id())))?;
         Ok(Self {
             limits: Arc::new(config.limits.clone()),
             groups: Coordinator::new(config.groups.clone(), Arc::clone(&offsets), kept_groups),
@@ -181,3 +186,7 @@ pub(crate) fn now_ms() -> i64 {
 pub fn check_request(bytes: &[u8]) -> bool {
     dispatch::decode_only(Bytes::copy_from_slice(bytes)).is_ok()
 }
+
+#[cfg(test)]
+#[path = "takeover_tests.rs"]
+mod takeover_tests;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::BrokerError;
+use crate::log::LogError;
 
 const FILE_NAME: &str = "producer-ids";
 /// Ids set aside with one write to disk; as many are lost when the process ends.
@@ -15,6 +16,8 @@ const BLOCK: i64 = 1000;
 #[derive(Debug)]
 pub(crate) struct ProducerIds {
     path: PathBuf,
+    /// Nobody has ever asked for an id here.
+    is_new: bool,
     block: Mutex<Block>,
 }
 
@@ -29,11 +32,13 @@ impl ProducerIds {
         let path = data_dir.join(FILE_NAME);
         let next = match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().ok().filter(|next| *next >= 0),
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Some(0),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { path, is_new: true, block: Mutex::new(Block { next: 0, end: 0 }) });
+            }
             Err(source) => return Err(BrokerError::ProducerIds { path, source }),
         };
         match next {
-            Some(next) => Ok(Self { path, block: Mutex::new(Block { next, end: next }) }),
+            Some(next) => Ok(Self { path, is_new: false, block: Mutex::new(Block { next, end: next }) }),
             None => Err(BrokerError::ProducerIds {
                 path,
                 source: io::Error::new(io::ErrorKind::InvalidData, "it does not hold a number"),
@@ -41,11 +46,27 @@ impl ProducerIds {
         }
     }
 
+    /// In a directory that somebody else has written, ids begin above those in use. Asked for once.
+    pub(crate) fn begin_above(
+        &self,
+        largest: impl FnOnce() -> Result<Option<i64>, LogError>,
+    ) -> Result<(), BrokerError> {
+        if !self.is_new {
+            return Ok(());
+        }
+        let next = largest()?.map_or(0, |largest| largest.saturating_add(1));
+        self.persist(next).map_err(|source| BrokerError::ProducerIds { path: self.path.clone(), source })?;
+        *self.block.lock().unwrap_or_else(PoisonError::into_inner) = Block { next, end: next };
+        Ok(())
+    }
+
     /// An id that nobody has had before.
     pub(crate) fn next(&self) -> Result<i64, BrokerError> {
         let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
         if block.next == block.end {
-            let end = block.next + BLOCK;
+            let used_up = || io::Error::other("all producer ids are used up");
+            let end = block.next.checked_add(BLOCK).ok_or_else(used_up);
+            let end = end.map_err(|source| BrokerError::ProducerIds { path: self.path.clone(), source })?;
             self.persist(end).map_err(|source| BrokerError::ProducerIds { path: self.path.clone(), source })?;
             block.end = end;
         }
@@ -80,6 +101,20 @@ mod tests {
                 assert!(seen.insert(ids.next().unwrap()));
             }
         }
+    }
+
+    #[test]
+    fn ids_in_use_are_not_given_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let ids = ProducerIds::open(folder.path()).unwrap();
+        ids.begin_above(|| Ok(Some(41))).unwrap();
+        assert_eq!(ids.next().unwrap(), 42);
+        let ids = ProducerIds::open(folder.path()).unwrap();
+        ids.begin_above(|| panic!("looked once")).unwrap();
+        assert_eq!(ids.next().unwrap(), 42 + BLOCK);
+        fs::write(folder.path().join(FILE_NAME), i64::MAX.to_string()).unwrap();
+        let error = ProducerIds::open(folder.path()).unwrap().next().unwrap_err();
+        assert!(error.to_string().contains("used up"), "{error}");
     }
 
     #[test]

@@ -308,3 +308,30 @@ fn a_broker_without_its_housekeeping_ends_and_says_so() {
     sound.shutdown_blocking().unwrap();
     assert!(told.recv().is_err(), "a stop is no fault");
 }
+
+#[test]
+fn answers_with_errors_are_counted_by_api() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start_blocking(config(&folder)).unwrap();
+    let mut client = Client::connect(&broker);
+    for version in 0..=4 {
+        let heartbeat = HeartbeatRequest::default().with_group_id(GroupId(text("nobody's")));
+        assert_ne!(client.call(&heartbeat, version).error_code, 0);
+    }
+    assert_ne!(produce_error(&client.call(&produce_request(records(), None), 9)), 0, "no such topic");
+    let partition = fetch_request::FetchPartition::default().with_partition_max_bytes(1);
+    let topic = fetch_request::FetchTopic::default().with_topic(TopicName(text("t"))).with_partitions(vec![partition]);
+    client.call(&FetchRequest::default().with_max_bytes(1).with_topics(vec![topic]), 12);
+    client.call(&MetadataRequest::default().with_topics(None), 9);
+    // Nobody waits for an answer, so the connection ends.
+    let unacknowledged = produce_request(records(), None).with_acks(0);
+    client.send(&unacknowledged, 9);
+    assert_eq!(client.0.read(&mut [0]).unwrap(), 0);
+    let counted = |api: &str| {
+        let row = broker.requests().into_iter().find(|row| row.api == api).unwrap();
+        (row.errors, row.times.counts.iter().sum::<u64>())
+    };
+    assert_eq!((counted("Heartbeat"), counted("Produce"), counted("Metadata")), ((5, 5), (2, 2), (0, 1)));
+    assert_eq!(counted("Fetch"), (1, 1));
+    broker.shutdown_blocking().unwrap();
+}

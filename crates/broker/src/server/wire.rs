@@ -213,6 +213,7 @@ pub(crate) struct Reply {
     slices: VecDeque<Bytes>,
     /// A large answer's share of the budget, given back when it has been written.
     _budget: Option<OwnedSemaphorePermit>,
+    is_failure: bool,
 }
 
 impl Reply {
@@ -224,12 +225,21 @@ impl Reply {
         let length = i32::try_from(length).expect("responses are bounded far below 2 GiB");
         head[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         slices.push_front(head.freeze());
-        Self { slices, _budget: None }
+        Self { slices, _budget: None, is_failure: false }
     }
 
     /// The same response with its share of the budget for answers.
     pub(crate) fn holding(self, budget: Option<OwnedSemaphorePermit>) -> Self {
         Self { _budget: budget, ..self }
+    }
+
+    /// The same response, with whether it tells of an error.
+    pub(crate) fn failing(self, is_failure: bool) -> Self {
+        Self { is_failure, ..self }
+    }
+
+    pub(crate) fn is_failure(&self) -> bool {
+        self.is_failure
     }
 
     /// Bytes of it that are still to be written.

@@ -45,6 +45,17 @@ impl Row {
     }
 }
 
+/// One histogram.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    /// Its only label.
+    pub label: (&'static str, String),
+    /// All values together.
+    pub sum_seconds: f64,
+    /// Upper bound in seconds and own count of each bucket; the last bound is [`f64::MAX`].
+    pub buckets: Vec<(f64, u64)>,
+}
+
 /// Writes families; one without rows is left out.
 #[derive(Debug)]
 pub struct Families<'a> {
@@ -97,15 +108,33 @@ impl<'a> Families<'a> {
         help: &str,
         rows: impl IntoIterator<Item = (&'static str, String, Reading)>,
     ) -> fmt::Result {
+        let row = |(label, value, reading): (&'static str, String, Reading)| Distribution {
+            label: (label, value),
+            sum_seconds: reading.sum_seconds(),
+            buckets: reading.buckets(),
+        };
+        self.distributions(name, help, rows.into_iter().map(row))
+    }
+
+    /// Histograms in seconds that somebody else has counted.
+    ///
+    /// # Errors
+    /// When the text cannot be written.
+    pub fn distributions(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = Distribution>,
+    ) -> fmt::Result {
         let mut rows = rows.into_iter().peekable();
         if rows.peek().is_none() {
             return Ok(());
         }
         let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        rows.try_for_each(|(label, value, buckets)| {
-            let labels = Labels(vec![(label, value)]);
-            let (sum, count) = (buckets.sum_seconds(), buckets.count());
-            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets.buckets(), None)
+        rows.try_for_each(|Distribution { label, sum_seconds, buckets }| {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let labels = Labels(vec![label]);
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum_seconds, count, &buckets, None)
         })
     }
 }

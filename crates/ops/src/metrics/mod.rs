@@ -16,7 +16,7 @@ mod subscriber;
 mod tracer;
 
 pub use client::client_metrics;
-pub use families::{Families, Row, collector};
+pub use families::{Distribution, Families, Row, collector};
 pub use publisher::publisher_metrics;
 pub use reader::ReaderMetrics;
 pub use stages::{Stage, Stages};

@@ -2,7 +2,7 @@
 //! who is in which group, so that a restart costs no rebalance.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::records::{Record, RecordBatchDecoder};
@@ -12,12 +12,10 @@ use super::records::{
     Committed, Key, StoredGroup, TopicPartition, decode_group, decode_key, decode_offset, encode_batch, encode_group,
     encode_offset, group_key, offset_key,
 };
-use crate::log::{
-    AppendOrigin, FirstBatch, LogError, LogStore, Outcome, Partition, last_offset, outcome, within_transaction,
-};
+use crate::log::{FirstBatch, LogError, LogStore, Outcome, Partition, last_offset, outcome, within_transaction};
 
 use crate::server::blocking::syncs;
-use crate::server::internal::internal_topic;
+use crate::server::internal::OwnLogs;
 
 /// The topic that keeps committed offsets and groups.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -36,7 +34,7 @@ pub(crate) type StoredGroups = HashMap<String, StoredGroup>;
 /// All committed offsets.
 #[derive(Debug)]
 pub(crate) struct OffsetStore {
-    log: Arc<Partition>,
+    logs: OwnLogs,
     max_offsets: usize,
     offsets: Mutex<Offsets>,
 }
@@ -111,35 +109,62 @@ pub(crate) enum CommitError {
 impl OffsetStore {
     /// Reads what was committed before, and which groups there were; makes the topic on the first start.
     pub(crate) fn open(store: &LogStore, max_offsets: usize) -> Result<(Self, StoredGroups), LogError> {
-        let topic = internal_topic(store, OFFSETS_TOPIC, &SETTINGS)?;
-        let log = topic.partitions().into_iter().next();
-        let log = log.ok_or_else(|| LogError::UnknownPartition { topic: OFFSETS_TOPIC.to_owned(), partition: 0 })?;
-        let Loaded { mut offsets, groups } = load(&log)?;
+        let logs = OwnLogs::open(store, OFFSETS_TOPIC, &SETTINGS)?;
+        let mut all = Loaded::default();
+        for log in logs.iter() {
+            let loaded = load(log)?;
+            let kept = loaded.offsets.groups.iter().filter(|(_, offsets)| !offsets.is_empty());
+            let mut names = loaded.groups.keys().chain(kept.map(|(name, _)| name));
+            names.try_for_each(|name| logs.check_place(name, log))?;
+            all.absorb(loaded);
+        }
+        let Loaded { mut offsets, groups, strange } = all;
+        if strange > 0 {
+            tracing::warn!(
+                strange,
+                "records of {OFFSETS_TOPIC} are of kinds that this version does not know (groups of newer protocols); what they say is not used"
+            );
+        }
         offsets.drop_empty_groups();
-        Ok((Self { log, max_offsets, offsets: Mutex::new(offsets) }, groups))
+        Ok((Self { logs, max_offsets, offsets: Mutex::new(offsets) }, groups))
+    }
+
+    /// Where a group's offsets and members are kept.
+    pub(crate) fn partition_of(&self, group: &str) -> TopicPartition {
+        (OFFSETS_TOPIC.to_owned(), self.logs.index_of(group))
+    }
+
+    /// Drops what was committed for topics that are gone: the process may have died between their deletion and this.
+    pub(crate) fn forget_missing(&self, store: &LogStore, now_ms: i64) -> Result<(), LogError> {
+        self.forget(now_ms, |_, (topic, _), _| store.topic(topic).is_none())
     }
 
     /// Whether what is kept is synced before it is told.
     pub(crate) fn syncs(&self) -> bool {
-        syncs(&self.log.config())
+        self.logs.config().is_some_and(|config| syncs(&config))
     }
 
     /// Keeps who is in a group.
     pub(crate) fn keep_group(&self, name: &str, group: &StoredGroup, now_ms: i64) -> Result<(), LogError> {
-        self.append(vec![(group_key(name), Some(encode_group(group)))], now_ms)
+        self.append(name, vec![(group_key(name), Some(encode_group(group)))], now_ms)
     }
 
-    /// Forgets groups, all of them or none.
+    /// Forgets groups, all of them or none where they are in one partition.
     pub(crate) fn forget_groups(&self, names: &[String], now_ms: i64) -> Result<(), LogError> {
-        match names.is_empty() {
-            true => Ok(()),
-            false => self.append(names.iter().map(|name| (group_key(name), None)).collect(), now_ms),
+        let mut by_place: BTreeMap<i32, Vec<&str>> = BTreeMap::new();
+        for name in names {
+            by_place.entry(self.logs.index_of(name)).or_default().push(name);
         }
+        for names in by_place.into_values() {
+            let tombstones = names.iter().map(|name| (group_key(name), None)).collect();
+            self.append(names[0], tombstones, now_ms)?;
+        }
+        Ok(())
     }
 
-    fn append(&self, entries: Vec<(Bytes, Option<Bytes>)>, now_ms: i64) -> Result<(), LogError> {
-        let records = encode_batch(entries, now_ms)?;
-        self.log.append(&records, now_ms, AppendOrigin::Coordinator).map(drop)
+    /// Appends to the partition of `group`.
+    fn append(&self, group: &str, entries: Vec<(Bytes, Option<Bytes>)>, now_ms: i64) -> Result<(), LogError> {
+        self.logs.append(group, &encode_batch(entries, now_ms)?, now_ms)
     }
 
     /// Keeps offsets of a group, all or none of what one batch holds.
@@ -179,7 +204,7 @@ impl OffsetStore {
             let batch = encode_batch(records.collect(), now_ms).map_err(CommitError::Log)?;
             let unreadable = || CommitError::Log(damaged(batch.len()));
             let batch = within_transaction(&batch, producer).ok_or_else(unreadable)?;
-            self.log.append(&batch.into(), now_ms, AppendOrigin::Coordinator).map_err(CommitError::Log)?;
+            self.logs.append(group, &batch.into(), now_ms).map_err(CommitError::Log)?;
             for (at, committed) in offsets {
                 kept.pending.add(producer.0, group, at.clone(), committed.clone());
             }
@@ -187,16 +212,17 @@ impl OffsetStore {
         Ok(())
     }
 
-    /// Ends a producer's transaction: what it committed is seen from now on, or gone.
+    /// Ends a producer's transaction in one partition: what it committed is seen from now on, or gone.
     pub(crate) fn end_transaction(
         &self,
+        index: i32,
         producer: (i64, i16),
         outcome: Outcome,
         coordinator_epoch: i32,
         now_ms: i64,
     ) -> Result<(), LogError> {
         let mut kept = self.lock();
-        self.log.end_transaction(producer, outcome, coordinator_epoch, now_ms)?;
+        self.logs.at(index)?.end_transaction(producer, outcome, coordinator_epoch, now_ms)?;
         kept.end(producer.0, outcome);
         kept.drop_empty_groups();
         Ok(())
@@ -296,7 +322,7 @@ impl OffsetStore {
             if bytes >= BATCH_BYTES || changes.peek().is_none() {
                 let (applied, records): (Vec<_>, Vec<_>) = std::mem::take(&mut batch).into_iter().unzip();
                 bytes = 0;
-                self.append(records, now_ms)?;
+                self.append(group, records, now_ms)?;
                 for (at, value) in applied {
                     kept.set(group.to_owned(), at, value);
                 }
@@ -315,14 +341,14 @@ impl OffsetStore {
 pub(crate) struct Loaded {
     offsets: Offsets,
     groups: StoredGroups,
+    /// Records of unknown kinds.
+    strange: u64,
 }
 
 /// What a group has committed, by partition.
 pub(crate) type CommittedOffsets = BTreeMap<TopicPartition, Committed>;
 
 fn load(log: &Partition) -> Result<Loaded, LogError> {
-    // One that could not be opened looks empty, and groups would begin anew.
-    log.check_opened()?;
     let mut loaded = Loaded::default();
     let mut next = log.log_start_offset();
     let end = log.high_watermark();
@@ -353,6 +379,15 @@ impl Loaded {
         Ok(next)
     }
 
+    /// Adds what another partition keeps, which is of other groups.
+    fn absorb(&mut self, other: Self) {
+        self.offsets.groups.extend(other.offsets.groups);
+        self.offsets.count += other.offsets.count;
+        self.offsets.pending.absorb(other.offsets.pending);
+        self.groups.extend(other.groups);
+        self.strange += other.strange;
+    }
+
     /// Groups, and what was committed, without what is still in open transactions.
     pub(crate) fn into_parts(mut self) -> (StoredGroups, HashMap<String, CommittedOffsets>) {
         self.offsets.drop_empty_groups();
@@ -369,19 +404,21 @@ impl Loaded {
         match (record.key.and_then(decode_key), record.value) {
             (Some(Key::Offset(group, partition)), None) => self.offsets.set(group, partition, None),
             (Some(Key::Offset(group, partition)), Some(value)) => {
-                let Some(committed) = decode_offset(value) else { return };
+                let Some(committed) = decode_offset(value) else {
+                    self.strange += 1;
+                    return;
+                };
                 match record.transactional {
                     true => self.offsets.pending.add(record.producer_id, &group, partition, committed),
                     false => self.offsets.set(group, partition, Some(committed)),
                 }
             }
             (Some(Key::Group(name)), None) => drop(self.groups.remove(&name)),
-            (Some(Key::Group(name)), Some(value)) => {
-                if let Some(group) = decode_group(value) {
-                    self.groups.insert(name, group);
-                }
-            }
-            (None, _) => {}
+            (Some(Key::Group(name)), Some(value)) => match decode_group(value) {
+                Some(group) => drop(self.groups.insert(name, group)),
+                None => self.strange += 1,
+            },
+            (None, _) => self.strange += 1,
         }
     }
 }

@@ -30,6 +30,16 @@ impl Pending {
         self.count += usize::from(replaced.is_none());
     }
 
+    /// Adds what another partition of the log holds, of other groups.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (producer_id, offsets) in other.by_producer {
+            let own = self.by_producer.entry(producer_id).or_default();
+            own.extend(offsets.into_iter().map(|(at, (added, committed))| (at, (self.added + added, committed))));
+        }
+        self.added += other.added;
+        self.count += other.count;
+    }
+
     /// Whether an offset of this partition waits for the end of a transaction.
     pub(super) fn contains(&self, group: &str, partition: &TopicPartition) -> bool {
         let at = (group.to_owned(), partition.clone());

@@ -58,6 +58,12 @@ impl FetchBody {
         partitions.map(|partition| partition.records.len()).sum()
     }
 
+    /// Whether it tells of an error.
+    pub(crate) fn is_failure(&self) -> bool {
+        let mut partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+        self.error.is_some() || partitions.any(|partition| partition.error_code != 0)
+    }
+
     /// Encodes the body behind `head`; gives back the slices that follow each other on the wire.
     pub(crate) fn encode(self, version: i16, head: BytesMut) -> (BytesMut, Vec<Bytes>) {
         let mut out = Output { version, buffer: head, slices: Vec::new() };

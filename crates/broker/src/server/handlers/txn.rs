@@ -21,7 +21,7 @@ use super::repeats::once_each;
 use super::{code, text};
 use crate::log::Outcome;
 use crate::server::access::{Operation, Peer, Resource};
-use crate::server::group::{MAX_NAME_BYTES, OFFSETS_TOPIC, TopicPartition};
+use crate::server::group::{MAX_NAME_BYTES, TopicPartition};
 use crate::server::txn::{ProducerRef, Status};
 use crate::server::{Server, is_internal};
 
@@ -149,11 +149,6 @@ fn partitions_of(topics: &[AddPartitionsToTxnTopic]) -> Vec<TopicPartition> {
     topics.iter().flat_map(each).collect()
 }
 
-/// The partition that keeps a group's offsets.
-pub(super) fn offsets_partition() -> TopicPartition {
-    (OFFSETS_TOPIC.to_owned(), 0)
-}
-
 /// Adds a group's offsets to a transaction.
 pub(crate) fn add_offsets(
     server: &Server,
@@ -169,7 +164,8 @@ pub(crate) fn add_offsets(
         if request.group_id.is_empty() || request.group_id.len() > MAX_NAME_BYTES {
             return Err(ResponseError::InvalidGroupId);
         }
-        server.transactions.add(server.world(), &request.transactional_id, producer, vec![offsets_partition()])
+        let partition = server.offsets.partition_of(&request.group_id);
+        server.transactions.add(server.world(), &request.transactional_id, producer, vec![partition])
     });
     let added = added.map_err(|error| told(error, version >= FENCED_VERSION));
     AddOffsetsToTxnResponse::default().with_error_code(code(added))

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use super::code;
 use super::offsets::{Checked, commit_error, sort_out};
-use super::txn::{may_write, offsets_partition};
+use super::txn::may_write;
 use crate::server::Server;
 use crate::server::access::{Operation, Peer, Resource};
 use crate::server::group::{Caller, Commit, Committed, MAX_NAME_BYTES, TopicPartition};
@@ -73,7 +73,7 @@ fn keep(
 ) -> Result<(), ResponseError> {
     let now_ms = server.now_ms();
     let append = || server.offsets.commit_within((producer.id, producer.epoch), group, offsets, now_ms);
-    let kept = server.transactions.write(id, producer, &offsets_partition(), append)?;
+    let kept = server.transactions.write(id, producer, &server.offsets.partition_of(group), append)?;
     kept.map_err(|error| commit_error(group, error))
 }
 

@@ -3,7 +3,7 @@
 //! A transactional id has a lock of its own. It is held from the check of a transactional write until the write is in
 //! the log, so no record can come behind the marker that ends its transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,10 +13,10 @@ use kafka_protocol::records::{Record, RecordBatchDecoder};
 
 use super::records::{MAX_ID_BYTES, TRANSACTIONS_TOPIC, decode_key, decode_value, encode_key, encode_value};
 use super::state::{Init, ProducerRef, Transaction};
-use crate::log::{AppendOrigin, FirstBatch, LogError, LogStore, Outcome, Partition};
+use crate::log::{FirstBatch, LogError, LogStore, Outcome, Partition};
 use crate::server::config::TransactionConfig;
 use crate::server::group::{OFFSETS_TOPIC, OffsetStore, TopicPartition, encode_batch};
-use crate::server::internal::internal_topic;
+use crate::server::internal::OwnLogs;
 use crate::server::producer_ids::ProducerIds;
 
 const SETTINGS: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("segment.bytes", "16777216")];
@@ -47,7 +47,7 @@ impl World<'_> {
     ) -> Result<(), LogError> {
         let producer = (producer.id, producer.epoch);
         if topic == OFFSETS_TOPIC {
-            return self.offsets.end_transaction(producer, outcome, epoch, self.now_ms);
+            return self.offsets.end_transaction(*index, producer, outcome, epoch, self.now_ms);
         }
         let Some(partition) = self.store.partition(topic, *index) else { return Ok(()) };
         match partition.end_transaction(producer, outcome, epoch, self.now_ms) {
@@ -84,7 +84,7 @@ type SharedSlot = Arc<Mutex<Slot>>;
 pub(crate) struct Transactions {
     config: TransactionConfig,
     /// Made for the first transactional id.
-    log: Mutex<Option<Arc<Partition>>>,
+    logs: Mutex<Option<OwnLogs>>,
     ids: Mutex<HashMap<String, SharedSlot>>,
     /// Partitions in open transactions, all ids together.
     partitions: AtomicUsize,
@@ -94,13 +94,13 @@ impl Transactions {
     /// Reads what was kept, carries out what was decided before the stop, and aborts what nobody will ever decide.
     pub(crate) fn open(config: TransactionConfig, world: World<'_>) -> Result<Self, LogError> {
         let is_there = world.store.topic(TRANSACTIONS_TOPIC).is_some();
-        let log = is_there.then(|| open_log(world.store)).transpose()?;
-        let kept = log.as_deref().map(load).transpose()?.unwrap_or_default();
+        let logs = is_there.then(|| open_logs(world.store)).transpose()?;
+        let kept = logs.as_ref().map(load).transpose()?.unwrap_or_default();
         let partitions = kept.values().map(|transaction| transaction.partitions.len()).sum();
         let slot = |transaction| Arc::new(Mutex::new(Slot { transaction: Some(transaction), retired: false }));
         let ids = kept.into_iter().map(|(id, transaction)| (id, slot(transaction))).collect();
-        let (log, ids) = (Mutex::new(log), Mutex::new(ids));
-        let transactions = Self { config, log, ids, partitions: AtomicUsize::new(partitions) };
+        let (logs, ids) = (Mutex::new(logs), Mutex::new(ids));
+        let transactions = Self { config, logs, ids, partitions: AtomicUsize::new(partitions) };
         transactions.complete_decided(world);
         transactions.abort_orphans(world);
         Ok(transactions)
@@ -274,10 +274,8 @@ impl Transactions {
         let locked = ids.iter().map(|(id, slot)| (id, lock(slot)));
         let mut locked: Vec<_> = locked.filter(|(_, slot)| is_over(slot)).collect();
         let known = locked.iter().filter(|(_, slot)| slot.transaction.is_some());
-        let tombstones: Vec<_> = known.map(|(id, _)| (encode_key(id), None)).collect();
-        if !tombstones.is_empty() {
-            self.append(world, tombstones)?;
-        }
+        let tombstones: Vec<_> = known.map(|(id, _)| (id.as_str(), None)).collect();
+        self.append(world, tombstones)?;
         let mut ids = self.lock_ids();
         for (id, slot) in &mut locked {
             **slot = Slot { transaction: None, retired: true };
@@ -322,8 +320,7 @@ impl Transactions {
         (id, slot): (&str, &mut Slot),
         next: Transaction,
     ) -> Result<ProducerRef, ResponseError> {
-        let entry = (encode_key(id), Some(encode_value(&next)));
-        self.append(world, vec![entry]).map_err(|error| {
+        self.append(world, vec![(id, Some(encode_value(&next)))]).map_err(|error| {
             tracing::error!(id, %error, "the transaction log refused a change");
             // Clients ask again, which is right for a disk that is full or a broker that stops.
             ResponseError::CoordinatorNotAvailable
@@ -340,23 +337,40 @@ impl Transactions {
         slot.transaction = Some(next);
     }
 
-    fn append(&self, world: World<'_>, entries: Vec<(Bytes, Option<Bytes>)>) -> Result<(), LogError> {
-        let batch = encode_batch(entries, world.now_ms)?;
-        self.log(world)?.append(&batch, world.now_ms, AppendOrigin::Coordinator).map(drop)
-    }
-
-    fn log(&self, world: World<'_>) -> Result<Arc<Partition>, LogError> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(log) = &*log {
-            return Ok(Arc::clone(log));
+    /// One append for each partition that keeps some of the ids.
+    fn append(&self, world: World<'_>, entries: Vec<(&str, Option<Bytes>)>) -> Result<(), LogError> {
+        if entries.is_empty() {
+            return Ok(());
         }
-        Ok(Arc::clone(log.insert(open_log(world.store)?)))
+        let logs = self.logs(world)?;
+        let mut by_place: BTreeMap<i32, (&str, Vec<_>)> = BTreeMap::new();
+        for (id, value) in entries {
+            let (_, entries) = by_place.entry(logs.index_of(id)).or_insert((id, Vec::new()));
+            entries.push((encode_key(id), value));
+        }
+        for (id, entries) in by_place.into_values() {
+            logs.append(id, &encode_batch(entries, world.now_ms)?, world.now_ms)?;
+        }
+        Ok(())
     }
 
-    /// Kafka's coordinators are told apart by the leader epoch of their log.
+    fn logs(&self, world: World<'_>) -> Result<OwnLogs, LogError> {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(logs) = &*logs {
+            return Ok(logs.clone());
+        }
+        Ok(logs.insert(open_logs(world.store)?).clone())
+    }
+
+    /// Kafka's coordinators are told apart by the leader epoch of their log, which is the same for all here.
     fn epoch(&self) -> i32 {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.as_ref().map_or(0, |log| log.leader_epoch())
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.as_ref().and_then(|logs| logs.iter().next()).map_or(0, |log| log.leader_epoch())
+    }
+
+    /// The largest producer id that a transactional id has.
+    pub(crate) fn largest_producer_id(&self) -> Option<i64> {
+        self.all().into_iter().map(|(_, transaction)| transaction.producer.id).max()
     }
 
     /// Writes the markers of what was decided. Those that cannot be written now are left for later.
@@ -425,16 +439,29 @@ fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn open_log(store: &LogStore) -> Result<Arc<Partition>, LogError> {
-    let topic = internal_topic(store, TRANSACTIONS_TOPIC, &SETTINGS)?;
-    let unknown = || LogError::UnknownPartition { topic: TRANSACTIONS_TOPIC.to_owned(), partition: 0 };
-    topic.partition(0).ok_or_else(unknown)
+fn open_logs(store: &LogStore) -> Result<OwnLogs, LogError> {
+    OwnLogs::open(store, TRANSACTIONS_TOPIC, &SETTINGS)
 }
 
-fn load(log: &Partition) -> Result<HashMap<String, Transaction>, LogError> {
-    // One that could not be opened looks empty, and what is open elsewhere would be aborted.
-    log.check_opened()?;
-    let mut kept = HashMap::new();
+fn load(logs: &OwnLogs) -> Result<HashMap<String, Transaction>, LogError> {
+    let mut all = HashMap::new();
+    for log in logs.iter() {
+        let mut kept = HashMap::new();
+        read(log, &mut kept)?;
+        for (id, transaction) in kept {
+            logs.check_place(&id, log)?;
+            // Left alone it would be aborted, whatever was decided.
+            let unknown =
+                || LogError::UnknownTransaction { topic: TRANSACTIONS_TOPIC, partition: log.index(), id: id.clone() };
+            let transaction = transaction.ok_or_else(unknown)?;
+            all.insert(id, transaction);
+        }
+    }
+    Ok(all)
+}
+
+/// The newest state of every id; `None` where it is of an unknown form.
+fn read(log: &Partition, kept: &mut HashMap<String, Option<Transaction>>) -> Result<(), LogError> {
     let mut next = log.log_start_offset();
     let end = log.high_watermark();
     while next < end {
@@ -445,23 +472,22 @@ fn load(log: &Partition) -> Result<HashMap<String, Transaction>, LogError> {
         while read.has_remaining() {
             let last_offset = crate::log::last_offset(&read).ok_or_else(|| damaged(read.len()))?;
             let batch = RecordBatchDecoder::decode(&mut read).map_err(|_| damaged(read.len()))?;
-            batch.records.into_iter().for_each(|record| apply(&mut kept, record));
+            batch.records.into_iter().for_each(|record| apply(kept, record));
             next = next.max(last_offset + 1);
         }
     }
-    Ok(kept)
+    Ok(())
 }
 
 fn damaged(bytes: usize) -> LogError {
     LogError::CorruptMessage { bytes, reason: "a batch of transactions cannot be decoded" }
 }
 
-fn apply(kept: &mut HashMap<String, Transaction>, record: Record) {
+fn apply(kept: &mut HashMap<String, Option<Transaction>>, record: Record) {
     let Some(id) = record.key.and_then(decode_key) else { return };
     match record.value.map(decode_value) {
         None => drop(kept.remove(&id)),
-        Some(Some(transaction)) => drop(kept.insert(id, transaction)),
-        Some(None) => tracing::warn!(id, "a transactional id was written by something newer; it is not used"),
+        Some(transaction) => drop(kept.insert(id, transaction)),
     }
 }
 

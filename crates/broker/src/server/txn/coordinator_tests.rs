@@ -1,5 +1,5 @@
 use super::*;
-use crate::log::{Isolation, Overrides, StoreConfig};
+use crate::log::{AppendOrigin, Isolation, Overrides, StoreConfig};
 use crate::server::group::Committed;
 use crate::server::txn::Status;
 use bytes::Bytes;
@@ -75,7 +75,7 @@ impl Bench {
     fn decide_only(&self, id: &str, outcome: Outcome, markers: usize) {
         let transaction = self.transactions.get(id).unwrap();
         let next = transaction.end(transaction.producer, outcome, self.now_ms).unwrap().unwrap();
-        self.transactions.append(self.world(), vec![(encode_key(id), Some(encode_value(&next)))]).unwrap();
+        self.transactions.append(self.world(), vec![(id, Some(encode_value(&next)))]).unwrap();
         for partition in next.partitions.iter().take(markers) {
             self.world().mark(partition, next.producer, outcome, 0).unwrap();
         }
@@ -187,7 +187,7 @@ fn transactions_that_nobody_knows_are_aborted_at_the_start() {
     bench.write("one", producer, 0, "a");
     bench.commit_offset("one", producer, "g", 7);
     // The machine lost what the broker had written about it.
-    bench.transactions.append(bench.world(), vec![(encode_key("one"), None)]).unwrap();
+    bench.transactions.append(bench.world(), vec![("one", None)]).unwrap();
     drop(bench);
     let bench = Bench::open(folder.path(), NOW);
     assert!(bench.is_settled());

@@ -13,6 +13,8 @@ pub(crate) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 pub(super) const MAX_ID_BYTES: usize = 4096;
 const KEY_VERSION: i16 = 0;
 const VALUE_VERSION: i16 = 0;
+/// Kafka 4 writes it, with compact lengths and tagged fields.
+const FLEXIBLE_VERSION: i16 = 1;
 const NULL: i32 = -1;
 
 fn put_string(buffer: &mut BytesMut, text: &str) {
@@ -78,24 +80,65 @@ fn put_count(buffer: &mut BytesMut, count: usize) {
 
 /// `None`: damaged, or written by something newer.
 pub(super) fn decode_value(mut value: Bytes) -> Option<Transaction> {
-    if value.try_get_i16().ok()? != VALUE_VERSION {
-        return None;
-    }
+    let is_flexible = match value.try_get_i16().ok()? {
+        VALUE_VERSION => false,
+        FLEXIBLE_VERSION => true,
+        _ => return None,
+    };
     let producer = ProducerRef { id: value.try_get_i64().ok()?, epoch: value.try_get_i16().ok()? };
     let timeout_ms = value.try_get_i32().ok()?;
     let status = usize::try_from(value.try_get_i8().ok()?).ok()?;
     let status = *Status::ALL.get(status)?;
     let mut transaction = Transaction { status, ..Transaction::new(producer.id, timeout_ms, 0) };
     transaction.producer = producer;
-    for _ in 0..value.try_get_i32().ok()?.max(0) {
-        let topic = take_string(&mut value)?;
-        for _ in 0..value.try_get_i32().ok()? {
+    for _ in 0..take_count(&mut value, is_flexible)? {
+        let topic = if is_flexible { take_compact_string(&mut value)? } else { take_string(&mut value)? };
+        for _ in 0..take_count(&mut value, is_flexible)? {
             transaction.partitions.insert((topic.clone(), value.try_get_i32().ok()?));
         }
+        skip_tags(&mut value, is_flexible)?;
     }
     transaction.updated_ms = value.try_get_i64().ok()?;
     transaction.started_ms = value.try_get_i64().ok()?;
+    // The tags are of the protocol in which a transaction's end changes the producer's epoch or id: the id is in use
+    // with the epoch above, and whoever begins next gets a newer one.
+    skip_tags(&mut value, is_flexible)?;
     Some(transaction)
+}
+
+/// The length of an array; none counts as empty.
+fn take_count(value: &mut Bytes, is_flexible: bool) -> Option<u32> {
+    match is_flexible {
+        true => Some(take_varint(value)?.saturating_sub(1)),
+        false => u32::try_from(value.try_get_i32().ok()?.max(0)).ok(),
+    }
+}
+
+fn take_compact_string(value: &mut Bytes) -> Option<String> {
+    let length = usize::try_from(take_varint(value)?.checked_sub(1)?).ok()?;
+    (length <= value.len()).then(|| String::from_utf8(value.split_to(length).to_vec()).ok()).flatten()
+}
+
+fn skip_tags(value: &mut Bytes, is_flexible: bool) -> Option<()> {
+    let tags = if is_flexible { take_varint(value)? } else { 0 };
+    for _ in 0..tags {
+        take_varint(value)?;
+        let length = usize::try_from(take_varint(value)?).ok()?;
+        (length <= value.len()).then(|| value.split_to(length))?;
+    }
+    Some(())
+}
+
+fn take_varint(value: &mut Bytes) -> Option<u32> {
+    let mut number = 0_u32;
+    for shift in [0, 7, 14, 21, 28] {
+        let byte = value.try_get_u8().ok()?;
+        number |= u32::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -140,6 +183,37 @@ mod tests {
         assert_eq!(encode_key("id"), &[0, 0, 0, 2, b'i', b'd'][..]);
     }
 
+    /// As Kafka 4.1 wrote it, for a producer that speaks the newest protocol.
+    fn flexible() -> Vec<u8> {
+        [
+            &[0, 1][..],
+            &77_i64.to_be_bytes(),
+            &[0, 5],
+            &60_000_i32.to_be_bytes(),
+            &[1, 3],
+            &[2, b'a', 2, 0, 0, 0, 0, 0],
+            &[2, b'b', 3, 0, 0, 0, 1, 0, 0, 0, 7, 0],
+            &2000_i64.to_be_bytes(),
+            &2000_i64.to_be_bytes(),
+            // Previous producer id and the client's version of transactions.
+            &[2, 0, 8],
+            &76_i64.to_be_bytes(),
+            &[2, 2, 0, 2],
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn the_newer_layout_is_read() {
+        let value = flexible();
+        assert_eq!(decode_value(Bytes::from(value.clone())), Some(ongoing()));
+        for cut in 0..value.len() {
+            assert_eq!(decode_value(Bytes::copy_from_slice(&value[..cut])), None);
+        }
+        let none = [&value[..17], &[0], &[0; 16], &[0]].concat();
+        assert!(decode_value(none.into()).unwrap().partitions.is_empty());
+    }
+
     #[test]
     fn damaged_and_foreign_records_are_not_read() {
         let value = encode_value(&ongoing());
@@ -149,7 +223,7 @@ mod tests {
         let mut huge = value.to_vec();
         huge[17..21].copy_from_slice(&i32::MAX.to_be_bytes());
         assert_eq!(decode_value(huge.into()), None);
-        for (at, byte) in [(1, 1), (16, 6), (16, 0xff)] {
+        for (at, byte) in [(1, 2), (16, 6), (16, 0xff)] {
             let mut other = value.to_vec();
             other[at] = byte;
             assert_eq!(decode_value(other.into()), None);
