@@ -1,6 +1,6 @@
 //! The two traits, their settings and what they hand out.
 
-use crate::{CodecError, Color};
+use crate::{CodecError, Color, H264Options};
 use lumenbus_frame::{Codec, Dimensions, EncodedFrame, FrameRate, PixelFormat, RawFrame, StreamParameters, Timebase};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -69,6 +69,8 @@ pub struct EncoderConfig {
     pub keyframe_interval: Duration,
     /// Stills: quality 1 to 100. Default 85.
     pub quality: u8,
+    /// H.264 alone.
+    pub h264: H264Options,
     /// Most threads that code one picture. Default: as many as there are processors, at most four; small pictures
     /// are coded by the caller's thread alone.
     pub threads: Option<NonZeroUsize>,
@@ -85,6 +87,7 @@ impl EncoderConfig {
             bits_per_second: None,
             keyframe_interval: Duration::from_secs(2),
             quality: 85,
+            h264: H264Options::default(),
             threads: None,
         }
     }

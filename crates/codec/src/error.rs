@@ -182,6 +182,13 @@ pub enum CodecError {
         #[source]
         source: openh264::Error,
     },
+    /// The H.264 encoder could not be set up as asked.
+    #[error("the H.264 encoder did not take its options")]
+    H264Options {
+        /// Why.
+        #[source]
+        source: lumenbus_openh264::Error,
+    },
     /// Colours could not be converted.
     #[error("a picture of {dimensions} cannot be converted from {from} to {to}")]
     Color {

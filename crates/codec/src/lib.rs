@@ -54,6 +54,6 @@ pub use coder::{
 };
 pub use color::{Color, Matrix, Range, convert};
 pub use error::{CodecError, Direction};
-pub use h264::has_h264_assembly;
+pub use h264::{Entropy, H264Options, RateControl, has_h264_assembly};
 pub use jpeg::jpeg_dimensions;
 pub use registry::{Support, decoder, encoder, support};

@@ -1,10 +1,15 @@
-//! H.264 encoding: constrained baseline, one Annex B access unit per picture, closed GOPs.
+//! H.264 encoding: one Annex B access unit per picture, closed GOPs, no B-frames; constrained baseline with the library's
+//! rate control, main profile with ours ([`super::budget`]).
 //!
 //! openh264's own defaults are made for video calls (120 kbit/s, frames skipped at will, no periodic
 //! keyframe); every one that matters is set here. It skips a picture when its rate is ahead of the target, and is then
 //! given the same picture again, until it takes it: no frame is missing. Without leave to skip it would say on standard
 //! error, before it can be told to be quiet, that it cannot keep the rate; and it would keep it no better.
 
+use super::budget::BudgetSession;
+use super::options::RateControl;
+use super::rate::Budget;
+use super::source::I420Source;
 use super::syntax::{Sps, nal_units};
 use crate::coder::default_bitrate;
 use crate::{CodecError, Color, Direction, Encoder, EncoderConfig, Matrix, Range, convert};
@@ -14,7 +19,6 @@ use openh264::encoder::{
     BitRate, Complexity, EncoderConfig as LibraryConfig, FrameRate as LibraryRate, IntraFramePeriod, QpRange,
     RateControlMode, SpsPpsStrategy, UsageType, VuiConfig,
 };
-use openh264::formats::YUVSource;
 use openh264::{OpenH264API, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,11 +48,15 @@ enum Skipping {
 
 /// The library, set up for one size and colour.
 struct Session {
-    coder: openh264::encoder::Encoder,
+    coder: Coder,
     size: Dimensions,
     color: Color,
-    skipping: Skipping,
     pictures: u32,
+}
+
+enum Coder {
+    Library { coder: openh264::encoder::Encoder, skipping: Skipping },
+    Budget(BudgetSession),
 }
 
 impl H264Encoder {
@@ -65,22 +73,19 @@ impl H264Encoder {
         Ok(Self { config: config.clone(), color: None, session: None, parameters: None })
     }
 
-    fn session(&mut self, size: Dimensions, color: Color) -> Result<&mut Session, CodecError> {
-        let fits = |session: &Session| session.size == size && session.color == color;
-        if !self.session.as_ref().is_some_and(fits) {
-            self.session = Some(Session::open(&self.config, size, color, Skipping::On)?);
-            self.parameters = None;
-        }
-        Ok(self.session.as_mut().expect("opened above"))
-    }
-
     /// The access unit of an I420 picture.
     fn unit(&mut self, i420: &RawFrame, color: Color) -> Result<Bytes, CodecError> {
         let interval = self.config.frame_rate.interval();
-        if let Some(unit) = self.session(i420.dimensions(), color)?.encode(i420, interval)? {
+        let fits = |session: &Session| session.size == i420.dimensions() && session.color == color;
+        if !self.session.as_ref().is_some_and(fits) {
+            self.session = Some(Session::open(&self.config, i420, color, Skipping::On)?);
+            self.parameters = None;
+        }
+        let session = self.session.as_mut().expect("opened above");
+        if let Some(unit) = session.encode(i420, interval)? {
             return Ok(unit);
         }
-        let mut session = Session::open(&self.config, i420.dimensions(), color, Skipping::Off)?;
+        let mut session = Session::open(&self.config, i420, color, Skipping::Off)?;
         let unit = session.encode(i420, interval)?;
         self.session = Some(session);
         unit.ok_or(CodecError::NoOutput { codec: Codec::H264 })
@@ -99,11 +104,21 @@ impl H264Encoder {
 }
 
 impl Session {
-    fn open(config: &EncoderConfig, size: Dimensions, color: Color, skipping: Skipping) -> Result<Self, CodecError> {
-        let settings = library_config(config, size, color).skip_frames(skipping == Skipping::On);
-        let coder = openh264::encoder::Encoder::with_api_config(OpenH264API::from_source(), settings)
-            .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
-        Ok(Self { coder, size, color, skipping, pictures: 0 })
+    fn open(config: &EncoderConfig, first: &RawFrame, color: Color, skipping: Skipping) -> Result<Self, CodecError> {
+        let size = first.dimensions();
+        let settings = library_config(config, size, color);
+        let coder = match config.h264.rate_control {
+            RateControl::Library => {
+                let settings = settings.skip_frames(skipping == Skipping::On);
+                let coder = openh264::encoder::Encoder::with_api_config(OpenH264API::from_source(), settings);
+                Coder::Library { coder: coder.map_err(failed)?, skipping }
+            }
+            RateControl::Budget => {
+                let budget = budget(config, size);
+                Coder::Budget(BudgetSession::open(settings, config.h264, budget, first)?)
+            }
+        };
+        Ok(Self { coder, size, color, pictures: 0 })
     }
 
     /// `None` when the library leaves the picture out again and again.
@@ -111,19 +126,41 @@ impl Session {
         let elapsed = interval.saturating_mul(self.pictures);
         let at = Timestamp::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(0));
         self.pictures = self.pictures.saturating_add(1);
-        let offers = if self.skipping == Skipping::On { MAX_OFFERS } else { 1 };
-        for _ in 0..offers {
-            let coded = self
-                .coder
-                .encode_at(&I420Source(picture), at)
-                .map_err(|source| CodecError::H264 { direction: Direction::Encode, source })?;
-            let unit = coded.to_vec();
-            if !unit.is_empty() {
-                return Ok(Some(unit.into()));
-            }
+        match &mut self.coder {
+            Coder::Library { coder, skipping } => offer(coder, *skipping, picture, at),
+            Coder::Budget(session) => session.encode(picture, at).map(Some),
         }
-        Ok(None)
     }
+
+    fn force_keyframe(&mut self) {
+        match &mut self.coder {
+            // Before the first picture there is nothing to force: it will be a keyframe anyway.
+            Coder::Library { coder, .. } if self.pictures > 0 => coder.force_intra_frame(),
+            Coder::Library { .. } => {}
+            Coder::Budget(session) => session.force_keyframe(),
+        }
+    }
+}
+
+fn failed(source: openh264::Error) -> CodecError {
+    CodecError::H264 { direction: Direction::Encode, source }
+}
+
+/// `None` when the library leaves the picture out again and again.
+fn offer(
+    coder: &mut openh264::encoder::Encoder,
+    skipping: Skipping,
+    picture: &RawFrame,
+    at: Timestamp,
+) -> Result<Option<Bytes>, CodecError> {
+    let offers = if skipping == Skipping::On { MAX_OFFERS } else { 1 };
+    for _ in 0..offers {
+        let unit = coder.encode_at(&I420Source(picture), at).map_err(failed)?.to_vec();
+        if !unit.is_empty() {
+            return Ok(Some(unit.into()));
+        }
+    }
+    Ok(None)
 }
 
 impl Encoder for H264Encoder {
@@ -139,7 +176,10 @@ impl Encoder for H264Encoder {
         let payload = self.unit(&i420, color).inspect_err(|_| self.session = None)?;
         let mut frame = EncodedFrame::new(Codec::H264, picture.capture, payload);
         frame.pts = picture.pts;
-        if nal_units(&frame.payload).any(|nal| nal[0] & 0x1F == 5) {
+        let slices = || nal_units(&frame.payload).filter(|nal| matches!(nal[0] & 0x1F, 1 | 5));
+        let is_keyframe = slices().any(|nal| nal[0] & 0x1F == 5);
+        frame.is_discardable = slices().all(|nal| nal[0] & 0x60 == 0);
+        if is_keyframe {
             frame.is_keyframe = true;
             frame.parameters = Some(self.parameters_from(&frame.payload, size));
         }
@@ -152,9 +192,8 @@ impl Encoder for H264Encoder {
     }
 
     fn force_keyframe(&mut self) {
-        // Before the first picture there is nothing to force: it will be a keyframe anyway.
-        if let Some(session) = self.session.as_mut().filter(|session| session.pictures > 0) {
-            session.coder.force_intra_frame();
+        if let Some(session) = &mut self.session {
+            session.force_keyframe();
         }
     }
 
@@ -179,11 +218,29 @@ fn check_size(dimensions: Dimensions) -> Result<(), CodecError> {
     Ok(())
 }
 
-fn library_config(config: &EncoderConfig, size: Dimensions, color: Color) -> LibraryConfig {
-    let bits = config.bits_per_second.unwrap_or_else(|| default_bitrate(size, config.frame_rate));
-    let rate = config.frame_rate.as_f64();
+fn bits_per_second(config: &EncoderConfig, size: Dimensions) -> u32 {
+    config.bits_per_second.unwrap_or_else(|| default_bitrate(size, config.frame_rate))
+}
+
+/// In pictures.
+fn keyframe_every(config: &EncoderConfig) -> u32 {
+    let pictures = config.keyframe_interval.as_secs_f64() * config.frame_rate.as_f64();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a frame count, clamped")]
-    let keyframe_every = (config.keyframe_interval.as_secs_f64() * rate).round().clamp(1.0, 1e6) as u32;
+    let every = pictures.round().clamp(1.0, 1e6) as u32;
+    every
+}
+
+fn budget(config: &EncoderConfig, size: Dimensions) -> Budget {
+    Budget {
+        bits_per_second: f64::from(bits_per_second(config, size)),
+        pictures_per_second: config.frame_rate.as_f64(),
+        gop: keyframe_every(config),
+    }
+}
+
+fn library_config(config: &EncoderConfig, size: Dimensions, color: Color) -> LibraryConfig {
+    let bits = bits_per_second(config, size);
+    let rate = config.frame_rate.as_f64();
     #[expect(clippy::cast_possible_truncation, reason = "at most 1000")]
     let rate = rate as f32;
     let vui = match color.matrix {
@@ -194,7 +251,7 @@ fn library_config(config: &EncoderConfig, size: Dimensions, color: Color) -> Lib
         .bitrate(BitRate::from_bps(bits))
         .rate_control_mode(RateControlMode::Bitrate)
         .max_frame_rate(LibraryRate::from_hz(rate))
-        .intra_frame_period(IntraFramePeriod::from_num_frames(keyframe_every))
+        .intra_frame_period(IntraFramePeriod::from_num_frames(keyframe_every(config)))
         .usage_type(UsageType::CameraVideoRealTime)
         .complexity(Complexity::Low)
         .qp(QpRange::new(10, 51))
@@ -202,40 +259,4 @@ fn library_config(config: &EncoderConfig, size: Dimensions, color: Color) -> Lib
         .sps_pps_strategy(SpsPpsStrategy::ConstantId)
         .num_threads(1)
         .vui(vui.full_range(color.range == Range::Full))
-}
-
-/// An I420 picture of even size, as the library reads it.
-struct I420Source<'a>(&'a RawFrame);
-
-impl I420Source<'_> {
-    fn luma_bytes(&self) -> usize {
-        let (width, height) = self.dimensions();
-        width * height
-    }
-}
-
-impl YUVSource for I420Source<'_> {
-    fn dimensions(&self) -> (usize, usize) {
-        let size = self.0.dimensions();
-        (size.width as usize, size.height as usize)
-    }
-
-    fn strides(&self) -> (usize, usize, usize) {
-        let (width, _) = self.dimensions();
-        (width, width / 2, width / 2)
-    }
-
-    fn y(&self) -> &[u8] {
-        &self.0.pixels()[..self.luma_bytes()]
-    }
-
-    fn u(&self) -> &[u8] {
-        let luma = self.luma_bytes();
-        &self.0.pixels()[luma..luma + luma / 4]
-    }
-
-    fn v(&self) -> &[u8] {
-        let luma = self.luma_bytes();
-        &self.0.pixels()[luma + luma / 4..]
-    }
 }

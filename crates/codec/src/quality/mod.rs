@@ -104,7 +104,8 @@ mod tests {
 
     fn gray(width: u32, height: u32, pixel: impl Fn(usize) -> u8) -> RawFrame {
         let pixels: Vec<u8> = (0..(width * height) as usize).map(pixel).collect();
-        RawFrame::new(PixelFormat::Gray8, Dimensions::new(width, height), pixels.into(), CaptureTime::arrival(0)).unwrap()
+        RawFrame::new(PixelFormat::Gray8, Dimensions::new(width, height), pixels.into(), CaptureTime::arrival(0))
+            .unwrap()
     }
 
     fn texture(at: usize) -> u8 {
@@ -146,7 +147,8 @@ mod tests {
         assert!(meter.quality().is_none());
         let error = meter.add(&gray(32, 16, texture), &gray(16, 32, texture)).unwrap_err();
         assert!(error.to_string().contains("16x32"), "{error}");
-        let deep = RawFrame::new(PixelFormat::Gray16Le, Dimensions::new(8, 8), vec![0; 128].into(), CaptureTime::arrival(0));
+        let deep =
+            RawFrame::new(PixelFormat::Gray16Le, Dimensions::new(8, 8), vec![0; 128].into(), CaptureTime::arrival(0));
         assert!(meter.add(&gray(8, 8, texture), &deep.unwrap()).is_err());
         assert!(meter.quality().is_none());
     }

@@ -74,9 +74,7 @@ mod tests {
                 let va = mean(&|pair| (pair.0 - ma).powi(2));
                 let vb = mean(&|pair| (pair.1 - mb).powi(2));
                 let cov = mean(&|pair| (pair.0 - ma) * (pair.1 - mb));
-                values.push(
-                    (2.0 * ma * mb + C1) * (2.0 * cov + C2) / ((ma * ma + mb * mb + C1) * (va + vb + C2)),
-                );
+                values.push((2.0 * ma * mb + C1) * (2.0 * cov + C2) / ((ma * ma + mb * mb + C1) * (va + vb + C2)));
             }
         }
         values.iter().sum::<f64>() / f64::from(u32::try_from(values.len()).unwrap())
