@@ -56,6 +56,34 @@ pub enum LogError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The broker's own topic keeps something in another partition than the one where it is looked for.
+    #[error(
+        "{topic}-{found} keeps {name:?}, which belongs into {topic}-{right} of {partitions}: the data directory lacks partitions of {topic}; copy the directory of a broker that has all of them, or delete all {topic}-* in it, which forgets what they keep"
+    )]
+    Misplaced {
+        /// The topic.
+        topic: &'static str,
+        /// The group or transactional id.
+        name: String,
+        /// The partition it was found in.
+        found: i32,
+        /// The partition it belongs into.
+        right: i32,
+        /// The topic's partitions.
+        partitions: usize,
+    },
+    /// A transactional id of a taken over directory whose state cannot be known.
+    #[error(
+        "{topic}-{partition} keeps the state of transactional id {id:?} in a form that this version does not know; let Apache Kafka end its transactions and delete all {topic}-* in the data directory, which forgets transactional ids"
+    )]
+    UnknownTransaction {
+        /// The topic.
+        topic: &'static str,
+        /// The partition.
+        partition: i32,
+        /// The transactional id.
+        id: String,
+    },
     /// A batch read back from disk contradicts itself or the index; it is not served.
     #[error("{path} at byte {position} holds no valid batch ({reason}); restore the file or delete the segment")]
     CorruptSegment {
@@ -254,6 +282,8 @@ impl LogError {
             | Self::DirectoryInUse { .. }
             | Self::NewerFormat { .. }
             | Self::BadFile { .. }
+            | Self::Misplaced { .. }
+            | Self::UnknownTransaction { .. }
             | Self::CorruptSegment { .. }
             | Self::Closed => 56,
             Self::InvalidRecord { .. } => 87,

@@ -1,4 +1,5 @@
 mod changes;
+mod ids;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, CLEANER_OFFSETS, LOG_STARTS, Offsets, RECOVERY_POINTS};
-use super::config::{LogConfig, Overrides, StoreConfig};
+use super::config::{LogConfig, StoreConfig};
 use super::data_dir::{self, DirectoryLock};
 use super::epochs;
 use super::error::LogError;
@@ -149,7 +150,10 @@ impl LogStore {
         }
         for (name, own) in directories {
             let record = adopt(name, &own);
-            report.notes.push(format!("{}: no topic file; taken over with default settings", record.name));
+            report.notes.push(format!(
+                "{}: no topic file; taken over, and kept for ever until retention.ms or retention.bytes is set",
+                record.name
+            ));
             record.save(data_dir)?;
             self.load_topic(&record, &checkpoints, report, now_ms)?;
         }
@@ -424,14 +428,15 @@ fn lenient(path: &Path, report: &mut RecoveryReport) -> Result<Offsets, LogError
     }
 }
 
-/// The record of a topic of which only partition directories are left (or that Kafka wrote).
+/// The record of a topic of which only partition directories are left (or that Kafka wrote, whose settings are in its
+/// own metadata): nothing of it is deleted before somebody says so.
 fn adopt(name: String, directories: &BTreeMap<i32, PathBuf>) -> TopicRecord {
     let id = directories.values().find_map(|directory| topic::read_partition_metadata(directory));
     TopicRecord {
         name,
         id: id.unwrap_or_else(data_dir::random_id),
         partitions: directories.keys().last().map_or(1, |last| last + 1),
-        overrides: Overrides::new(),
+        overrides: ["retention.ms", "retention.bytes"].map(|name| (name.to_owned(), "-1".to_owned())).into(),
         state: TopicState::Live,
     }
 }

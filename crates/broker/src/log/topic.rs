@@ -213,6 +213,8 @@ pub(crate) fn check_name(topic: &str) -> Result<(), LogError> {
         "it may not be . or .."
     } else if topic.len() > MAX_NAME_BYTES {
         "it is longer than 249 characters"
+    } else if topic == CLUSTER_METADATA {
+        "it is the name of Apache Kafka's own log"
     } else if !topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
         "only ASCII letters, digits, '.', '_' and '-' are allowed"
     } else {
@@ -225,6 +227,9 @@ pub(crate) fn check_name(topic: &str) -> Result<(), LogError> {
 pub(crate) fn name_of_file(file: &str) -> String {
     file.strip_suffix(TOPIC_EXTENSION).and_then(|name| name.strip_suffix('.')).unwrap_or(file).to_owned()
 }
+
+/// Apache Kafka's own log of what its cluster consists of. It is left alone in a directory that Kafka wrote.
+const CLUSTER_METADATA: &str = "__cluster_metadata";
 
 /// `<topic>-<partition>`.
 pub(crate) fn parse_directory_name(name: &str) -> Option<(&str, i32)> {
@@ -290,7 +295,7 @@ mod tests {
             assert!(check_name(bad).is_err(), "{bad:?}");
         }
         assert_eq!(parse_directory_name("a-b-11"), Some(("a-b", 11)));
-        for bad in ["a", "a-", "a-01", "a-+1", "-3", "a-1x", "a-0.uuid-delete"] {
+        for bad in ["a", "a-", "a-01", "a-+1", "-3", "a-1x", "a-0.uuid-delete", "__cluster_metadata-0"] {
             assert_eq!(parse_directory_name(bad), None, "{bad}");
         }
     }
