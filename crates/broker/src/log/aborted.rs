@@ -103,10 +103,14 @@ impl AbortedIndex {
         let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
         let path = self.path();
-        let written = disk::replace(self.disk.as_ref(), &path, Contents { bytes: &bytes, sync: false });
+        let written = match entries {
+            // Whole from the beginning, and every roll makes one.
+            [] => self.disk.open(File::options().create(true).write(true).truncate(true), &path),
+            _ => disk::replace(self.disk.as_ref(), &path, Contents { bytes: &bytes, sync: true }),
+        };
         written.map_err(LogError::storage("write", path))?;
         self.entries.store(count(entries), Ordering::Release);
-        self.synced.store(0, Ordering::Release);
+        self.synced.store(count(entries), Ordering::Release);
         Ok(())
     }
 

@@ -31,6 +31,7 @@
 
 mod aborted;
 mod batch;
+mod blocking;
 mod checkpoint;
 mod compression;
 mod config;

@@ -9,6 +9,7 @@ use std::time::UNIX_EPOCH;
 
 use super::aborted::AbortedIndex;
 use super::batch::{BatchHeader, NO_TIMESTAMP};
+use super::blocking::blocking;
 use super::config::StoreConfig;
 use super::disk::{Disk, SystemDisk};
 use super::error::LogError;
@@ -403,6 +404,10 @@ impl Segment {
     }
 
     fn write_rebuilt_index(&self, log: &File) -> Result<(), LogError> {
+        blocking(|| self.read_and_index(log))
+    }
+
+    fn read_and_index(&self, log: &File) -> Result<(), LogError> {
         let mut indexer = Indexer::new(self.base_offset);
         let mut index = LiveIndex::default();
         let mut walker = Walker::new(log, &self.log_path(), 0..self.size(), self.base_offset).sequential();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Partition;
 use crate::log::aborted::{AbortedTransaction, Searched};
 use crate::log::batch::BatchHeader;
+use crate::log::blocking::blocking;
 use crate::log::control;
 use crate::log::error::LogError;
 use crate::log::producer::{OpenTransaction, ProducerView, Producers};
@@ -48,8 +49,20 @@ impl Partition {
 
     /// Builds the lost indexes of aborted transactions anew.
     pub(super) fn rebuild_aborted(&self) -> Result<(), LogError> {
-        let _maintenance = self.lock_maintenance();
-        self.rebuild_aborted_locked()
+        blocking(|| {
+            let _maintenance = self.lock_maintenance();
+            // All readers who came upon it wait here, and the first one does it.
+            if self.knows_aborted()? { Ok(()) } else { self.rebuild_aborted_locked() }
+        })
+    }
+
+    fn knows_aborted(&self) -> Result<bool, LogError> {
+        for segment in self.segments().iter() {
+            if !segment.aborted.is_known()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// As [`Self::rebuild_aborted`], for who holds the maintenance lock.
@@ -67,7 +80,8 @@ impl Partition {
         let mut lost = 0;
         let mut producers = Producers::default();
         for segment in closed {
-            let Some(entries) = self.derive_aborted(segment, &mut producers)? else { continue };
+            // Without it nobody can say what began there; the caller looks again.
+            let Some(entries) = self.derive_aborted(segment, &mut producers)? else { return Ok(()) };
             if !segment.aborted.is_known()? {
                 segment.aborted.replace(&entries)?;
                 lost += 1;
@@ -85,7 +99,8 @@ impl Partition {
     ) -> Result<Option<Vec<AbortedTransaction>>, LogError> {
         let Some(file) = segment.file(&self.shared)? else { return Ok(None) };
         let mut aborted = Vec::new();
-        let mut walker = Walker::new(&file, &segment.log_path(), 0..segment.size(), segment.base_offset);
+        let span = 0..segment.size();
+        let mut walker = Walker::new(&file, &segment.log_path(), span, segment.base_offset).sequential();
         while let Some((position, header)) = walker.next()? {
             let marker = walker.marker(position, &header)?;
             aborted.extend(producers.record(&header, marker, 0));

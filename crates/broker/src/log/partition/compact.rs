@@ -160,7 +160,8 @@ impl Partition {
     fn has_transactions(&self, closed: &[(Arc<Segment>, i64)]) -> Result<bool, LogError> {
         for (segment, _) in closed {
             let file = self.file_of(segment)?;
-            let mut walker = Walker::new(&file, &segment.log_path(), 0..segment.size(), segment.base_offset);
+            let span = 0..segment.size();
+            let mut walker = Walker::new(&file, &segment.log_path(), span, segment.base_offset).sequential();
             while let Some((_, header)) = walker.next()? {
                 if header.is_transactional() {
                     return Ok(true);

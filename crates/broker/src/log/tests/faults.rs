@@ -43,9 +43,7 @@ impl FaultyDisk {
 
     /// A store on this disk.
     pub(super) fn open(self: &Arc<Self>, dir: &Path) -> LogStore {
-        let config = StoreConfig::new(dir);
-        let shared = Shared { disk: Arc::clone(self) as Arc<dyn Disk>, ..Shared::new(&config) };
-        LogStore::open_with(config, Arc::new(shared), NOW).unwrap().0
+        open_on(Arc::clone(self) as Arc<dyn Disk>, dir)
     }
 
     fn step(&self) -> io::Result<()> {
@@ -64,6 +62,13 @@ impl FaultyDisk {
             }
         }
     }
+}
+
+/// A store on a disk.
+pub(super) fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> LogStore {
+    let config = StoreConfig::new(dir);
+    let shared = Shared { disk, ..Shared::new(&config) };
+    LogStore::open_with(config, Arc::new(shared), NOW).unwrap().0
 }
 
 impl Disk for FaultyDisk {

@@ -9,6 +9,7 @@ mod faults;
 mod model;
 mod producers;
 mod reading;
+mod rebuilding;
 mod recovery;
 mod retention;
 mod topics;

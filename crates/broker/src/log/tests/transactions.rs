@@ -26,7 +26,7 @@ impl Writer {
         spec
     }
 
-    fn write(&mut self, log: &Partition, values: &[&[u8]]) -> i64 {
+    pub(super) fn write(&mut self, log: &Partition, values: &[&[u8]]) -> i64 {
         append(log, self.batch(values).attributes(TRANSACTIONAL).bytes()).unwrap().base_offset
     }
 
@@ -43,7 +43,7 @@ impl Writer {
     }
 }
 
-fn committed(log: &Partition, offset: i64) -> ReadSlice {
+pub(super) fn committed(log: &Partition, offset: i64) -> ReadSlice {
     log.read_isolated(offset, (1 << 20, FirstBatch::Whole), Isolation::Committed).unwrap()
 }
 
