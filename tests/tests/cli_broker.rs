@@ -1,15 +1,18 @@
-//! `lumenbus broker inspect`: on the data of a broker that runs, of one that was killed, and with damage in it.
+//! `lumenbus broker`: what it shows of itself. `lumenbus broker inspect`: on the data of a broker that runs, of one that
+//! was killed, and with damage in it.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise has failed")]
 
-use lumenbus_tests::cli::{Ran, run};
+use lumenbus_tests::cli::{Background, Ran, lumenbus, run};
 use lumenbus_tests::embedded::EmbeddedProcess;
+use lumenbus_tests::http::get;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -103,4 +106,65 @@ fn what_is_no_data_directory_and_wrong_usage_are_told_apart() {
     run("broker inspect").code(2).says("<DIR>");
     run("broker").code(2).says("--data <DIR>");
     run("broker --data here inspect there").code(2);
+}
+
+/// A broker on this folder that is ready, and where its metrics are.
+fn serve(data: &Path) -> (Background, String) {
+    let arguments = ["broker", "--json", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--data"];
+    let broker = Background::start(lumenbus(arguments.iter().map(|word| word.as_ref()).chain([data.as_os_str()])));
+    let metrics: Value = serde_json::from_str(&broker.wait_for_line("\"type\":\"metrics\"")).unwrap();
+    broker.wait_for_line("\"type\":\"ready\"");
+    (broker, metrics["listen"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_broker_with_a_partition_offline_serves_and_is_not_ready() {
+    let mut filled = filled();
+    filled.kill();
+    let (broker, metrics) = serve(filled.data());
+    assert_eq!(get(&metrics, "/readyz").unwrap().status, 200);
+    broker.interrupt().code(0);
+    // A log that is a folder cannot be opened.
+    let log = filled.data().join("raw_images-3/00000000000000000000.log");
+    fs::remove_file(&log).unwrap();
+    fs::create_dir(&log).unwrap();
+    let (broker, metrics) = serve(filled.data());
+    let page = get(&metrics, "/readyz").unwrap();
+    assert_eq!(page.status, 503, "{}", page.body);
+    assert!(page.body.contains("1 of ") && page.body.contains("offline"), "{}", page.body);
+    assert_eq!(get(&metrics, "/healthz").unwrap().status, 200, "it is alive");
+    assert!(get(&metrics, "/metrics").unwrap().body.contains("lumenbus_broker_offline_partitions 1"));
+    broker.interrupt().code(0);
+}
+
+#[track_caller]
+fn check_json_log(ran: &Ran) -> Vec<Value> {
+    let entry = |line: &str| -> Value {
+        let entry: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+        assert!(["timestamp", "level", "target"].iter().all(|key| entry[key].is_string()), "{line}");
+        assert!(entry["fields"]["message"].is_string(), "{line}");
+        entry
+    };
+    ran.stderr.lines().map(entry).collect()
+}
+
+#[test]
+fn every_line_of_a_json_log_is_an_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let data = data.to_str().unwrap();
+    let arguments = ["broker", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--data", data];
+    let logging = ["--log-format", "json", "--verbose"];
+    let broker = Background::start(lumenbus(arguments.iter().chain(&logging)));
+    broker.wait_for_line("broker ready on");
+    // It has opened no logs: the folder is in use.
+    let refused = Background::start(lumenbus(arguments.iter().chain(&logging))).finish().code(1);
+    let last = check_json_log(&refused).pop().unwrap();
+    assert_eq!(last["level"], "ERROR");
+    assert!(last["fields"]["message"].as_str().unwrap().contains(data), "{last}");
+    let said = check_json_log(&broker.interrupt().code(0));
+    let says = |part: &str| said.iter().any(|entry| entry["fields"]["message"].as_str().unwrap().contains(part));
+    for part in ["broker listens", "metrics on", "once more aborts", "stopped cleanly"] {
+        assert!(says(part), "{part:?} is not in {said:?}");
+    }
 }

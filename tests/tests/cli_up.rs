@@ -4,6 +4,9 @@
 
 use lumenbus_tests::cli::{Background, BrokerProcess, Ran, lumenbus};
 use lumenbus_tests::http::{get, wait_for};
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -190,6 +193,31 @@ fn what_is_wrong_is_told_before_anything_starts() {
     let address = taken.local_addr().unwrap();
     let ran = Site::new(&format!("[broker]\nlisten = \"{address}\"\n")).run(&["up"]).code(1);
     ran.says(&format!("the embedded broker cannot listen on {address}; stop what uses it"));
+}
+
+/// After how many records a topic of this broker is synced, when it says nothing itself.
+fn records_between_syncs(brokers: &str) -> String {
+    let mut settings = ClientConfig::new();
+    let admin: AdminClient<DefaultClientContext> = settings.set("bootstrap.servers", brokers).create().unwrap();
+    let topic = ResourceSpecifier::Topic("__consumer_offsets");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let described = runtime.block_on(admin.describe_configs([&topic], &AdminOptions::new())).unwrap();
+    described[0].as_ref().unwrap().get("flush.messages").unwrap().value.clone().unwrap()
+}
+
+#[test]
+fn the_file_says_when_the_embedded_broker_syncs() {
+    let broker = |fsync: &str| OWN_BROKER.replace("[viewer]", &format!("{fsync}[viewer]"));
+    for (fsync, expected) in [("fsync = \"always\"\n", "1"), ("fsync = \"30s\"\n", "9223372036854775807")] {
+        let site = Site::new(&format!("{}{}", broker(fsync), camera("gate", "test:160x128@25")));
+        let up = site.up(&[]);
+        let ready: Value = serde_json::from_str(&up.wait_for_line("\"type\":\"ready\"")).unwrap();
+        assert_eq!(records_between_syncs(ready["brokers"].as_str().unwrap()), expected);
+        wait_live(&up, "gate", 1);
+        check_sum(&up.interrupt().code(0));
+    }
+    let ran = Site::new(&broker("fsync = \"often\"\n")).run(&["up"]).code(2);
+    ran.says("line 4: [broker] fsync: \"often\" is neither always nor a time");
 }
 
 #[test]

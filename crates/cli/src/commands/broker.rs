@@ -1,7 +1,7 @@
 //! `lumenbus broker`: the embedded broker alone, and a look into its data.
 
 pub(crate) mod inspect;
-mod metrics;
+pub(crate) mod metrics;
 
 use crate::arguments::{BrokerAction, BrokerArguments, BrokerCommand};
 use crate::demo;
@@ -11,9 +11,10 @@ use crate::settings::Settings;
 use crate::{signals, units};
 use anyhow::Context as _;
 use lumenbus_broker::log::{KeepFree, StoreConfig};
-use lumenbus_broker::{Broker, BrokerConfig};
+use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
 use lumenbus_pipeline::Shutdown;
 use serde_json::json;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ fn serve(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) 
     let wrong = |flag: &'static str| move |why: String| Usage(format!("{flag}: {why}"));
     config.advertised = arguments.advertise.as_deref().map(host_and_port).transpose().map_err(wrong("--advertise"))?;
     config.store.keep_free = keep_free(&arguments.keep_free).map_err(wrong("--keep-free"))?;
-    fsync(&arguments.fsync, &mut config.store).map_err(wrong("--fsync"))?;
+    let fsync: Fsync = arguments.fsync.parse().map_err(wrong("--fsync"))?;
+    fsync.apply(&mut config.store);
     let endpoint = arguments.metrics.map(|listen| metrics::Endpoint::start(listen, output)).transpose()?;
     let broker = Broker::start_blocking(config)
         .with_context(|| format!("cannot start a broker on {} with {}", arguments.listen, arguments.data.display()))?;
@@ -53,8 +55,7 @@ fn serve(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) 
     if arguments.is_leashed {
         stop_with_stdin(&shutdown)?;
     }
-    shutdown.sleep(arguments.duration.unwrap_or(units::FOREVER));
-    broker.shutdown_blocking().context("the broker could not stop cleanly; it will recover at its next start")?;
+    run_until_end(broker, &shutdown, arguments.duration.unwrap_or(units::FOREVER))?;
     output.summary("broker", json!({ "data": arguments.data.display().to_string() }));
     output.note("broker stopped cleanly");
     if arguments.is_leashed {
@@ -62,6 +63,20 @@ fn serve(arguments: &BrokerArguments, settings: &Settings, output: &mut Output) 
             .with_context(|| format!("cannot remove {}", arguments.data.display()))?;
     }
     Ok(Outcome::Done)
+}
+
+/// Until somebody wants it to end, the time is over, or it has ended by itself.
+fn run_until_end(broker: RunningBroker, shutdown: &Arc<Shutdown>, duration: Duration) -> anyhow::Result<()> {
+    let failed = Arc::clone(shutdown);
+    broker.on_failure(move || {
+        failed.request();
+    });
+    shutdown.sleep(duration);
+    let what = match broker.has_failed() {
+        true => "the broker has ended by a fault, see the log",
+        false => "the broker could not stop cleanly; it will recover at its next start",
+    };
+    broker.shutdown_blocking().context(what)
 }
 
 /// Who started this broker holds the other end of standard input; it closes however that program ends.
@@ -92,18 +107,44 @@ pub(crate) fn keep_free(text: &str) -> Result<KeepFree, String> {
     Ok(KeepFree::Bytes(units::bytes(text)? as u64))
 }
 
-/// `always`: before each acknowledgement; `10s`: in the background, so often.
-fn fsync(text: &str, store: &mut StoreConfig) -> Result<(), String> {
-    if text == "always" {
-        store.defaults.flush_messages = 1;
-        return Ok(());
+/// When records reach the disk itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fsync {
+    /// Before each acknowledgement.
+    Always,
+    /// In the background, so often.
+    Every(Duration),
+}
+
+impl Default for Fsync {
+    fn default() -> Self {
+        Self::Every(Duration::from_secs(10))
     }
-    let every = units::duration(text).map_err(|_| format!("{text:?} is neither always nor a time such as 10s"))?;
-    if every < MIN_FSYNC_INTERVAL {
-        return Err(format!("{text:?} is shorter than 1s; write always to lose nothing, or 1s and more"));
+}
+
+impl FromStr for Fsync {
+    type Err = String;
+
+    /// `always`, `10s`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "always" {
+            return Ok(Self::Always);
+        }
+        let every = units::duration(text).map_err(|_| format!("{text:?} is neither always nor a time such as 10s"))?;
+        if every < MIN_FSYNC_INTERVAL {
+            return Err(format!("{text:?} is shorter than 1s; write always to lose nothing, or 1s and more"));
+        }
+        Ok(Self::Every(every))
     }
-    store.flush_interval = every;
-    Ok(())
+}
+
+impl Fsync {
+    pub(crate) fn apply(self, store: &mut StoreConfig) {
+        match self {
+            Self::Always => store.defaults.flush_messages = 1,
+            Self::Every(interval) => store.flush_interval = interval,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -111,16 +152,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_broker_that_ends_by_a_fault_ends_the_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = BrokerConfig::new(folder.path()).listen(([127, 0, 0, 1], 0).into());
+        // Its housekeeping ends at once, and with it the broker.
+        config.housekeeping_interval = Duration::ZERO;
+        let broker = Broker::start_blocking(config).unwrap();
+        let condition = metrics::condition(&broker);
+        let error = run_until_end(broker, &Arc::new(Shutdown::default()), units::FOREVER).unwrap_err();
+        assert!(error.to_string().contains("ended by a fault"), "{error}");
+        assert!(matches!(condition(), lumenbus_ops::State::Failed(why) if why.contains("ended")));
+    }
+
+    #[test]
     fn fsync_is_always_or_a_time_from_one_second_up() {
-        let parsed = |text| {
-            let mut store = StoreConfig::new("unused");
-            fsync(text, &mut store).map(|()| (store.flush_interval.as_secs(), store.defaults.flush_messages))
-        };
-        assert_eq!(parsed("10s"), Ok((10, i64::MAX)));
-        assert_eq!(parsed("1m30s"), Ok((90, i64::MAX)));
-        assert_eq!(parsed("always"), Ok((10, 1)));
+        assert_eq!("10s".parse(), Ok(Fsync::default()));
+        assert_eq!("1m30s".parse(), Ok(Fsync::Every(Duration::from_secs(90))));
+        assert_eq!("always".parse(), Ok(Fsync::Always));
         for refused in ["never", "", "-1s", "0s", "999ms"] {
-            assert!(parsed(refused).unwrap_err().contains("always"), "{refused}");
+            assert!(refused.parse::<Fsync>().unwrap_err().contains("always"), "{refused}");
         }
+        let store = |fsync: Fsync| {
+            let mut store = StoreConfig::new("unused");
+            fsync.apply(&mut store);
+            (store.flush_interval.as_secs(), store.defaults.flush_messages)
+        };
+        assert_eq!((store(Fsync::default()), store(Fsync::Always)), ((10, i64::MAX), (10, 1)));
     }
 }

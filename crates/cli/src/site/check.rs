@@ -1,6 +1,6 @@
 //! From what is written to what is meant, with everything that is wrong.
 
-use crate::commands::broker::{host_and_port, keep_free};
+use crate::commands::broker::{Fsync, host_and_port, keep_free};
 use crate::site::fault::{Fault, FileError};
 use crate::site::file::{BrokerTable, Camera, File, Log, Traces, Value, Viewer};
 use crate::units;
@@ -57,6 +57,7 @@ pub(crate) struct BrokerSettings {
     pub(crate) listen: SocketAddr,
     pub(crate) advertise: Option<(String, u16)>,
     pub(crate) keep_free: KeepFree,
+    pub(crate) fsync: Fsync,
 }
 
 /// The viewer.
@@ -205,6 +206,7 @@ impl Check<'_> {
         let advertise = table.advertise.as_ref();
         let advertise = advertise.and_then(|value| self.note(value, host_and_port(value.get_ref())));
         let keep_free = self.quantity(table.keep_free.as_ref(), keep_free);
+        let fsync = self.parse(table.fsync.as_ref());
         BrokerSettings {
             data: self.path(data),
             listen: self
@@ -212,6 +214,7 @@ impl Check<'_> {
                 .unwrap_or_else(|| DEFAULT_LISTEN.parse().expect("the default is an address")),
             advertise,
             keep_free: keep_free.unwrap_or(KeepFree::Share(0.1)),
+            fsync: fsync.unwrap_or_default(),
         }
     }
 
@@ -326,10 +329,13 @@ pub(crate) fn is_no_path(source: &str) -> bool {
 }
 
 /// The codecs by the names they have in the file.
-const CODECS: [(&str, CameraCodec); 4] = [
+const CODECS: [(&str, CameraCodec); 7] = [
     ("passthrough", CameraCodec::Passthrough),
     ("h264", CameraCodec::H264),
     ("jpeg", CameraCodec::Jpeg),
+    ("webp", CameraCodec::Webp),
+    ("png", CameraCodec::Png),
+    ("jpeg2000", CameraCodec::Jpeg2000),
     ("raw", CameraCodec::Raw),
 ];
 

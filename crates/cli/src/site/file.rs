@@ -43,6 +43,7 @@ pub(super) struct BrokerTable {
     pub(super) listen: Option<Spanned<String>>,
     pub(super) advertise: Option<Spanned<String>>,
     pub(super) keep_free: Option<Value>,
+    pub(super) fsync: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

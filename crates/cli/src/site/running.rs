@@ -1,5 +1,6 @@
 //! The parts of a box, started in order and stopped in the opposite one.
 
+use crate::commands::broker::metrics::condition;
 use crate::exit::Usage;
 use crate::observe::{self, LOOK_INTERVAL, STATISTICS_INTERVAL, clients_of, show_publisher};
 use crate::output::Output;
@@ -61,6 +62,9 @@ impl Running {
         }
         match Self::start_on(bus, broker.as_ref(), site, output) {
             Ok(mut running) => {
+                if let Some(broker) = &broker {
+                    running.health.ask("broker", condition(broker));
+                }
                 running.broker = broker;
                 let started = running.start_viewer(&site.viewer, settings, viewer, output);
                 running.show_clients();
@@ -211,6 +215,7 @@ fn start_broker(settings: &BrokerSettings) -> anyhow::Result<RunningBroker> {
     let mut config = BrokerConfig::new(&settings.data).listen(settings.listen);
     config.advertised.clone_from(&settings.advertise);
     config.store.keep_free = settings.keep_free;
+    settings.fsync.apply(&mut config.store);
     Broker::start_blocking(config).map_err(|error| match error {
         BrokerError::Listen { address, source } => anyhow::Error::from(source).context(format!(
             "the embedded broker cannot listen on {address}; stop what uses it, or set another address as listen in \

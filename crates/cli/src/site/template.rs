@@ -53,7 +53,7 @@ mod tests {
         assert_eq!((shown_camera.is_looped, shown_camera.enabled), (silent_camera.is_looped, silent_camera.enabled));
         let (shown_broker, silent_broker) = (shown.broker.unwrap(), silent.broker.unwrap());
         assert_eq!((shown_broker.data, shown_broker.listen), (silent_broker.data, silent_broker.listen));
-        assert_eq!(shown_broker.keep_free, silent_broker.keep_free);
+        assert_eq!((shown_broker.keep_free, shown_broker.fsync), (silent_broker.keep_free, silent_broker.fsync));
         assert_eq!(shown.traces.sample_ratio.to_bits(), silent.traces.sample_ratio.to_bits());
         assert_eq!(shown.profile.unwrap(), lumenbus_bus::Profile::default());
     }

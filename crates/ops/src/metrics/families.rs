@@ -52,7 +52,7 @@ pub struct Distribution {
     pub label: (&'static str, String),
     /// All values together.
     pub sum_seconds: f64,
-    /// Upper bound in seconds and own count of each bucket; the last bound is [`f64::MAX`].
+    /// Upper bound in seconds and own count of each bucket; the last bound is infinite.
     pub buckets: Vec<(f64, u64)>,
 }
 

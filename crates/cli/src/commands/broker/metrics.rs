@@ -1,13 +1,14 @@
 //! What the embedded broker shows at `--metrics`.
 
 use crate::output::Output;
-use lumenbus_broker::{BrokerStatistics, RunningBroker};
+use lumenbus_broker::{ApiRequests, BrokerStatistics, RequestTimes, RunningBroker};
 use lumenbus_ops::http::{self, Server};
-use lumenbus_ops::metrics::{Families, Row, collector};
+use lumenbus_ops::metrics::{Distribution, Families, Row, collector};
 use lumenbus_ops::{Health, Metrics, State};
 use serde_json::json;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The component's name in `/readyz`.
 const COMPONENT: &str = "broker";
@@ -36,7 +37,20 @@ impl Endpoint {
             Some(statistics) => write(&statistics, families),
             None => Ok(()),
         }));
-        self.health.set(COMPONENT, State::Ok);
+        self.health.ask(COMPONENT, condition(broker));
+    }
+}
+
+/// How a broker is, asked whenever somebody wants to know.
+pub(crate) fn condition(broker: &RunningBroker) -> impl Fn() -> State + Send + Sync + use<> {
+    let observe = broker.observer();
+    move || match observe() {
+        None => State::Failed("the broker has ended".to_owned()),
+        Some(now) if now.offline_partitions > 0 => State::Failed(format!(
+            "{} of {} partitions are offline: look into the log, mend the disk and restart",
+            now.offline_partitions, now.partitions
+        )),
+        Some(_) => State::Ok,
     }
 }
 
@@ -69,7 +83,22 @@ fn write(now: &BrokerStatistics, families: &mut Families<'_>) -> fmt::Result {
     families.counters("lumenbus_broker_flush_seconds", "Time that background flushes took.", seconds)?;
     // One series for each API, of which there is a fixed number.
     let requests = now.requests.iter().map(|api| Row::count(api.requests.iter().sum()).label("api", api.api.as_str()));
-    families.counters("lumenbus_broker_requests", "Well-formed requests.", requests)
+    families.counters("lumenbus_broker_requests", "Well-formed requests.", requests)?;
+    let errors = now.requests.iter().map(|api| Row::count(api.errors).label("api", api.api.as_str()));
+    let help = "Requests that were answered with an error, of the whole or of a part.";
+    families.counters("lumenbus_broker_request_errors", help, errors)?;
+    let help = "Time from a request to its answer, with what it waited for.";
+    let asked = now.requests.iter().filter(|api| api.requests.iter().any(|count| *count > 0));
+    families.distributions("lumenbus_broker_request_seconds", help, asked.map(times))
+}
+
+fn times(api: &ApiRequests) -> Distribution {
+    let bounds = RequestTimes::BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
+    Distribution {
+        label: ("api", api.api.clone()),
+        sum_seconds: api.times.total.as_secs_f64(),
+        buckets: bounds.zip(api.times.counts).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -100,10 +129,14 @@ mod tests {
             "lumenbus_broker_bad_requests_total 0",
             "lumenbus_broker_requests_total{api=\"ApiVersions\"} 1",
             "lumenbus_broker_requests_total{api=\"Fetch\"} 0",
+            "lumenbus_broker_request_errors_total{api=\"ApiVersions\"} 0",
+            "lumenbus_broker_request_seconds_count{api=\"ApiVersions\"} 1",
+            "lumenbus_broker_request_seconds_bucket{le=\"+Inf\",api=\"ApiVersions\"} 1",
         ] {
             let wanted = |found: &str| found == line || found == format!("{line}.0");
             assert!(text.lines().any(wanted), "{line} is not in\n{text}");
         }
+        assert!(!text.contains("_seconds_count{api=\"Fetch\"}"), "nobody asked");
         broker.shutdown_blocking().unwrap();
     }
 }
