@@ -150,6 +150,12 @@ pub(crate) enum CodecChoice {
     H264,
     /// One JPEG per frame (raw_images)
     Jpeg,
+    /// One WebP per frame (raw_images)
+    Webp,
+    /// One PNG per frame, lossless (raw_images)
+    Png,
+    /// One JPEG 2000 per frame (raw_images)
+    Jpeg2000,
     /// Uncompressed (raw_pixels)
     Raw,
 }
@@ -182,7 +188,7 @@ pub(crate) struct PublishArguments {
     /// Time between keyframes of encoded video
     #[arg(long, value_parser = units::duration, default_value = "2s", value_name = "TIME")]
     pub(crate) keyframe_interval: Duration,
-    /// Quality of encoded stills, 1 to 100
+    /// Quality of encoded stills, 1 to 100; at 100 WebP and JPEG 2000 are lossless
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100), default_value = "85", value_name = "N")]
     pub(crate) quality: u8,
     /// Frames per second, where the source states none or another is wanted

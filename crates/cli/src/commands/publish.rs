@@ -130,6 +130,9 @@ fn encoder(arguments: &PublishArguments, source: &dyn Source) -> Result<Option<E
         (None, Codec::Raw) | (Some(CodecChoice::H264), _) => Codec::H264,
         (None | Some(CodecChoice::Passthrough), _) => return Ok(None),
         (Some(CodecChoice::Jpeg), _) => Codec::Jpeg,
+        (Some(CodecChoice::Webp), _) => Codec::Webp,
+        (Some(CodecChoice::Png), _) => Codec::Png,
+        (Some(CodecChoice::Jpeg2000), _) => Codec::Jpeg2000,
         (Some(CodecChoice::Raw), _) => Codec::Raw,
     };
     let mut config = EncoderConfig::new(codec);

@@ -21,6 +21,12 @@ pub enum CameraCodec {
     H264,
     /// One JPEG a frame.
     Jpeg,
+    /// One WebP a frame.
+    Webp,
+    /// One PNG a frame.
+    Png,
+    /// One JPEG 2000 file a frame.
+    Jpeg2000,
     /// Uncompressed.
     Raw,
 }
@@ -145,6 +151,9 @@ impl CameraConfig {
             (CameraCodec::Auto, Codec::Raw) | (CameraCodec::H264, _) => Codec::H264,
             (CameraCodec::Auto | CameraCodec::Passthrough, _) => return None,
             (CameraCodec::Jpeg, _) => Codec::Jpeg,
+            (CameraCodec::Webp, _) => Codec::Webp,
+            (CameraCodec::Png, _) => Codec::Png,
+            (CameraCodec::Jpeg2000, _) => Codec::Jpeg2000,
             (CameraCodec::Raw, _) => Codec::Raw,
         };
         let mut config = EncoderConfig::new(codec);
@@ -223,6 +232,7 @@ mod tests {
         assert_eq!(of(CameraCodec::Auto, Codec::Jpeg), None);
         assert_eq!(of(CameraCodec::Passthrough, Codec::Raw), None);
         assert_eq!(of(CameraCodec::Jpeg, Codec::H264), Some(Codec::Jpeg));
+        assert_eq!(of(CameraCodec::Jpeg2000, Codec::Jpeg), Some(Codec::Jpeg2000));
         assert_eq!(of(CameraCodec::Raw, Codec::Raw), Some(Codec::Raw));
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct AddArguments {
     /// Bit rate of encoded video, such as 4M
     #[arg(long, value_name = "BITS/S")]
     bitrate: Option<String>,
-    /// Quality of encoded stills, 1 to 100
+    /// Quality of encoded stills, 1 to 100; at 100 WebP and JPEG 2000 are lossless
     #[arg(long, value_name = "N")]
     quality: Option<u8>,
     /// Time between keyframes of encoded video
