@@ -133,7 +133,13 @@ fn a_broker_with_a_partition_offline_serves_and_is_not_ready() {
     assert_eq!(page.status, 503, "{}", page.body);
     assert!(page.body.contains("1 of ") && page.body.contains("offline"), "{}", page.body);
     assert_eq!(get(&metrics, "/healthz").unwrap().status, 200, "it is alive");
-    assert!(get(&metrics, "/metrics").unwrap().body.contains("lumenbus_broker_offline_partitions 1"));
+    let figures = get(&metrics, "/metrics").unwrap().body;
+    assert!(figures.contains("lumenbus_broker_offline_partitions 1"), "{figures}");
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
+    let reference = fs::read_to_string(reference).unwrap();
+    let families = figures.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let unknown: Vec<&str> = families.filter(|name| !reference.contains(&format!("`{name}"))).collect();
+    assert_eq!(unknown, [""; 0], "families that the reference does not name");
     broker.interrupt().code(0);
 }
 
