@@ -7,6 +7,7 @@ mod disk_full;
 mod epochs;
 mod faults;
 mod model;
+mod model_transactions;
 mod producers;
 mod reading;
 mod rebuilding;
@@ -14,7 +15,6 @@ mod recovery;
 mod retention;
 mod topics;
 mod transactions;
-mod transactions_compacted;
 mod waiting;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Random histories of one log against a naive twin.
 //!
-//! `LUMENBUS_MODEL_CASES` says how many (100), `LUMENBUS_MODEL_SEED` repeats those of a seed that a failure named.
+//! `LUMENBUS_MODEL_CASES` says how many, `LUMENBUS_MODEL_SEED` repeats those of a seed that a failure named.
 
 use super::*;
 use proptest::prelude::*;
@@ -11,7 +11,6 @@ use std::fs;
 
 const CASES_VARIABLE: &str = "LUMENBUS_MODEL_CASES";
 const SEED_VARIABLE: &str = "LUMENBUS_MODEL_SEED";
-const DEFAULT_CASES: u32 = 100;
 const PRODUCER_ID: i64 = 1;
 
 /// What may happen to a log.
@@ -265,19 +264,24 @@ fn runs_alike(steps: Vec<Step>) {
     twins.check(twins.model.start, 1 << 20);
 }
 
-#[test]
-fn a_log_behaves_like_a_list() {
+/// Runs histories, as many as a variable says or else `default`, and names the seed that repeats a failure.
+pub(super) fn histories<S: Strategy>(default: u32, strategy: &S, run: impl Fn(S::Value)) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
-    let cases = number(CASES_VARIABLE).map_or(DEFAULT_CASES, |cases| u32::try_from(cases).unwrap());
+    let cases = number(CASES_VARIABLE).map_or(default, |cases| u32::try_from(cases).unwrap());
     let seed = number(SEED_VARIABLE).unwrap_or_else(rand::random);
     println!("{cases} histories of {SEED_VARIABLE}={seed}");
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed.to_le_bytes().repeat(4));
     let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new_with_rng(config, rng).run(&proptest::collection::vec(step(), 1..60), |steps| {
-        runs_alike(steps);
+    let outcome = TestRunner::new_with_rng(config, rng).run(strategy, |history| {
+        run(history);
         Ok(())
     });
     if let Err(failure) = outcome {
         panic!("{SEED_VARIABLE}={seed}: {failure}");
     }
+}
+
+#[test]
+fn a_log_behaves_like_a_list() {
+    histories(100, &proptest::collection::vec(step(), 1..60), runs_alike);
 }
