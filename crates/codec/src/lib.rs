@@ -56,4 +56,4 @@ pub use color::{Color, Matrix, Range, convert};
 pub use error::{CodecError, Direction};
 pub use h264::{Entropy, H264Options, RateControl, has_h264_assembly};
 pub use jpeg::jpeg_dimensions;
-pub use registry::{Support, decoder, encoder, support};
+pub use registry::{Support, decoder, encoder, still_dimensions, support};

@@ -14,10 +14,11 @@ pub(crate) const ENTRY: Entry = Entry {
     decoder: Side::Built(|config| Ok(Box::new(StillDecoder::new(&PNG, config)))),
 };
 
-static PNG: StillCodec = StillCodec {
+pub(crate) static PNG: StillCodec = StillCodec {
     codec: Codec::Png,
     formats: &[PixelFormat::Gray8, PixelFormat::Gray16Le, PixelFormat::Rgb8],
     write: |picture, _| write(picture).map_err(|source| CodecError::PngEncode { source }),
+    check,
     read,
 };
 
@@ -51,20 +52,32 @@ fn swapped(words: &[u8]) -> Vec<u8> {
     words.chunks_exact(2).flat_map(|word| [word[1], word[0]]).collect()
 }
 
-fn read(file: &[u8]) -> Result<RawFrame, CodecError> {
+fn malformed(what: &'static str) -> CodecError {
+    CodecError::Malformed { codec: Codec::Png, what }
+}
+
+/// The header chunk comes first (5.6 and 11.2.1).
+fn check(file: &[u8]) -> Result<Dimensions, CodecError> {
+    const START: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+    let sides = file.strip_prefix(START).and_then(<[u8]>::first_chunk::<8>);
+    let [w3, w2, w1, w0, h3, h2, h1, h0] = *sides.ok_or_else(|| malformed("it does not begin with a header chunk"))?;
+    let size = Dimensions::new(u32::from_be_bytes([w3, w2, w1, w0]), u32::from_be_bytes([h3, h2, h1, h0]));
+    check_size(Codec::Png, size)?;
+    Ok(size)
+}
+
+fn read(file: &[u8], size: Dimensions) -> Result<RawFrame, CodecError> {
     let failed = |source| CodecError::PngDecode { source };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(file), Limits { bytes: MAX_WORK_BYTES });
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let header = decoder.read_header_info().map_err(failed)?;
-    let size = Dimensions::new(header.width, header.height);
-    check_size(Codec::Png, size)?;
     let is_deep_gray = header.bit_depth == BitDepth::Sixteen
         && matches!(header.color_type, ColorType::Grayscale | ColorType::GrayscaleAlpha);
     let shallow = if is_deep_gray { Transformations::IDENTITY } else { Transformations::STRIP_16 };
     decoder.set_transformations(Transformations::EXPAND | shallow);
     let mut reader = decoder.read_info().map_err(failed)?;
-    let bytes = reader.output_buffer_size().ok_or(CodecError::Malformed { codec: Codec::Png, what: "no size" })?;
+    let bytes = reader.output_buffer_size().ok_or_else(|| malformed("a picture larger than memory"))?;
     let mut pixels = vec![0; bytes];
     reader.next_frame(&mut pixels).map_err(failed)?;
     // A file cut behind its last row is damaged too.

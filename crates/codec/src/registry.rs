@@ -3,7 +3,7 @@
 use crate::{
     CodecError, Decoder, DecoderConfig, Direction, Encoder, EncoderConfig, absent, h264, jpeg, jpeg2000, png, raw, webp,
 };
-use lumenbus_frame::Codec;
+use lumenbus_frame::{Codec, Dimensions};
 
 /// Makes an encoder.
 pub(crate) type OpenEncoder = fn(&EncoderConfig) -> Result<Box<dyn Encoder>, CodecError>;
@@ -56,6 +56,20 @@ pub fn support() -> impl Iterator<Item = Support> {
 fn entry(codec: Codec, direction: Direction) -> Result<&'static Entry, CodecError> {
     let reason = "no version of it is known here";
     ENTRIES.iter().find(|entry| entry.codec == codec).ok_or(CodecError::NotBuilt { codec, direction, reason })
+}
+
+/// Size of the picture in a file of a still codec, from its headers alone.
+///
+/// # Errors
+/// Where it is no such file, or one that a decoder refuses for what it would take.
+pub fn still_dimensions(codec: Codec, file: &[u8]) -> Result<Dimensions, CodecError> {
+    match codec {
+        Codec::Jpeg => jpeg::jpeg_dimensions(file),
+        Codec::Png => (png::PNG.check)(file),
+        Codec::Webp => (webp::WEBP.check)(file),
+        Codec::Jpeg2000 => (jpeg2000::JPEG2000.check)(file),
+        _ => Err(CodecError::Malformed { codec, what: "it is no codec of picture files" }),
+    }
 }
 
 /// Opens an encoder.

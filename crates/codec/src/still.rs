@@ -15,8 +15,10 @@ pub(crate) struct StillCodec {
     /// What `write` takes. I420 is not among them: it comes as RGB.
     pub(crate) formats: &'static [PixelFormat],
     pub(crate) write: fn(&RawFrame, StillSettings) -> Result<Vec<u8>, CodecError>,
-    /// Reads a file in the format that is nearest to its own, and refuses it before it allocates too much.
-    pub(crate) read: fn(&[u8]) -> Result<RawFrame, CodecError>,
+    /// The size that a file's headers tell; refuses what would take too much memory.
+    pub(crate) check: fn(&[u8]) -> Result<Dimensions, CodecError>,
+    /// Reads a file that was checked and has this size, in the format that is nearest to its own.
+    pub(crate) read: fn(&[u8], Dimensions) -> Result<RawFrame, CodecError>,
 }
 
 /// Settings of a file.
@@ -123,7 +125,8 @@ impl Decoder for StillDecoder {
         let codec = self.of.codec;
         check_frame(codec, frame)?;
         // The parsers read hostile bytes: a panic in one must stay this frame's trouble.
-        let read = catch_unwind(AssertUnwindSafe(|| (self.of.read)(&frame.payload)));
+        let size = (self.of.check)(&frame.payload)?;
+        let read = catch_unwind(AssertUnwindSafe(|| (self.of.read)(&frame.payload, size)));
         let gave_up = |_| CodecError::Malformed { codec, what: "the decoder gave up on this file" };
         let mut picture = read.map_err(gave_up)??;
         (picture.capture, picture.pts) = (frame.capture, frame.pts);

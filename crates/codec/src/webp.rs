@@ -15,8 +15,8 @@ pub(crate) const ENTRY: Entry = Entry {
     decoder: Side::Built(|config| Ok(Box::new(StillDecoder::new(&WEBP, config)))),
 };
 
-static WEBP: StillCodec =
-    StillCodec { codec: Codec::Webp, formats: &[PixelFormat::Gray8, PixelFormat::Rgb8], write, read };
+pub(crate) static WEBP: StillCodec =
+    StillCodec { codec: Codec::Webp, formats: &[PixelFormat::Gray8, PixelFormat::Rgb8], write, check, read };
 
 /// Sides have 14 bits.
 const MAX_SIDE: u32 = 16_383;
@@ -56,9 +56,8 @@ fn lossy(rgb: &[u8], size: Dimensions, quality: u8) -> Result<Vec<u8>, CodecErro
     file.map(|file| file.to_vec()).map_err(|_| no_output)
 }
 
-fn read(file: &[u8]) -> Result<RawFrame, CodecError> {
+fn read(file: &[u8], size: Dimensions) -> Result<RawFrame, CodecError> {
     let failed = |source| CodecError::WebpDecode { source };
-    let size = check(file)?;
     let mut decoder = WebPDecoder::new(Cursor::new(file)).map_err(failed)?;
     decoder.set_memory_limit(MAX_WORK_BYTES);
     if decoder.dimensions() != (size.width, size.height) {

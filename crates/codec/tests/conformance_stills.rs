@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
-use lumenbus_codec::{CodecError, DecoderConfig, Encoder, EncoderConfig, Picture, Ticket, decoder, encoder};
+use lumenbus_codec::{
+    CodecError, DecoderConfig, Encoder, EncoderConfig, Picture, Ticket, decoder, encoder, still_dimensions,
+};
 use lumenbus_frame::{CaptureTime, Codec, Dimensions, EncodedFrame, PixelFormat, RawFrame};
 
 fn decode(codec: Codec, file: &[u8]) -> Result<Picture, CodecError> {
@@ -47,6 +49,7 @@ fn files_of_another_encoder_show_the_same_picture() {
         (Codec::Jpeg2000, include_bytes!("../../source/tests/data/still.jp2")),
     ];
     for (codec, file) in others {
+        assert_eq!(still_dimensions(codec, file).unwrap(), png.dimensions());
         let quality = psnr(&png, &decode(codec, file).unwrap().frame);
         // Both have chroma at half the resolution, and the pattern has sharp colours.
         assert!(quality > 20.0, "{codec}: {quality} dB");
@@ -132,6 +135,7 @@ fn headers_that_promise_too_much_are_refused_before_anything_is_allocated() {
     for (codec, file) in files {
         let error = decode(codec, &file).unwrap_err();
         assert!(matches!(error, CodecError::TooLarge { .. }), "{codec}: {error}");
+        assert!(still_dimensions(codec, &file).is_err(), "{codec}");
     }
 }
 

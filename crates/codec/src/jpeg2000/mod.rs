@@ -21,10 +21,11 @@ pub(crate) const ENTRY: Entry = Entry {
     decoder: Side::Built(|config| Ok(Box::new(StillDecoder::new(&JPEG2000, config)))),
 };
 
-static JPEG2000: StillCodec = StillCodec {
+pub(crate) static JPEG2000: StillCodec = StillCodec {
     codec: Codec::Jpeg2000,
     formats: &[PixelFormat::Gray8, PixelFormat::Gray16Le, PixelFormat::Rgb8],
     write: |picture, settings| Ok(write::file(picture, Loss::of_quality(settings.quality), settings.threads)),
+    check: header::check,
     read,
 };
 
@@ -32,8 +33,7 @@ fn failed(source: hayro_jpeg2000::DecodeError) -> CodecError {
     CodecError::Jpeg2000Decode { source }
 }
 
-fn read(file: &[u8]) -> Result<RawFrame, CodecError> {
-    let size = header::check(file)?;
+fn read(file: &[u8], size: Dimensions) -> Result<RawFrame, CodecError> {
     let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
     let image = Image::new(file, &settings).map_err(failed)?;
     if (image.width(), image.height()) != (size.width, size.height) {
