@@ -2,6 +2,9 @@
 //!
 //! Every new segment begins with an empty one, and a transactional batch only goes into a segment that has one. So a
 //! missing file means "look into the log" only where transactional batches are, never after an upgrade.
+//!
+//! Kafka's file has no checksums, and a wrong entry would let readers of committed records see aborted ones. So
+//! `.txncheck`, which is ours, holds one for each entry. Where it is missing the entries are believed, as Kafka does.
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Seek, SeekFrom};
@@ -17,6 +20,8 @@ use super::error::LogError;
 use super::segment::segment_path;
 
 const ENTRY_BYTES: usize = 34;
+/// A CRC-32C of the entry.
+const CHECK_BYTES: usize = 4;
 const VERSION: i16 = 0;
 /// Entries read at a time.
 const CHUNK_ENTRIES: usize = 256;
@@ -98,15 +103,24 @@ impl AbortedIndex {
         segment_path(&self.directory, self.base_offset, "txnindex")
     }
 
+    fn checks_path(&self) -> PathBuf {
+        segment_path(&self.directory, self.base_offset, "txncheck")
+    }
+
     /// Replaces what the file held.
     pub(crate) fn replace(&self, entries: &[AbortedTransaction]) -> Result<(), LogError> {
         let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
-        let path = self.path();
+        let checks: Vec<u8> = bytes.chunks_exact(ENTRY_BYTES).flat_map(check).collect();
+        let (path, disk) = (self.path(), self.disk.as_ref());
+        // Between the two steps they contradict each other, and the index counts as damaged.
         let written = match entries {
             // Whole from the beginning, and every roll makes one.
-            [] => self.disk.open(File::options().create(true).write(true).truncate(true), &path),
-            _ => disk::replace(self.disk.as_ref(), &path, Contents { bytes: &bytes, sync: true }),
+            [] => disk
+                .open(File::options().create(true).write(true).truncate(true), &path)
+                .and_then(|_| disk.remove(&self.checks_path())),
+            _ => disk::replace(disk, &self.checks_path(), Contents { bytes: &checks, sync: true })
+                .and_then(|_| disk::replace(disk, &path, Contents { bytes: &bytes, sync: true }).map(drop)),
         };
         written.map_err(LogError::storage("write", path))?;
         self.entries.store(count(entries), Ordering::Release);
@@ -127,7 +141,7 @@ impl AbortedIndex {
                 file.seek(SeekFrom::Start(at * ENTRY_BYTES as u64))?;
                 disk::write_all(disk, &file, &mut [IoSlice::new(&bytes)])
             });
-        match written {
+        match written.and_then(|()| self.append_check(at, &bytes)) {
             Ok(()) => {
                 self.entries.store(known + 1, Ordering::Release);
                 Ok(())
@@ -139,11 +153,22 @@ impl AbortedIndex {
         }
     }
 
+    fn append_check(&self, at: u64, entry: &[u8]) -> io::Result<()> {
+        let disk = self.disk.as_ref();
+        // Without checksums of the entries before it, one of this entry says nothing.
+        let mut file = match disk.open(File::options().create(at == 0).write(true), &self.checks_path()) {
+            Err(error) if at > 0 && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        file.seek(SeekFrom::Start(at * CHECK_BYTES as u64))?;
+        disk::write_all(disk, &file, &mut [IoSlice::new(&check(entry))])
+    }
+
     /// From now on the index counts as missing.
     pub(crate) fn forget(&self) {
         self.entries.store(MISSING, Ordering::Release);
         // What cannot be removed is recognised as stale or overwritten by whoever builds it anew.
-        let _ = self.disk.remove(&self.path());
+        let _ = self.disk.remove(&self.path()).and_then(|()| self.disk.remove(&self.checks_path()));
     }
 
     /// Whether there is a sound index.
@@ -155,15 +180,15 @@ impl AbortedIndex {
         Ok(self.entries.load(Ordering::Acquire) >= 0)
     }
 
-    /// All entries; `None` when the file is missing, cut, or not ascending within its segment.
+    /// All entries; `None` when the file is missing, cut, not ascending within its segment, or not what was written.
     pub(crate) fn load(&self) -> Result<Option<Vec<AbortedTransaction>>, LogError> {
-        let path = self.path();
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(LogError::storage("read", path)(error)),
-        };
+        let Some(bytes) = read_if_present(self.path())? else { return Ok(None) };
         if !bytes.len().is_multiple_of(ENTRY_BYTES) {
+            return Ok(None);
+        }
+        if let Some(checks) = read_if_present(self.checks_path())?
+            && !bytes.chunks_exact(ENTRY_BYTES).flat_map(check).eq(checks)
+        {
             return Ok(None);
         }
         let mut entries = Vec::with_capacity(bytes.len() / ENTRY_BYTES);
@@ -230,18 +255,32 @@ impl AbortedIndex {
         Ok(Searched::GoOn)
     }
 
-    /// The file, when it has entries that are perhaps not on the disk yet; [`Self::synced_up_to`] follows.
-    pub(crate) fn unsynced(&self) -> Result<Option<(File, i64)>, LogError> {
+    /// Makes entries durable that perhaps are not yet.
+    pub(crate) fn sync(&self) -> Result<(), LogError> {
         let entries = self.entries.load(Ordering::Acquire);
         if entries <= self.synced.load(Ordering::Acquire) {
-            return Ok(None);
+            return Ok(());
         }
-        let path = self.path();
-        File::open(&path).map(|file| Some((file, entries))).map_err(LogError::storage("open", path))
-    }
-
-    pub(crate) fn synced_up_to(&self, entries: i64) {
+        for path in [self.path(), self.checks_path()] {
+            match File::open(&path).and_then(|file| self.disk.sync(&file)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                synced => synced.map_err(LogError::storage("sync", path))?,
+            }
+        }
         self.synced.store(entries, Ordering::Release);
+        Ok(())
+    }
+}
+
+fn check(entry: &[u8]) -> [u8; CHECK_BYTES] {
+    crc32c::crc32c(entry).to_be_bytes()
+}
+
+fn read_if_present(path: PathBuf) -> Result<Option<Vec<u8>>, LogError> {
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::storage("read", path)(error)),
     }
 }
 
@@ -301,6 +340,20 @@ mod tests {
     }
 
     #[test]
+    fn an_index_of_kafka_goes_on_without_checksums() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory: Arc<Path> = Arc::from(dir.path());
+        let index = unknown(&directory, 0);
+        index.replace(&[aborted(1, 0, 5, 6)]).unwrap();
+        fs::remove_file(index.checks_path()).unwrap();
+        let taken_over = unknown(&directory, 0);
+        assert!(taken_over.is_known().unwrap());
+        taken_over.append(&aborted(2, 6, 9, 10)).unwrap();
+        assert!(!index.checks_path().exists());
+        assert_eq!(unknown(&directory, 0).load().unwrap().unwrap().len(), 2);
+    }
+
+    #[test]
     fn damage_is_recognised() {
         let dir = tempfile::tempdir().unwrap();
         let directory: Arc<Path> = Arc::from(dir.path());
@@ -315,6 +368,22 @@ mod tests {
             assert!(!unknown(&directory, 0).is_known().unwrap());
         }
         fs::write(index.path(), &good).unwrap();
+        assert!(unknown(&directory, 0).is_known().unwrap());
+        for at in 0..good.len() * 8 {
+            let mut flipped = good.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            fs::write(index.path(), flipped).unwrap();
+            assert!(!unknown(&directory, 0).is_known().unwrap(), "bit {at}");
+        }
+        for entries in 0..2 {
+            fs::write(index.path(), &good[..entries * ENTRY_BYTES]).unwrap();
+            assert!(!unknown(&directory, 0).is_known().unwrap(), "{entries} entries of two");
+        }
+        fs::write(index.path(), &good).unwrap();
+        let checks = fs::read(index.checks_path()).unwrap();
+        fs::write(index.checks_path(), &checks[..5]).unwrap();
+        assert!(!unknown(&directory, 0).is_known().unwrap());
+        fs::write(index.checks_path(), &checks).unwrap();
         assert!(unknown(&directory, 0).is_known().unwrap());
         assert!(!unknown(&directory, 6).is_known().unwrap(), "of another segment");
     }

@@ -444,7 +444,7 @@ impl Segment {
 
     /// Removes the files, the log first: what remains after a crash in between is swept at the next start.
     pub(crate) fn delete_files(&self) -> Result<(), LogError> {
-        for extension in ["log", "index", "timeindex", "txnindex"] {
+        for extension in ["log", "index", "timeindex", "txnindex", "txncheck"] {
             let path = segment_path(&self.directory, self.base_offset, extension);
             self.disk.remove(&path).map_err(LogError::storage("delete", path))?;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::path::PathBuf;
 
 use super::recover::OpenPartition;
 use crate::log::batch::BatchHeader;
@@ -33,24 +34,40 @@ impl OpenPartition<'_> {
             match extension {
                 "log" => drop(listing.logs.insert(offset, entry.metadata().map_err(storage)?.len())),
                 "snapshot" => listing.snapshots.push(offset),
-                "index" | "timeindex" | "txnindex" => indexes.push(entry.path()),
+                "index" | "timeindex" | "txnindex" | "txncheck" => indexes.push((offset, entry.path())),
                 "log.swap" => swaps.push(offset),
                 _ => remove_if_present(&entry.path()).map_err(LogError::storage("delete", entry.path()))?,
             }
         }
         for offset in swaps {
-            self.finish_swap(&mut listing, offset)?;
+            self.finish_swap(&mut listing, offset, &indexes)?;
         }
-        for path in indexes {
-            if !path.with_extension("log").exists() {
-                remove_if_present(&path).map_err(LogError::storage("delete", path))?;
-            }
+        indexes.retain(|(offset, path)| !listing.logs.contains_key(offset) && path.exists());
+        self.check_orphans(&listing, &indexes)?;
+        for (_, path) in indexes {
+            remove_if_present(&path).map_err(LogError::storage("delete", path))?;
         }
         Ok(listing)
     }
 
+    /// Aborted transactions end in a segment between others of which there is only the index: its log was lost, and
+    /// without both, readers of committed records would get what these transactions wrote before it.
+    fn check_orphans(&self, listing: &Listing, indexes: &[(i64, PathBuf)]) -> Result<(), LogError> {
+        let Some((first, last)) = listing.logs.keys().next().zip(listing.logs.keys().last()) else { return Ok(()) };
+        for (offset, path) in indexes.iter().filter(|(offset, _)| first < offset && offset < last) {
+            let length = fs::metadata(path).map_err(LogError::storage("inspect", path))?.len();
+            if length > 0 && path.extension().is_some_and(|extension| extension == "txnindex") {
+                let reason = "it is missing, but its index of aborted transactions is there; restore it, or delete the \
+                              index to go on without these records";
+                let path = segment_path(&self.directory, *offset, "log");
+                return Err(LogError::BadFile { path, reason: reason.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
     /// A compacted segment was complete when the broker stopped: it replaces what it was made of.
-    fn finish_swap(&mut self, listing: &mut Listing, base: i64) -> Result<(), LogError> {
+    fn finish_swap(&mut self, listing: &mut Listing, base: i64, indexes: &[(i64, PathBuf)]) -> Result<(), LogError> {
         let path = segment_path(&self.directory, base, "log.swap");
         let file = File::open(&path).map_err(LogError::storage("open", &path))?;
         let size = file.metadata().map_err(LogError::storage("inspect", &path))?.len();
@@ -62,10 +79,14 @@ impl OpenPartition<'_> {
         let replaced: Vec<i64> = listing.logs.range(base..next_offset).map(|(offset, _)| *offset).collect();
         for offset in replaced {
             listing.logs.remove(&offset);
-            for extension in ["log", "index", "timeindex", "txnindex"].iter().skip(usize::from(offset == base)) {
-                let path = segment_path(&self.directory, offset, extension);
+            if offset != base {
+                let path = segment_path(&self.directory, offset, "log");
                 remove_if_present(&path).map_err(LogError::storage("delete", path))?;
             }
+        }
+        // Also of those whose logs were deleted before the crash.
+        for (_, path) in indexes.iter().filter(|(offset, _)| (base..next_offset).contains(offset)) {
+            remove_if_present(path).map_err(LogError::storage("delete", path))?;
         }
         fs::rename(&path, segment_path(&self.directory, base, "log")).map_err(LogError::storage("rename", &path))?;
         listing.logs.insert(base, size);
@@ -101,8 +122,9 @@ impl OpenPartition<'_> {
 fn parse_name(name: &str) -> Option<(i64, &str)> {
     let (stem, extension) = name.split_once('.')?;
     let known =
-        ["log", "index", "timeindex", "txnindex", "snapshot", "log.swap", "log.cleaned", "log.deleted", "snapshot.tmp"];
+        ["log", "index", "timeindex", "txnindex", "txncheck", "snapshot", "log.swap", "log.cleaned", "snapshot.tmp"];
     let kafkas = [
+        "log.deleted",
         "index.deleted",
         "timeindex.deleted",
         "index.cleaned",
@@ -114,7 +136,8 @@ fn parse_name(name: &str) -> Option<(i64, &str)> {
         "txnindex.swap",
     ];
     // `.index.7.cleaned`: a whole index on its way to its name.
-    let unfinished = extension.ends_with(".cleaned") && extension.contains("index.");
+    let unfinished =
+        extension.ends_with(".cleaned") && (extension.contains("index.") || extension.starts_with("txncheck."));
     let ours = stem.len() == 20 && (known.contains(&extension) || kafkas.contains(&extension) || unfinished);
     ours.then(|| stem.parse().ok()).flatten().map(|offset| (offset, extension))
 }

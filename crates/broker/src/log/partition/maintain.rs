@@ -86,7 +86,8 @@ impl Partition {
         for segment in &plan.segments {
             self.sync_log(segment)?;
             self.sync_indexes(segment)?;
-            self.sync_aborted(segment)?;
+            // Entries below the recovery point are not derived again, so they must be there.
+            segment.aborted.sync()?;
         }
         self.save_epochs()?;
         producer::write_snapshot(&self.directory, plan.end_offset, &plan.snapshot)?;
@@ -137,15 +138,6 @@ impl Partition {
             let synced = self.shared.disk.sync(file);
             synced.map_err(LogError::storage("sync the index of", segment.log_path()))
         })
-    }
-
-    /// Entries below the recovery point are not derived again, so they must be there.
-    fn sync_aborted(&self, segment: &Segment) -> Result<(), LogError> {
-        let Some((file, entries)) = segment.aborted.unsynced()? else { return Ok(()) };
-        let synced = self.shared.disk.sync(&file);
-        synced.map_err(LogError::storage("sync the aborted transactions of", segment.log_path()))?;
-        segment.aborted.synced_up_to(entries);
-        Ok(())
     }
 
     fn open_index_files(&self, segment: &Segment) -> Result<[File; 2], LogError> {

@@ -315,7 +315,8 @@ impl OpenPartition<'_> {
             return Ok(());
         };
         file.set_len(checked.size).map_err(LogError::storage("truncate", segment.log_path()))?;
-        for &base in later {
+        // The last one first, so that a crash leaves none behind a gap.
+        for &base in later.iter().rev() {
             let path = segment_path(&self.directory, base, "log");
             self.report.truncated_bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
             Segment::closed(&self.shared, &self.directory, base, 0).delete_files()?;

@@ -208,7 +208,7 @@ fn checkpoint_without_compaction(store: &LogStore, log: &Partition) {
     assert!(log.segment_count() > 3);
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub(super) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());

@@ -54,13 +54,19 @@ pub(super) fn delivered(log: &Partition, budget: usize) -> Vec<Vec<u8>> {
 
 /// What a client of isolation level read_committed delivers.
 pub(super) fn delivered_records(log: &Partition, budget: usize) -> Vec<Stored> {
-    let mut next = log.log_start_offset();
+    try_delivered(log, log.log_start_offset(), budget).unwrap()
+}
+
+/// As [`delivered_records`], from an offset on; or why a client that verifies checksums gets no further.
+pub(super) fn try_delivered(log: &Partition, from: i64, budget: usize) -> Result<Vec<Stored>, String> {
+    let mut next = from;
     let mut records = Vec::new();
     loop {
-        let slice = log.read_isolated(next, (budget, FirstBatch::Whole), Isolation::Committed).unwrap();
+        let slice = log.read_isolated(next, (budget, FirstBatch::Whole), Isolation::Committed);
+        let slice = slice.map_err(|error| error.to_string())?;
         if slice.records.is_empty() {
-            assert!(next >= slice.last_stable_offset);
-            return records;
+            let is_all = next >= slice.last_stable_offset;
+            return if is_all { Ok(records) } else { Err(format!("nothing at {next}")) };
         }
         let mut aborted: Vec<_> = slice.aborted.iter().map(|one| (one.first_offset, one.producer_id)).collect();
         aborted.sort_unstable();
@@ -69,6 +75,9 @@ pub(super) fn delivered_records(log: &Partition, budget: usize) -> Vec<Stored> {
         while !rest.is_empty() {
             let header = BatchHeader::parse(rest).unwrap();
             let (batch, after) = rest.split_at(header.size);
+            if checksum(batch) != header.crc {
+                return Err(format!("checksum at {next}"));
+            }
             rest = after;
             while aborted.first().is_some_and(|(first, _)| *first <= header.last_offset()) {
                 skipped.insert(aborted.remove(0).1);
