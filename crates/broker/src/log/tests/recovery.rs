@@ -1,3 +1,4 @@
+use super::transactions::{Writer, committed, delivered};
 use super::*;
 use proptest::prelude::*;
 use std::fs;
@@ -246,5 +247,57 @@ fn kafka_can_tell_the_files_apart() {
     assert_eq!(points, "0\n1\nt 0 40\n");
     for path in files(dir.path(), "t-0", "index") {
         assert_eq!(fs::metadata(path).unwrap().len() % 8, 0);
+    }
+}
+
+/// A log of several segments, all of which end aborted transactions that began in the one before.
+fn with_aborts(dir: &Path) -> usize {
+    let (store, log) = with_topic(dir, &[("segment.bytes", "1024")]);
+    let mut writers = [Writer::new(1), Writer::new(2)];
+    for round in 0..12 {
+        writers[round % 2].write(&log, &[&value(round, 300)]);
+        if round > 0 {
+            writers[(round + 1) % 2].end(&log, Outcome::Abort);
+        }
+    }
+    writers[1].end(&log, Outcome::Abort);
+    assert_eq!(committed(&log, 0).aborted.len(), 12);
+    store.close().unwrap();
+    log.segment_count()
+}
+
+#[test]
+fn a_lost_segment_that_ended_transactions_keeps_its_partition_offline_until_it_is_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(with_aborts(dir.path()) > 4);
+    let lost = files(dir.path(), "t-0", "log").remove(2);
+    let contents = fs::read(&lost).unwrap();
+    fs::remove_file(&lost).unwrap();
+    let store = open(dir.path());
+    let error = store.partition("t", 0).unwrap().read(0, 1, FirstBatch::Whole).unwrap_err();
+    assert!(matches!(error, LogError::Offline { .. }) && error.to_string().contains(lost.to_str().unwrap()), "{error}");
+    drop(store);
+    fs::write(&lost, contents).unwrap();
+    let store = open(dir.path());
+    let log = store.partition("t", 0).unwrap();
+    assert_eq!(committed(&log, 0).aborted.len(), 12);
+    assert_eq!(delivered(&log, 1 << 20), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn a_swap_that_a_crash_left_half_done_has_no_lost_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    with_aborts(dir.path());
+    // What a compaction makes of the first three: here all of them, one after the other.
+    let merged = files(dir.path(), "t-0", "log").into_iter().take(3).collect::<Vec<_>>();
+    let contents: Vec<u8> = merged.iter().flat_map(|path| fs::read(path).unwrap()).collect();
+    fs::write(merged[0].with_extension("log.swap"), contents).unwrap();
+    fs::remove_file(&merged[1]).unwrap();
+    assert!(merged[1].with_extension("txnindex").metadata().unwrap().len() > 0);
+    for _ in 0..2 {
+        let store = open(dir.path());
+        let log = store.partition("t", 0).unwrap();
+        assert_eq!(committed(&log, 0).aborted.len(), 12);
+        assert_eq!(delivered(&log, 300), Vec::<Vec<u8>>::new());
     }
 }
