@@ -18,12 +18,14 @@ const FIRST_GUESS: f64 = 0.2;
 /// How far the quantiser that fits has to be from the one in use before that is changed.
 const HYSTERESIS: f64 = 0.6;
 /// Time within which what was spent too much is made good, and what was saved is spent.
-const REPAY_SECONDS: f64 = 10.0;
-const SPEND_SECONDS: f64 = 30.0;
+const REPAY_SECONDS: f64 = 20.0;
+const SPEND_SECONDS: f64 = 60.0;
 /// Of the budget, what a scene at rest may leave for later.
-const SAVED_SECONDS: f64 = 10.0;
+const SAVED_SECONDS: f64 = 5.0;
 /// What the complexity of delta pictures is an average of.
-const MEMORY_SECONDS: f64 = 10.0;
+const MEMORY_SECONDS: f64 = 30.0;
+/// Steps in a second by which the quantiser becomes finer at most: a scene that comes to rest is not coded over and over.
+const FINER_PER_SECOND: f64 = 0.3;
 /// Steps by which keyframes are finer than the pictures that repeat most of them: fewer where much moves.
 const KEY_GAIN: std::ops::RangeInclusive<f64> = 2.0..=9.0;
 const KEY_GAIN_SLOPE: f64 = 2.0;
@@ -114,10 +116,9 @@ impl RateControl {
     pub(super) fn next_qp(&mut self, kind: Kind) -> u8 {
         let away = self.fitting() - self.qp;
         if away.abs() > HYSTERESIS {
-            // Coarser a step at a time, more only where the model is far off. Finer by one a second: a scene that comes
-            // to rest is not repeated bit by bit.
+            // Coarser by a step at a time, by more only where the model is far off.
             let coarser = if away > 4.0 { 3.0 } else { 1.0 };
-            self.qp += away.round().clamp(-(1.0 / self.rate).min(1.0), coarser);
+            self.qp += away.round().clamp(-(FINER_PER_SECOND / self.rate).min(1.0), coarser);
         }
         whole(match kind {
             Kind::Keyframe => self.qp - self.key_gain(),
@@ -172,4 +173,94 @@ fn whole(qp: f64) -> u8 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range of quantisers")]
     let qp = qp.clamp(FINEST, COARSEST).round() as u8;
     qp
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: Budget = Budget { bits_per_second: 1e6, pictures_per_second: 25.0, gop: 50 };
+    const SHARE: f64 = 40_000.0;
+
+    /// A coder whose pictures cost what the model says, of complexities that the model has to find out.
+    struct Scene {
+        key: f64,
+        delta: f64,
+    }
+
+    impl Scene {
+        fn bits(&self, is_keyframe: bool, qp: u8) -> f64 {
+            let (bits, step) = if is_keyframe { (self.key, 6.0) } else { (self.delta, 6.0) };
+            bits * (-f64::from(qp) / step).exp2()
+        }
+    }
+
+    /// Codes so many pictures; returns the bits of each and the quantisers of delta pictures.
+    fn code(control: &mut RateControl, scene: &Scene, pictures: u32) -> (Vec<f64>, Vec<u8>) {
+        let (mut sizes, mut quantisers) = (Vec::new(), Vec::new());
+        for index in 0..pictures {
+            let is_keyframe = index % BUDGET.gop == 0;
+            let qp = control.next_qp(if is_keyframe { Kind::Keyframe } else { Kind::Delta(Change::Usual) });
+            let bits = scene.bits(is_keyframe, qp);
+            control.coded(is_keyframe, qp, bits);
+            sizes.push(bits);
+            if !is_keyframe {
+                quantisers.push(qp);
+            }
+        }
+        (sizes, quantisers)
+    }
+
+    fn mean(sizes: &[f64]) -> f64 {
+        sizes.iter().sum::<f64>() / f64::from(u32::try_from(sizes.len()).unwrap())
+    }
+
+    #[test]
+    fn the_budget_is_kept_and_the_quantiser_rests() {
+        for moving in [0.02, 0.1, 0.4] {
+            let scene = Scene { key: 1e7, delta: 1e7 * moving };
+            let mut control = RateControl::new(BUDGET, 26, scene.bits(true, 26));
+            code(&mut control, &scene, 1_500);
+            let (sizes, quantisers) = code(&mut control, &scene, 1_500);
+            let part = mean(&sizes) / SHARE;
+            let (least, most) = (quantisers.iter().min().unwrap(), quantisers.iter().max().unwrap());
+            assert!((0.93..=1.07).contains(&part) || *most == 16, "{moving}: {part}, {least} to {most}");
+            assert!(most - least <= 2, "{moving}: {least} to {most}");
+        }
+    }
+
+    #[test]
+    fn a_scene_that_begins_to_move_costs_no_more_for_long() {
+        let (rest, motion) = (Scene { key: 1e7, delta: 1e5 }, Scene { key: 1e7, delta: 5e6 });
+        let mut control = RateControl::new(BUDGET, 26, rest.bits(true, 26));
+        code(&mut control, &rest, 500);
+        code(&mut control, &motion, 250);
+        let (sizes, _) = code(&mut control, &motion, 750);
+        assert!(mean(&sizes) < 1.05 * SHARE, "{}", mean(&sizes) / SHARE);
+    }
+
+    #[test]
+    fn what_a_scene_at_rest_leaves_is_limited() {
+        let (empty, motion) = (Scene { key: 1e4, delta: 1e2 }, Scene { key: 1e7, delta: 2e6 });
+        let mut control = RateControl::new(BUDGET, 26, empty.bits(true, 26));
+        let (_, quantisers) = code(&mut control, &empty, 5_000);
+        assert_eq!(quantisers.last(), Some(&16), "nothing is spent below the finest");
+        let (sizes, _) = code(&mut control, &motion, 2_500);
+        let surplus = sizes.iter().sum::<f64>() - 2_500.0 * SHARE;
+        assert!(surplus < 1.1 * SAVED_SECONDS * BUDGET.bits_per_second, "{surplus}");
+    }
+
+    #[test]
+    fn sizes_out_of_all_proportion_are_taken() {
+        for bits in [0.0, 1.0, 1e12] {
+            for gop in [0, 1, u32::MAX] {
+                let mut control = RateControl::new(Budget { gop, ..BUDGET }, 26, bits);
+                for kind in [Kind::Keyframe, Kind::Delta(Change::Refresh), Kind::Delta(Change::Usual)] {
+                    let qp = control.next_qp(kind);
+                    assert!((16..=51).contains(&qp), "{bits} {gop}: {qp}");
+                    control.coded(kind == Kind::Keyframe, qp, bits);
+                }
+            }
+        }
+    }
 }
