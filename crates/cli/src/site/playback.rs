@@ -47,7 +47,9 @@ pub(crate) fn playback(parameters: &StreamParameters) -> Playback {
         }
         Codec::Av1 => (Verdict::Some, "Chromium and Firefox; Safari with the newest hardware only", Some(USE_H264)),
         Codec::Jpeg | Codec::Png | Codec::Webp => (Verdict::Yes, "as a picture", None),
-        Codec::Jpeg2000 => (Verdict::No, "no current browser reads JPEG 2000", Some("convert the pictures to JPEG")),
+        Codec::Jpeg2000 => {
+            (Verdict::No, "no current browser reads JPEG 2000", Some("set codec = \"jpeg\" or \"webp\" for it"))
+        }
         Codec::Raw => (Verdict::Yes, "after encoding", None),
         _ => (Verdict::No, "an unknown codec", None),
     };
