@@ -1,5 +1,6 @@
 //! What was typed. What is meant is worked out in [`settings`](crate::settings) and the commands.
 
+use crate::bench::codec::arguments::CodecBenchArguments;
 use crate::commands::broker::inspect::InspectArguments;
 use crate::commands::cameras::CamerasArguments;
 use crate::commands::completions::{CompletionsArguments, ManualArguments};
@@ -371,7 +372,7 @@ pub(crate) enum TopicsAction {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --brokers an embedded broker is started for the time of the measurement.\n\nExamples:\n  lumenbus bench latency\n  lumenbus bench throughput --runs 9\n  lumenbus bench scaling\n  lumenbus bench memory --for 10m\n  lumenbus bench decoded --codec h264 --source street.264\n  lumenbus bench broker --against localhost:9092 --against-pid 4711"
+    after_help = "Without --brokers an embedded broker is started for the time of the measurement.\n\nExamples:\n  lumenbus bench latency\n  lumenbus bench throughput --runs 9\n  lumenbus bench scaling\n  lumenbus bench memory --for 10m\n  lumenbus bench decoded --codec h264 --source street.264\n  lumenbus bench codec street.264 --plot street.svg\n  lumenbus bench broker --against localhost:9092 --against-pid 4711"
 )]
 pub(crate) struct BenchArguments {
     #[command(subcommand)]
@@ -392,6 +393,8 @@ pub(crate) enum BenchWhat {
     Overhead(OverheadArguments),
     /// Capture → decoded, stage by stage: encode, queue, append, receive, decode
     Decoded(DecodedArguments),
+    /// Rate, processor time and quality of every encoder on footage, and which rates look alike
+    Codec(CodecBenchArguments),
     /// The embedded broker against another one: speed, latency, memory, many partitions, idle readers
     Broker(BrokerBenchArguments),
 }

@@ -1,11 +1,12 @@
-//! `lumenbus bench`: ratios to a bare Kafka client, measured side by side in one run, and the way of a picture from
-//! capture to decoded.
+//! `lumenbus bench`: ratios to a bare Kafka client, measured side by side in one run, the way of a picture from
+//! capture to decoded, and the codecs.
 //!
 //! Machines are shared and noisy, so every figure is the median of interleaved runs (bare, ours, bare, ours, …) with
 //! the same Kafka properties, partitions, sizes and schedule, in the same process.
 
 mod bare;
 mod broker;
+pub(crate) mod codec;
 mod decoded;
 mod environment;
 mod latency;
@@ -30,6 +31,7 @@ pub(crate) fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Re
         BenchWhat::Scaling(arguments) => scaling::run(arguments, settings, &mut output),
         BenchWhat::Memory(arguments) => memory::run(arguments, settings, &mut output),
         BenchWhat::Overhead(arguments) => overhead::run(arguments, settings, &mut output),
+        BenchWhat::Codec(arguments) => codec::run(arguments, settings),
         BenchWhat::Broker(arguments) => broker::run(arguments, settings, &mut output),
         BenchWhat::Decoded(arguments) => decoded::run(arguments, settings, &mut output),
     }

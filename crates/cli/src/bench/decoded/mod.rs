@@ -1,6 +1,6 @@
 //! `lumenbus bench decoded`: capture → decoded, stage by stage.
 
-mod pictures;
+pub(super) mod pictures;
 mod round;
 mod timeline;
 

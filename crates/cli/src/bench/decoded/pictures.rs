@@ -12,19 +12,29 @@ const MAX_BYTES: usize = 400 << 20;
 /// Noise of the test pattern: without any it is far cheaper to code than what a camera sees.
 const NOISE: u8 = 6;
 
+/// How many pictures are held.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::bench) struct Limits {
+    pub(in crate::bench) pictures: usize,
+    pub(in crate::bench) bytes: usize,
+}
+
 /// I420 pictures of one size.
-pub(super) struct Pictures {
-    pub(super) name: String,
-    pub(super) size: Dimensions,
-    pub(super) color: Color,
+pub(in crate::bench) struct Pictures {
+    pub(in crate::bench) name: String,
+    pub(in crate::bench) size: Dimensions,
+    pub(in crate::bench) color: Color,
+    /// The file's own, or that which was asked for.
+    pub(in crate::bench) rate: FrameRate,
     frames: Vec<RawFrame>,
 }
 
 impl Pictures {
     /// The first pictures of a file, at its own size, or the test pattern with noise.
-    pub(super) fn load(source: Option<&str>, size: Dimensions, rate: FrameRate) -> anyhow::Result<Self> {
+    pub(in crate::bench) fn load(source: Option<&str>, size: Dimensions, rate: FrameRate) -> anyhow::Result<Self> {
         let options = SourceOptions::default();
-        let mut source = match source {
+        let limits = Limits { pictures: MAX_PICTURES, bytes: MAX_BYTES };
+        let source = match source {
             Some(spec) => lumenbus_source::open(spec, &options)?,
             None => {
                 let mut pattern = PatternConfig::new(size, rate);
@@ -32,18 +42,33 @@ impl Pictures {
                 Box::new(PatternSource::new(pattern, &options)?) as Box<dyn Source>
             }
         };
-        let decoded = read(source.as_mut())?;
+        Self::of_source(source, Some(rate), limits)
+    }
+
+    /// The first pictures of a file, at its own size, and its own rate where none is given.
+    pub(in crate::bench) fn of_file(spec: &str, rate: Option<FrameRate>, limits: Limits) -> anyhow::Result<Self> {
+        let options = SourceOptions { frame_rate: rate, ..SourceOptions::default() };
+        Self::of_source(lumenbus_source::open(spec, &options)?, rate, limits)
+    }
+
+    fn of_source(mut source: Box<dyn Source>, rate: Option<FrameRate>, limits: Limits) -> anyhow::Result<Self> {
+        let decoded = read(source.as_mut(), limits)?;
         let first = decoded.first().with_context(|| format!("{} gave no picture", source.name()))?;
         let (size, color) = (first.picture.dimensions(), first.color);
         let same_size = decoded.iter().filter(|decoded| decoded.picture.dimensions() == size);
         let frames = same_size
             .map(|decoded| convert(&decoded.picture, PixelFormat::I420, decoded.color))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { name: source.name().to_owned(), size, color, frames })
+        let rate = rate.or(source.nominal_rate()).unwrap_or(lumenbus_source::DEFAULT_RATE);
+        Ok(Self { name: source.name().to_owned(), size, color, rate, frames })
+    }
+
+    pub(in crate::bench) fn frames(&self) -> &[RawFrame] {
+        &self.frames
     }
 
     /// There and back again, so that no cut is in it that the footage does not have.
-    pub(super) fn at(&self, index: u64) -> &RawFrame {
+    pub(in crate::bench) fn at(&self, index: u64) -> &RawFrame {
         let count = self.frames.len() as u64;
         let round = (2 * count).saturating_sub(2).max(1);
         let place = index % round;
@@ -51,15 +76,15 @@ impl Pictures {
         &self.frames[usize::try_from(place).expect("below the number of pictures")]
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::bench) fn count(&self) -> usize {
         self.frames.len()
     }
 }
 
-fn read(source: &mut dyn Source) -> anyhow::Result<Vec<DecodedFrame>> {
+fn read(source: &mut dyn Source, limits: Limits) -> anyhow::Result<Vec<DecodedFrame>> {
     let mut decoding = Decoding::new(DecoderConfig { pixel_format: Some(PixelFormat::I420) });
     let (mut pictures, mut bytes, mut seq): (Vec<DecodedFrame>, usize, u64) = (Vec::new(), 0, 0);
-    while pictures.len() < MAX_PICTURES && bytes < MAX_BYTES {
+    while pictures.len() < limits.pictures && bytes < limits.bytes {
         let before = pictures.len();
         let id = FrameId { epoch: Epoch(1), seq: Seq(seq) };
         seq += 1;
@@ -77,7 +102,7 @@ fn read(source: &mut dyn Source) -> anyhow::Result<Vec<DecodedFrame>> {
         }
         bytes += pictures[before..].iter().map(|decoded| decoded.picture.pixels().len()).sum::<usize>();
     }
-    pictures.truncate(MAX_PICTURES);
+    pictures.truncate(limits.pictures);
     Ok(pictures)
 }
 
