@@ -170,6 +170,27 @@ fn what_changes_under_a_running_broker_is_no_fault() {
     assert!(look(folder.path(), Depth::Everything).topics.iter().all(|topic| topic.name != "t"));
 }
 
+/// Its partitions are being removed, so what is missing in them is no fault; when the broker is gone it is.
+#[test]
+fn a_topic_that_a_running_broker_deletes_is_half_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, member) = filled(&folder);
+    let topic_file = folder.path().join("t.topic");
+    let live = fs::read_to_string(&topic_file).unwrap();
+    // Files of version 1 have no checksum.
+    let deleting = live.replace("version=2", "version=1").replace("state=live", "state=deleting");
+    fs::write(&topic_file, &deleting[..deleting.find("crc32c=").unwrap()]).unwrap();
+    let index = folder.path().join("t-1/00000000000000000000.index");
+    let kept = fs::read(&index).unwrap();
+    fs::remove_file(&index).unwrap();
+    assert_eq!(look(folder.path(), Depth::Everything).faults, []);
+    fs::write(&topic_file, live).unwrap();
+    assert!(!look(folder.path(), Depth::Everything).faults.is_empty(), "the topic is live, and an index is missing");
+    fs::write(&index, kept).unwrap();
+    drop(member);
+    broker.shutdown_blocking().unwrap();
+}
+
 #[test]
 fn damage_is_named_and_the_rest_is_told() {
     let folder = tempfile::tempdir().unwrap();

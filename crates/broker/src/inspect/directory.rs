@@ -106,7 +106,10 @@ impl Look<'_> {
             return true;
         }
         match (load(&self.topic_file(name)), record) {
-            (Ok(Some(now)), Some(before)) => now.id == before.id && now.state == before.state,
+            (Ok(Some(now)), Some(before)) => {
+                let are_live = [now.state, before.state] == [TopicState::Live; 2];
+                now.id == before.id && are_live
+            }
             (Ok(None), Some(_)) => false,
             _ => true,
         }

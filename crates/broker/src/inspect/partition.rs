@@ -37,13 +37,20 @@ const LOOKS: usize = 3;
 /// Looks at a partition; `None` when it was deleted meanwhile.
 pub(super) fn inspect_partition(known: &Known<'_>, faults: &mut Vec<Fault>) -> Option<PartitionInspection> {
     let mut found = Vec::new();
-    let mut partition = look_once(known, &mut found)?;
+    let Some(mut partition) = look_once(known, &mut found) else {
+        faults.append(&mut found);
+        return None;
+    };
     for _ in 1..LOOKS {
         if found.is_empty() || known.usage != Usage::Running {
             break;
         }
         let mut again = Vec::new();
-        partition = look_once(known, &mut again)?;
+        let Some(seen) = look_once(known, &mut again) else {
+            faults.append(&mut again);
+            return None;
+        };
+        partition = seen;
         found.retain(|fault| again.contains(fault));
     }
     faults.append(&mut found);
@@ -142,6 +149,25 @@ fn leader_epoch(known: &Known<'_>, faults: &mut Vec<Fault>) -> Option<i32> {
         Err(error) => {
             faults.push(Fault::of(known.directory, &error));
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_cannot_be_listed_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("t-0");
+        std::fs::write(&directory, b"no directory").unwrap();
+        for usage in [Usage::Running, Usage::Stopped] {
+            let depth = Depth::Everything;
+            let known = Known { index: 0, directory: &directory, log_start: None, recovery_point: None, usage, depth };
+            let mut faults = Vec::new();
+            assert!(inspect_partition(&known, &mut faults).is_none());
+            assert_eq!(faults.iter().map(|fault| &fault.path).collect::<Vec<_>>(), [&directory]);
         }
     }
 }
