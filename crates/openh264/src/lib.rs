@@ -1,7 +1,7 @@
 //! The options of openh264's encoder that its binding offers by raw pointer only: CABAC, slices, temporal layers, the
 //! number of reference pictures, and a quantiser for the next picture.
 //!
-//! The only crate of this project with `unsafe`: three calls in [`raw`], each with its argument. Everything
+//! The only crate of this project with `unsafe`: three calls in `raw.rs`, each with its argument. Everything
 //! else, the encoder itself included, stays with the binding's safe interface.
 //!
 //! ```
