@@ -123,8 +123,24 @@ async fn respond(server: &Server, peer: &Peer, header: Header, body: Bytes) -> R
         ApiKey::Produce => produced(server, peer, &header, body),
         ApiKey::Fetch => fetched(server, peer, &header, body).await.map(Some),
         ApiKey::JoinGroup | ApiKey::SyncGroup => grouped(server, peer, header, body).await.map(Some),
-        _ => blocking(server.syncs, || at_once(server, peer, &header, body)).map(Some),
+        key => blocking(server.syncs || may_wait(key), || at_once(server, peer, &header, body)).map(Some),
     }
+}
+
+/// Whether a request may wait for the disk whatever the settings of the broker are: a search by time reads, and a topic's
+/// own settings may sync the end of a transaction, for which others of the same id wait.
+fn may_wait(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::ListOffsets
+            | ApiKey::InitProducerId
+            | ApiKey::AddPartitionsToTxn
+            | ApiKey::AddOffsetsToTxn
+            | ApiKey::TxnOffsetCommit
+            | ApiKey::EndTxn
+            | ApiKey::DescribeTransactions
+            | ApiKey::ListTransactions
+    )
 }
 
 fn produced(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result<Option<Reply>, BadRequest> {

@@ -343,7 +343,9 @@ async fn keep_house(server: Arc<Server>) {
         let server = Arc::clone(&server);
         let done = spawn_blocking(move || house_round(&server, round)).await;
         if done.is_err() {
+            // A round that panics would do so again, and nothing behind it be flushed or expire.
             tracing::error!("housekeeping failed");
+            return;
         }
     }
 }

@@ -309,6 +309,37 @@ fn a_broker_without_its_housekeeping_ends_and_says_so() {
     assert!(told.recv().is_err(), "a stop is no fault");
 }
 
+/// A disk that a round of housekeeping panics on.
+#[derive(Debug)]
+struct PanickingDisk;
+
+impl Disk for PanickingDisk {
+    fn sync(&self, _: &File) -> io::Result<()> {
+        panic!("meant by the test")
+    }
+}
+
+#[test]
+fn a_broker_whose_housekeeping_panics_ends_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&folder);
+    config.housekeeping_interval = Duration::from_millis(10);
+    config.store.flush_interval = Duration::ZERO;
+    let broker = Broker::start_by(config, |config, advertised| {
+        let opened = on_disk::open(&config.store, Arc::new(PanickingDisk))?;
+        Server::open_on(opened, config, advertised)
+    })
+    .unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    broker.on_failure(move || tell.send(()).unwrap());
+    broker.server.store.create_topic("t", 1, &Overrides::default()).unwrap();
+    let produced = Client::connect(&broker).call(&produce_request(records(), None), 9);
+    assert_eq!(produce_error(&produced), 0);
+    told.recv_timeout(PATIENCE).unwrap();
+    assert!(broker.has_failed());
+    assert!(matches!(broker.shutdown_blocking(), Err(BrokerError::Stopped)));
+}
+
 #[test]
 fn answers_with_errors_are_counted_by_api() {
     let folder = tempfile::tempdir().unwrap();

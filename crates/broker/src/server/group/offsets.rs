@@ -69,11 +69,11 @@ impl Offsets {
     }
 
     /// Ends a producer's transaction.
-    fn end(&mut self, producer_id: i64, outcome: Outcome) {
+    fn end(&mut self, producer_id: i64, outcome: Outcome, is_here: impl Fn(&str) -> bool) {
         match outcome {
-            Outcome::Abort => self.pending.discard(producer_id),
+            Outcome::Abort => self.pending.discard(producer_id, is_here),
             Outcome::Commit => {
-                for ((group, partition), committed) in self.pending.take(producer_id) {
+                for ((group, partition), committed) in self.pending.take(producer_id, is_here) {
                     let offsets = self.groups.entry(group).or_default();
                     self.count += usize::from(offsets.insert(partition, committed).is_none());
                 }
@@ -223,7 +223,7 @@ impl OffsetStore {
     ) -> Result<(), LogError> {
         let mut kept = self.lock();
         self.logs.at(index)?.end_transaction(producer, outcome, coordinator_epoch, now_ms)?;
-        kept.end(producer.0, outcome);
+        kept.end(producer.0, outcome, |group| self.logs.index_of(group) == index);
         kept.drop_empty_groups();
         Ok(())
     }
@@ -398,7 +398,7 @@ impl Loaded {
     fn apply(&mut self, record: Record) {
         if record.control {
             let outcome = record.key.as_deref().and_then(outcome);
-            outcome.into_iter().for_each(|outcome| self.offsets.end(record.producer_id, outcome));
+            outcome.into_iter().for_each(|outcome| self.offsets.end(record.producer_id, outcome, |_| true));
             return;
         }
         match (record.key.and_then(decode_key), record.value) {

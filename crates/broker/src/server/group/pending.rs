@@ -46,10 +46,9 @@ impl Pending {
         self.by_producer.values().any(|offsets| offsets.contains_key(&at))
     }
 
-    /// Ends a producer's transaction; the caller keeps or drops what it held.
-    pub(super) fn take(&mut self, producer_id: i64) -> Vec<(At, Committed)> {
-        let ended = self.by_producer.remove(&producer_id).unwrap_or_default();
-        self.count -= ended.len();
+    /// Ends a producer's transaction for the groups that `is_here` says; the caller keeps or drops what it held.
+    pub(super) fn take(&mut self, producer_id: i64, is_here: impl Fn(&str) -> bool) -> Vec<(At, Committed)> {
+        let ended = self.remove(producer_id, is_here);
         for (at, (added, _)) in &ended {
             self.drop_before(at, *added);
         }
@@ -57,8 +56,19 @@ impl Pending {
     }
 
     /// As [`Self::take`] for a transaction that is aborted: nothing takes effect.
-    pub(super) fn discard(&mut self, producer_id: i64) {
-        self.count -= self.by_producer.remove(&producer_id).map_or(0, |offsets| offsets.len());
+    pub(super) fn discard(&mut self, producer_id: i64, is_here: impl Fn(&str) -> bool) {
+        self.remove(producer_id, is_here);
+    }
+
+    fn remove(&mut self, producer_id: i64, is_here: impl Fn(&str) -> bool) -> BTreeMap<At, (u64, Committed)> {
+        let offsets = self.by_producer.remove(&producer_id).unwrap_or_default();
+        let (ended, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            offsets.into_iter().partition(|((group, _), _)| is_here(group));
+        self.count -= ended.len();
+        if !others.is_empty() {
+            self.by_producer.insert(producer_id, others);
+        }
+        ended
     }
 
     /// Something else was decided about the partition.
@@ -97,7 +107,7 @@ mod tests {
     }
 
     fn taken(pending: &mut Pending, producer_id: i64) -> Vec<(i32, i64)> {
-        pending.take(producer_id).into_iter().map(|((_, (_, partition)), c)| (partition, c.offset)).collect()
+        pending.take(producer_id, |_| true).into_iter().map(|((_, (_, partition)), c)| (partition, c.offset)).collect()
     }
 
     #[test]
@@ -117,13 +127,24 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_ends_for_each_part_of_the_log_by_itself() {
+        let mut pending = Pending::default();
+        pending.add(1, "here", at(0), committed(10));
+        pending.add(1, "there", at(0), committed(11));
+        pending.discard(1, |group| group == "here");
+        assert_eq!((pending.count(), pending.contains("there", &at(0))), (1, true));
+        assert_eq!(taken(&mut pending, 1), [(0, 11)]);
+        assert_eq!(pending.count(), 0);
+    }
+
+    #[test]
     fn aborts_and_later_decisions_drop_offsets() {
         let mut pending = Pending::default();
         pending.add(1, "g", at(0), committed(10));
         pending.add(1, "g", at(0), committed(12));
         pending.add(2, "g", at(1), committed(20));
         assert_eq!(pending.count(), 2);
-        pending.discard(2);
+        pending.discard(2, |_| true);
         pending.forget("g", &at(0));
         assert_eq!((pending.count(), pending.contains("g", &at(0))), (0, false));
         assert!(taken(&mut pending, 1).is_empty());

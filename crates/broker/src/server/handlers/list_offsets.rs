@@ -1,5 +1,6 @@
 //! ListOffsets and OffsetForLeaderEpoch: where things are in a log.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -41,7 +42,10 @@ pub(crate) fn list_offsets(
     version: i16,
 ) -> ListOffsetsResponse {
     let isolation = isolation(request.isolation_level);
-    let topics = request.topics.into_iter().map(|topic| {
+    let mut seen = HashSet::new();
+    let topics = request.topics.into_iter().map(|mut topic| {
+        // Both ends of a log are asked for in one request, and a search by time reads.
+        topic.partitions.retain(|wanted| seen.insert((topic.name.clone(), wanted.partition_index, wanted.timestamp)));
         let partitions = topic.partitions.iter().map(|wanted| {
             let at = (&topic.name, wanted.partition_index, wanted.current_leader_epoch);
             let found = log_of(server, peer, at).and_then(|log| locate(&log, wanted, (version, isolation)));
