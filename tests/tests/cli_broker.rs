@@ -111,7 +111,7 @@ fn what_is_no_data_directory_and_wrong_usage_are_told_apart() {
 /// A broker on this folder that is ready, and where its metrics are.
 fn serve(data: &Path) -> (Background, String) {
     let arguments = ["broker", "--json", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--data"];
-    let broker = Background::start(lumenbus(arguments.iter().map(|word| word.as_ref()).chain([data.as_os_str()])));
+    let broker = Background::start(lumenbus(arguments.iter().map(AsRef::as_ref).chain([data.as_os_str()])));
     let metrics: Value = serde_json::from_str(&broker.wait_for_line("\"type\":\"metrics\"")).unwrap();
     broker.wait_for_line("\"type\":\"ready\"");
     (broker, metrics["listen"].as_str().unwrap().to_owned())
