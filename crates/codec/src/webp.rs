@@ -58,7 +58,10 @@ fn lossy(rgb: &[u8], size: Dimensions, quality: u8) -> Result<Vec<u8>, CodecErro
 
 fn read(file: &[u8], size: Dimensions) -> Result<RawFrame, CodecError> {
     let failed = |source| CodecError::WebpDecode { source };
-    let mut decoder = WebPDecoder::new(Cursor::new(file)).map_err(failed)?;
+    // Not what lies behind the end that its header tells: only what was checked is decoded.
+    let whole = number(file, 4, 4).and_then(|length| file.get(..(length as usize).checked_add(8)?));
+    let whole = whole.ok_or_else(|| malformed("it is truncated"))?;
+    let mut decoder = WebPDecoder::new(Cursor::new(whole)).map_err(failed)?;
     decoder.set_memory_limit(MAX_WORK_BYTES);
     if decoder.dimensions() != (size.width, size.height) {
         return Err(malformed("two sizes"));

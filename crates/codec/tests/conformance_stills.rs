@@ -190,3 +190,76 @@ fn a_large_picture_in_tiny_pieces_is_refused() {
         assert!(message.contains("a million pieces"), "{message}");
     }
 }
+
+/// A decoder goes by a segment's contents, or by the last of several codestreams; what was checked must be what it reads.
+#[test]
+fn what_could_be_read_in_two_ways_is_refused() {
+    let rgb = filled(PixelFormat::Rgb8, 64, 48, |at| u8::try_from(at % 200).unwrap());
+    let jp2 = encoded(Codec::Jpeg2000, 85, &rgb);
+    let stream = position(&jp2, &[0xFF, 0x4F]);
+    let (siz, cod) = (position(&jp2, &[0xFF, 0x51]), position(&jp2, &[0xFF, 0x52]));
+    let qcd = position(&jp2, &[0xFF, 0x5C]);
+    let codestream = &jp2[stream..];
+    let cod = cod - stream;
+    let with = |before: &[u8]| [&codestream[..cod], before, &codestream[cod..]].concat();
+    // The length of COD says 20 bytes more than its contents; those would be a segment for itself.
+    let mut long = [&codestream[..cod + 14], &[0; 20][..], &codestream[cod + 14..]].concat();
+    long[cod + 3] += 20;
+    let quantisation = [&[0xFF, 0x5C, 0x04, 0x00, 0x40][..], &[8; 1021][..]].concat();
+    let box_again =
+        [&jp2[..], &u32::try_from(codestream.len() + 8).unwrap().to_be_bytes(), b"jp2c", codestream].concat();
+    let cases = [
+        ([with(&[0xFF, 0x30]), vec![0; 70_000]].concat(), "baseline"),
+        (with(&[0xFF, 0x50, 0, 8, 0, 2, 0, 0, 0, 0]), "baseline"),
+        (long, "length"),
+        (with(&quantisation), "length"),
+        (with(&[&[0xFF, 0x51, 0, 47][..], &codestream[siz - stream + 4..siz - stream + 49]].concat()), "length"),
+        (patched(jp2.clone(), siz + 40, &[31]), "16 bits"),
+        (patched(jp2.clone(), siz + 3, &[50]), "length"),
+        (box_again, "more than one codestream"),
+        // One pixel a tile.
+        (patched(jp2.clone(), siz + 6, &[0, 0, 1, 0x55, 0, 0, 1, 0x55]), "tiles"),
+    ];
+    assert!(decode(Codec::Jpeg2000, codestream).is_ok() && qcd > siz);
+    for (file, what) in cases {
+        let file = if what == "tiles" { patched(file, siz + 22, &[0, 0, 0, 1, 0, 0, 0, 1]) } else { file };
+        let message = decode(Codec::Jpeg2000, &file).unwrap_err().to_string();
+        assert!(message.contains(what), "{what}: {message}");
+    }
+}
+
+/// Many quality layers take memory for every code-block.
+#[test]
+fn layers_count_too() {
+    let gray = filled(PixelFormat::Gray8, 1024, 1024, |at| u8::try_from(at % 200).unwrap());
+    let jp2 = encoded(Codec::Jpeg2000, 100, &gray);
+    let cod = position(&jp2, &[0xFF, 0x52]);
+    // Code-blocks of 4 × 4: some 87,000 pieces, which 65,535 layers multiply.
+    let blocks = patched(jp2, cod + 10, &[0, 0]);
+    let message = decode(Codec::Jpeg2000, &patched(blocks, cod + 6, &[0xFF, 0xFF])).unwrap_err().to_string();
+    assert!(message.contains("a million pieces"), "{message}");
+}
+
+/// 4 bytes for each of three components would not be read again.
+#[test]
+fn what_would_not_be_read_again_is_not_written() {
+    let large = filled(PixelFormat::Rgb8, 8_192, 2_731, |_| 7);
+    let refused = open(Codec::Jpeg2000, 85).encode(&large, &mut Vec::new()).unwrap_err();
+    assert!(matches!(refused, CodecError::TooLarge { .. }), "{refused}");
+}
+
+/// Only what lies before the end that RIFF tells is decoded.
+#[test]
+fn what_follows_a_webp_file_is_not_looked_at() {
+    let rgb = filled(PixelFormat::Rgb8, 64, 48, |at| u8::try_from(at % 200).unwrap());
+    let webp = encoded(Codec::Webp, 85, &rgb);
+    // An extended file without a picture, and behind its end a huge one.
+    let mut extended = b"RIFF\x16\0\0\0WEBPVP8X\x0A\0\0\0\0\0\0\0\x3F\0\0\x2F\0\0".to_vec();
+    extended.extend(patched(webp[12..].to_vec(), 14, &[0xFF, 0x3F, 0xFF, 0x3F]));
+    assert!(decode(Codec::Webp, &extended).is_err());
+    let followed = [&webp[..], b"anything"].concat();
+    assert_eq!(
+        decode(Codec::Webp, &followed).unwrap().frame.pixels(),
+        decode(Codec::Webp, &webp).unwrap().frame.pixels()
+    );
+}

@@ -24,7 +24,11 @@ pub(crate) const ENTRY: Entry = Entry {
 pub(crate) static JPEG2000: StillCodec = StillCodec {
     codec: Codec::Jpeg2000,
     formats: &[PixelFormat::Gray8, PixelFormat::Gray16Le, PixelFormat::Rgb8],
-    write: |picture, settings| Ok(write::file(picture, Loss::of_quality(settings.quality), settings.threads)),
+    write: |picture, settings| {
+        let components = if picture.format() == PixelFormat::Rgb8 { 3 } else { 1 };
+        header::check_samples(picture.dimensions(), components)?;
+        Ok(write::file(picture, Loss::of_quality(settings.quality), settings.threads))
+    },
     check: header::check,
     read,
 };

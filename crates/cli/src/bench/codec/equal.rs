@@ -83,7 +83,8 @@ fn closer(
 ) -> anyhow::Result<()> {
     for _ in 0..CLOSER {
         let own = || points.iter().filter(|point| point.series == series.name);
-        if own().any(|point| (point.quality.ssim - ssim).abs() < CLOSE) {
+        let is_between = curve(&series.name, points).rate_at(ssim).is_some();
+        if is_between && own().any(|point| (point.quality.ssim - ssim).abs() < CLOSE) {
             return Ok(());
         }
         // Over the rate that was asked for: that is what can be chosen.
@@ -95,7 +96,11 @@ fn closer(
         let (Some(lowest), Some(highest)) = (curve.lowest(), curve.highest()) else { return Ok(()) };
         let inside = curve.rate_at(ssim);
         let outside = if ssim < lowest.ssim { lowest.rate / 2.0 } else { highest.rate * 2.0 };
-        points.push(again(series, bits(inside.unwrap_or(outside)))?);
+        let wanted = bits(inside.unwrap_or(outside));
+        if own().any(|point| point.setting == wanted) {
+            return Ok(());
+        }
+        points.push(again(series, wanted)?);
     }
     Ok(())
 }

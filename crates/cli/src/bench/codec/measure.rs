@@ -35,8 +35,8 @@ pub(super) fn measure(
     vmaf: Option<&Vmaf>,
 ) -> anyhow::Result<Point> {
     let mut encoder = encoder(&series.config(setting, common))?;
-    // JPEG has colours of its own. Its samples are not converted there and back: only the coding is measured.
-    let color = if series.codec == Codec::Jpeg { Color::JPEG } else { clip.color };
+    // Pictures have colours of their own. Samples are not converted there and back: only the coding is measured.
+    let color = if series.is_video() { clip.color } else { Color::JPEG };
     encoder.set_color(color);
     let pictures = chosen(clip.frames(), series.is_video());
     let mut coded = Vec::new();
