@@ -30,6 +30,8 @@ const ATTRIBUTES_KNOWN: i16 = 0x7f;
 pub(crate) enum HeaderFault {
     /// An older message format, or garbage.
     Magic(i8),
+    /// The record count or the last offset delta is below zero.
+    Counts,
     /// A field contradicts the format.
     Field(&'static str),
 }
@@ -38,6 +40,7 @@ impl HeaderFault {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Magic(_) => "its magic byte is not 2",
+            Self::Counts => "its record count or last offset delta is negative",
             Self::Field(reason) => reason,
         }
     }
@@ -105,7 +108,7 @@ impl BatchHeader {
             return Err(HeaderFault::Field("its length is smaller than a batch header"));
         }
         if self.last_offset_delta < 0 || self.count < 0 {
-            return Err(HeaderFault::Field("its record count or last offset delta is negative"));
+            return Err(HeaderFault::Counts);
         }
         Ok(self)
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+use super::disk::{Disk, write_all};
 use super::error::LogError;
 
 /// Up to where every partition is known to be on the disk.
@@ -20,15 +21,19 @@ pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 pub(crate) type Offsets = BTreeMap<(String, i32), i64>;
 
 /// Writes beside the target, syncs, renames over it and syncs the directory.
-pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> Result<(), LogError> {
+pub(crate) fn replace_file(disk: &dyn Disk, path: &Path, contents: &[u8]) -> Result<(), LogError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let temporary = temporary_of(path);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(contents)?;
-        file.sync_data()
+    let opened = disk.open(File::options().create(true).write(true).truncate(true), &temporary);
+    let written = opened.and_then(|file| {
+        write_all(disk, &file, &mut [IoSlice::new(contents)])?;
+        disk.sync(&file)
     });
-    let renamed = written.and_then(|()| fs::rename(&temporary, path)).and_then(|()| sync_directory(directory));
-    renamed.map_err(LogError::storage("write", path))
+    let renamed = written.and_then(|()| disk.rename(&temporary, path)).inspect_err(|_| {
+        // A full disk needs the room; where this fails as well, the next attempt writes over it.
+        let _ = disk.remove(&temporary);
+    });
+    renamed.and_then(|()| disk.sync_directory(directory)).map_err(LogError::storage("write", path))
 }
 
 /// A name that differs from the target's in its last four bytes only, so that the longest topic name still fits.
@@ -36,11 +41,6 @@ fn temporary_of(path: &Path) -> PathBuf {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let kept = if name.len() > 240 { &name[..name.len() - 4] } else { name };
     path.with_file_name(format!("{kept}.tmp"))
-}
-
-/// Makes renames and new files in a directory durable.
-pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 /// Reads a checkpoint; an absent file is an empty one.
@@ -76,19 +76,20 @@ fn parse_line(line: &str) -> Option<((String, i32), i64)> {
 }
 
 /// Replaces a checkpoint.
-pub(crate) fn write_offsets(path: &Path, offsets: &Offsets) -> Result<(), LogError> {
+pub(crate) fn write_offsets(disk: &dyn Disk, path: &Path, offsets: &Offsets) -> Result<(), LogError> {
     use std::fmt::Write as _;
     let mut text = format!("0\n{}\n", offsets.len());
     for ((topic, partition), offset) in offsets {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{topic} {partition} {offset}");
     }
-    replace_file(path, text.as_bytes())
+    replace_file(disk, path, text.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::disk::SystemDisk;
 
     #[test]
     fn checkpoints_round_trip_and_damage_is_named() {
@@ -96,7 +97,7 @@ mod tests {
         let path = dir.path().join(RECOVERY_POINTS);
         assert!(read_offsets(&path).unwrap().is_empty());
         let offsets = Offsets::from([(("a.b".to_owned(), 0), 7), (("a.b".to_owned(), 11), 0)]);
-        write_offsets(&path, &offsets).unwrap();
+        write_offsets(&SystemDisk, &path, &offsets).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "0\n2\na.b 0 7\na.b 11 0\n");
         assert_eq!(read_offsets(&path).unwrap(), offsets);
         for broken in ["", "1\n0\n", "0\nx\n", "0\n2\na 0 7\n", "0\n1\na 0\n", "0\n1\na 0 7 8\n", "0\n1\na 0 7"] {

@@ -4,9 +4,9 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::{CLEAN_SHUTDOWN, replace_file, sync_directory};
+use super::checkpoint::{CLEAN_SHUTDOWN, replace_file};
+use super::disk::Disk;
 use super::error::LogError;
-use super::segment::remove_if_present;
 use super::topic::{decode_id, encode_id};
 
 /// Free and total bytes of a file system.
@@ -37,11 +37,11 @@ impl DirectoryLock {
 }
 
 /// Creates the directory and takes its locks.
-pub(crate) fn lock(data_dir: &Path) -> Result<DirectoryLock, LogError> {
-    fs::create_dir_all(data_dir).map_err(LogError::storage("create", data_dir))?;
+pub(crate) fn lock(disk: &dyn Disk, data_dir: &Path) -> Result<DirectoryLock, LogError> {
+    disk.create_directory(data_dir).map_err(|source| refused("create", data_dir, data_dir, source))?;
     let open = |path: &PathBuf| {
-        let file = File::options().create(true).truncate(false).write(true).open(path);
-        file.map_err(LogError::storage("open", path))
+        let file = disk.open(File::options().create(true).truncate(false).write(true), path);
+        file.map_err(|source| refused("open", path, data_dir, source))
     };
     let path = data_dir.join(LOCK);
     let lock = open(&path)?;
@@ -54,6 +54,14 @@ pub(crate) fn lock(data_dir: &Path) -> Result<DirectoryLock, LogError> {
     // No other broker can hold it; who only looks lets go at once.
     running.lock().map_err(LogError::storage("lock", path))?;
     Ok(DirectoryLock { lock, running })
+}
+
+/// The first files a start opens for writing are the first to tell that the directory takes nothing.
+fn refused(operation: &'static str, path: &Path, data_dir: &Path, source: io::Error) -> LogError {
+    match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => LogError::ReadOnlyDirectory { path: data_dir.to_owned(), source },
+        _ => LogError::storage(operation, path)(source),
+    }
 }
 
 /// Whether a broker runs on the directory.
@@ -71,7 +79,7 @@ pub(crate) fn is_running(data_dir: &Path) -> Result<bool, LogError> {
 const CLUSTER_PREFIX: &str = "lumenbus-";
 
 /// The cluster id in `meta.properties`, in Kafka's form; made up in a new directory.
-pub(crate) fn cluster_id(data_dir: &Path) -> Result<String, LogError> {
+pub(crate) fn cluster_id(disk: &dyn Disk, data_dir: &Path) -> Result<String, LogError> {
     let path = data_dir.join("meta.properties");
     match fs::read_to_string(&path) {
         Ok(text) => parse_cluster_id(&text, path),
@@ -80,7 +88,7 @@ pub(crate) fn cluster_id(data_dir: &Path) -> Result<String, LogError> {
             let (cluster, directory) = (encode_id(random_id()), encode_id(random_id()));
             let cluster = format!("{CLUSTER_PREFIX}{}", &cluster[CLUSTER_PREFIX.len()..]);
             let text = format!("version=1\ncluster.id={cluster}\nnode.id=1\ndirectory.id={directory}\n");
-            replace_file(&path, text.as_bytes()).map(|()| cluster)
+            replace_file(disk, &path, text.as_bytes()).map(|()| cluster)
         }
         Err(error) => Err(LogError::storage("read", path)(error)),
     }
@@ -119,19 +127,19 @@ pub(crate) fn random_id() -> [u8; 16] {
 }
 
 /// Whether the last stop was clean. The marker is gone for good before anything is appended.
-pub(crate) fn take_clean_marker(data_dir: &Path) -> Result<bool, LogError> {
+pub(crate) fn take_clean_marker(disk: &dyn Disk, data_dir: &Path) -> Result<bool, LogError> {
     let path = data_dir.join(CLEAN_SHUTDOWN);
     let clean = path.exists();
-    remove_if_present(&path).map_err(LogError::storage("delete", path))?;
+    disk.remove(&path).map_err(LogError::storage("delete", path))?;
     if clean {
-        sync_directory(data_dir).map_err(LogError::storage("sync", data_dir))?;
+        disk.sync_directory(data_dir).map_err(LogError::storage("sync", data_dir))?;
     }
     Ok(clean)
 }
 
 /// Says that everything is on the disk.
-pub(crate) fn put_clean_marker(data_dir: &Path) -> Result<(), LogError> {
-    replace_file(&data_dir.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")
+pub(crate) fn put_clean_marker(disk: &dyn Disk, data_dir: &Path) -> Result<(), LogError> {
+    replace_file(disk, &data_dir.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")
 }
 
 /// What is left for unprivileged users on the directory's file system.
@@ -143,19 +151,23 @@ pub(crate) fn disk_space(data_dir: &Path) -> Result<DiskSpace, LogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::disk::SystemDisk;
 
     #[test]
     fn who_looks_is_not_in_the_way_of_a_broker_that_starts() {
         let dir = tempfile::tempdir().unwrap();
         assert!(!is_running(dir.path()).unwrap());
-        drop(lock(dir.path()).unwrap());
+        drop(lock(&SystemDisk, dir.path()).unwrap());
         std::thread::scope(|scope| {
             let looking = scope.spawn(|| (0..20_000).filter(|_| is_running(dir.path()).unwrap()).count());
             while !looking.is_finished() {
-                let held = lock(dir.path()).unwrap();
+                let held = lock(&SystemDisk, dir.path()).unwrap();
                 assert!(is_running(dir.path()).unwrap());
                 held.release().unwrap();
-                assert!(lock(dir.path()).is_ok(), "the next one may begin before the last one has let go of the files");
+                assert!(
+                    lock(&SystemDisk, dir.path()).is_ok(),
+                    "the next one may begin before the last one has let go of the files"
+                );
             }
         });
         assert!(!is_running(dir.path()).unwrap());

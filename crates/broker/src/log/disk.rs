@@ -1,4 +1,4 @@
-//! What appends, rolls and compaction ask of the disk, behind a trait so that tests can fill it or let it fail.
+//! What a store that writes asks of the disk, behind a trait so that tests can fill it or let it fail.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -6,9 +6,7 @@ use std::io::{self, IoSlice, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::checkpoint;
-
-/// Creates, writes, syncs, names and removes the files of a log.
+/// Creates, writes, syncs, names and removes the files of a data directory.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Writes some of `slices` at the file's cursor.
     fn write(&self, mut file: &File, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -38,9 +36,19 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
         }
     }
 
+    /// Creates a directory and those above it; one that is there already is no error.
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    /// Removes a directory and all in it.
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
     /// Makes new names in a directory durable.
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        checkpoint::sync_directory(directory)
+        File::open(directory)?.sync_all()
     }
 }
 
@@ -63,6 +71,15 @@ pub(crate) fn write_all(disk: &dyn Disk, file: &File, mut slices: &mut [IoSlice<
         }
     }
     Ok(())
+}
+
+/// Writes a small file in its place, unsynced; nothing is left of one that failed.
+pub(crate) fn write_unsynced(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.open(File::options().create(true).write(true).truncate(true), path)?;
+    write_all(disk, &file, &mut [IoSlice::new(bytes)]).inspect_err(|_| {
+        // Of two failures the first one counts.
+        let _ = disk.remove(path);
+    })
 }
 
 /// What a file is to hold.

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::replace_file;
+use super::disk::{self, Disk};
 use super::error::LogError;
 
 /// The broker's epoch, in the data directory (ours).
@@ -44,15 +45,15 @@ impl Epochs {
     }
 
     /// Writes the file when it says something else; synced.
-    pub(crate) fn save(&self, directory: &Path) -> Result<(), LogError> {
-        replace_file(&path_of(directory), self.to_string().as_bytes())
+    pub(crate) fn save(&self, disk: &dyn Disk, directory: &Path) -> Result<(), LogError> {
+        replace_file(disk, &path_of(directory), self.to_string().as_bytes())
     }
 
     /// Writes the file of a new partition. Not synced: recovery finds the same in the batches.
-    pub(crate) fn save_new(&mut self, directory: &Path) -> Result<(), LogError> {
+    pub(crate) fn save_new(&mut self, disk: &dyn Disk, directory: &Path) -> Result<(), LogError> {
         let path = path_of(directory);
         self.changed = false;
-        fs::write(&path, self.to_string()).map_err(LogError::storage("write", path))
+        disk::write_unsynced(disk, &path, self.to_string().as_bytes()).map_err(LogError::storage("write", path))
     }
 
     /// Whether the file is behind; the caller saves what it got.
@@ -154,13 +155,14 @@ pub(crate) fn load_broker_epoch(data_dir: &Path) -> Result<Option<i32>, LogError
 }
 
 /// Written before the first append of the start, so that no two starts share an epoch.
-pub(crate) fn save_broker_epoch(data_dir: &Path, epoch: i32) -> Result<(), LogError> {
-    replace_file(&data_dir.join(BROKER_EPOCH), format!("{epoch}\n").as_bytes())
+pub(crate) fn save_broker_epoch(disk: &dyn Disk, data_dir: &Path, epoch: i32) -> Result<(), LogError> {
+    replace_file(disk, &data_dir.join(BROKER_EPOCH), format!("{epoch}\n").as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::disk::SystemDisk;
 
     fn epochs(entries: &[(i32, i64)]) -> Epochs {
         let entries = entries.iter().map(|(epoch, start_offset)| Epoch { epoch: *epoch, start_offset: *start_offset });
@@ -216,7 +218,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Epochs::load(dir.path()).unwrap(), None);
         let known = epochs(&[(0, 0), (3, 12)]);
-        known.save(dir.path()).unwrap();
+        known.save(&SystemDisk, dir.path()).unwrap();
         assert_eq!(fs::read_to_string(path_of(dir.path())).unwrap(), "0\n2\n0 0\n3 12\n");
         assert_eq!(Epochs::load(dir.path()).unwrap(), Some(known));
         for broken in ["", "0", "1\n0\n", "0\n2\n0 0\n", "0\n1\n0\n", "0\n2\n3 0\n1 7\n", "0\n1\n0 -4\n"] {
@@ -226,7 +228,7 @@ mod tests {
         fs::write(path_of(dir.path()), [0xff]).unwrap();
         assert_eq!(Epochs::load(dir.path()).unwrap(), None);
         assert_eq!(load_broker_epoch(dir.path()).unwrap(), None);
-        save_broker_epoch(dir.path(), 7).unwrap();
+        save_broker_epoch(&SystemDisk, dir.path(), 7).unwrap();
         assert_eq!(load_broker_epoch(dir.path()).unwrap(), Some(7));
     }
 }

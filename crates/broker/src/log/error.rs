@@ -30,6 +30,17 @@ pub enum LogError {
         /// What happened then.
         reason: String,
     },
+    /// The data directory's file system takes no writes, so nothing can start on it.
+    #[error(
+        "data directory {path} is on a read-only file system ({source}), and a broker writes to it from its start on: check the disk (a file system that met errors goes read-only by itself), remount it writable or choose another --data directory; lumenbus broker inspect can read it as it is"
+    )]
+    ReadOnlyDirectory {
+        /// The data directory.
+        path: PathBuf,
+        /// The operating system's answer.
+        #[source]
+        source: io::Error,
+    },
     /// Another process holds the data directory.
     #[error("data directory {path} is in use by another broker; stop it or choose another --data directory")]
     DirectoryInUse {
@@ -279,6 +290,7 @@ impl LogError {
             Self::InvalidTransaction { .. } => 48,
             Self::Storage { .. }
             | Self::Offline { .. }
+            | Self::ReadOnlyDirectory { .. }
             | Self::DirectoryInUse { .. }
             | Self::NewerFormat { .. }
             | Self::BadFile { .. }
@@ -288,6 +300,12 @@ impl LogError {
             | Self::Closed => 56,
             Self::InvalidRecord { .. } => 87,
         }
+    }
+
+    /// Whether more room on the disk would have helped.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Storage { source, .. } if kinds.contains(&source.kind()))
     }
 
     pub(crate) fn storage(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::checkpoint::replace_file;
+use super::disk::Disk;
 use super::error::LogError;
 
 const FILE_NAME: &str = "format";
@@ -16,7 +17,7 @@ const READABLE_FROM: &str = "0.1.0";
 const CHECKSUM_KEY: &str = "crc32c=";
 
 /// Refuses a directory of a newer format; notes the own one otherwise. A damaged note is written anew.
-pub(crate) fn claim(data_dir: &Path) -> Result<(), LogError> {
+pub(crate) fn claim(disk: &dyn Disk, data_dir: &Path) -> Result<(), LogError> {
     let path = data_dir.join(FILE_NAME);
     let present = match fs::read(&path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -32,7 +33,7 @@ pub(crate) fn claim(data_dir: &Path) -> Result<(), LogError> {
     {
         return Err(LogError::NewerFormat { path: data_dir.to_owned(), written_by, readable_from });
     }
-    replace_file(&path, own.as_bytes())
+    replace_file(disk, &path, own.as_bytes())
 }
 
 fn note(format: u32, written_by: &str, readable_from: &str) -> String {
@@ -53,13 +54,14 @@ fn parse(text: &str) -> Option<(u32, String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::disk::SystemDisk;
 
     #[test]
     fn a_newer_format_is_refused_and_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let newer = note(FORMAT + 1, "9.1.0", "9.0.0");
         fs::write(dir.path().join(FILE_NAME), &newer).unwrap();
-        let error = claim(dir.path()).unwrap_err().to_string();
+        let error = claim(&SystemDisk, dir.path()).unwrap_err().to_string();
         assert!(error.contains("9.1.0") && error.contains("9.0.0 or newer"), "{error}");
         assert_eq!(fs::read_to_string(dir.path().join(FILE_NAME)).unwrap(), newer);
     }
@@ -73,7 +75,7 @@ mod tests {
             if let Some(text) = present {
                 fs::write(dir.path().join(FILE_NAME), text).unwrap();
             }
-            claim(dir.path()).unwrap();
+            claim(&SystemDisk, dir.path()).unwrap();
             assert_eq!(fs::read_to_string(dir.path().join(FILE_NAME)).unwrap(), own);
         }
     }

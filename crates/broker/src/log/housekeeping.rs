@@ -88,6 +88,7 @@ impl LogStore {
         self.keep_free(&partitions, &mut rounds, space, &mut report);
         self.flush(&partitions, &mut rounds, now_ms, &mut report);
         self.compact(&partitions, now_ms, &mut report);
+        self.reserve.refill(self.disk(), space);
         report
     }
 

@@ -6,6 +6,7 @@
 //!        leader-epoch                           leader epoch of the last start (ours)
 //!        recovery-point-offset-checkpoint       synced up to here; a crash costs a scan of what follows
 //!        log-start-offset-checkpoint, cleaner-offset-checkpoint, .kafka_cleanshutdown, .lock, .running
+//!        .reserve                               room for what must be written on a full disk (ours)
 //!        <topic>-<partition>/00000000000000000000.log, .index, .timeindex, .snapshot
 //!                            leader-epoch-checkpoint, partition.metadata
 //! ```
@@ -49,6 +50,7 @@ mod indexer;
 mod partition;
 mod producer;
 mod record;
+mod reserve;
 mod segment;
 mod settings;
 mod store;

@@ -455,11 +455,6 @@ impl Segment {
 /// Kafka's default `index.interval.bytes`, for indexes built anew.
 const REBUILD_INTERVAL_BYTES: u64 = 4096;
 
-/// Removes a file; an absent one is no error.
-pub(crate) fn remove_if_present(path: &Path) -> io::Result<()> {
-    SystemDisk.remove(path)
-}
-
 fn modified_ms(path: &Path) -> io::Result<i64> {
     let modified = fs::metadata(path)?.modified()?;
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();

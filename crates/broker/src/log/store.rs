@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{self, CLEANER_OFFSETS, LOG_STARTS, Offsets, RECOVERY_POINTS};
 use super::config::{LogConfig, StoreConfig};
 use super::data_dir::{self, DirectoryLock};
+use super::disk::Disk;
 use super::epochs;
 use super::error::LogError;
 use super::format;
 use super::housekeeping::Rounds;
 use super::partition::{OpenPartition, Partition};
+use super::reserve::Reserve;
 use super::segment::Shared;
 use super::topic::{self, Topic, TopicRecord, TopicState};
 
@@ -58,6 +60,7 @@ pub struct LogStore {
     /// One checkpoint file is written at a time.
     checkpoints: Mutex<()>,
     pub(super) rounds: Mutex<Rounds>,
+    pub(super) reserve: Reserve,
     closed: AtomicBool,
     lock: DirectoryLock,
 }
@@ -103,22 +106,25 @@ impl LogStore {
         now_ms: i64,
     ) -> Result<(Self, RecoveryReport), LogError> {
         let started = Instant::now();
-        let lock = data_dir::lock(&config.data_dir)?;
-        format::claim(&config.data_dir)?;
+        let (disk, data_dir) = (Arc::clone(&shared.disk), &config.data_dir);
+        let lock = data_dir::lock(disk.as_ref(), data_dir)?;
+        let reserve = Reserve::of(data_dir);
+        reserve.lend(disk.as_ref(), || format::claim(disk.as_ref(), data_dir))?;
         let store = Self {
-            cluster_id: data_dir::cluster_id(&config.data_dir)?,
+            cluster_id: reserve.lend(disk.as_ref(), || data_dir::cluster_id(disk.as_ref(), data_dir))?,
             leader_epoch: AtomicI32::new(0),
             shared,
             topics: RwLock::default(),
             admin: Mutex::default(),
             checkpoints: Mutex::default(),
             rounds: Mutex::new(Rounds::starting(now_ms)),
+            reserve,
             closed: AtomicBool::new(false),
             lock,
             config,
         };
-        let mut report =
-            RecoveryReport { clean: data_dir::take_clean_marker(&store.config.data_dir)?, ..RecoveryReport::default() };
+        let clean = data_dir::take_clean_marker(store.disk(), &store.config.data_dir)?;
+        let mut report = RecoveryReport { clean, ..RecoveryReport::default() };
         store.load(&mut report, now_ms)?;
         store.begin_epoch()?;
         report.elapsed = started.elapsed();
@@ -154,10 +160,10 @@ impl LogStore {
                 "{}: no topic file; taken over, and kept for ever until retention.ms or retention.bytes is set",
                 record.name
             ));
-            record.save(data_dir)?;
+            self.with_reserve(|| record.save(self.disk(), data_dir))?;
             self.load_topic(&record, &checkpoints, report, now_ms)?;
         }
-        if deleted { self.save_checkpoints() } else { Ok(()) }
+        if deleted { self.with_reserve(|| self.save_checkpoints()) } else { Ok(()) }
     }
 
     /// Begins a leader epoch above all that any log knows; it is on the disk before a client can see it.
@@ -166,7 +172,7 @@ impl LogStore {
         let last = epochs::load_broker_epoch(&self.config.data_dir)?.unwrap_or(-1);
         let last = partitions.iter().fold(last, |last, partition| last.max(partition.newest_epoch()));
         let epoch = last.saturating_add(1);
-        epochs::save_broker_epoch(&self.config.data_dir, epoch)?;
+        self.with_reserve(|| epochs::save_broker_epoch(self.disk(), &self.config.data_dir, epoch))?;
         self.leader_epoch.store(epoch, Ordering::Release);
         for partition in partitions {
             partition.begin_epoch(epoch);
@@ -189,7 +195,7 @@ impl LogStore {
                     Err(damaged) => records.damaged.push((topic::name_of_file(name), damaged.to_string())),
                 }
             } else if name.ends_with("-delete") {
-                fs::remove_dir_all(&path).map_err(LogError::storage("delete", path))?;
+                self.disk().remove_directory(&path).map_err(LogError::storage("delete", path))?;
             } else if let Some((topic, index)) = topic::parse_directory_name(name) {
                 directories.entry(topic.to_owned()).or_default().insert(index, path);
             }
@@ -214,7 +220,9 @@ impl LogStore {
         };
         let mut partitions = Vec::new();
         for index in 0..record.partitions {
-            let opened = self.open_partition(record, index, &config, Some(checkpoints), (&mut *report, now_ms));
+            let opened = self.with_reserve(|| {
+                self.open_partition(record, index, &config, Some(checkpoints), (&mut *report, now_ms))
+            });
             partitions.push(match opened {
                 Ok(partition) => partition,
                 // The others are none the worse for it.
@@ -259,7 +267,7 @@ impl LogStore {
         let open = self.describe(record, index, config, checkpoints, (report, now_ms));
         let directory = Arc::clone(&open.directory);
         let partition = open.open()?;
-        topic::write_partition_metadata(&directory, record.id)?;
+        topic::write_partition_metadata(self.disk(), &directory, record.id)?;
         Ok(Arc::new(partition))
     }
 
@@ -358,7 +366,7 @@ impl LogStore {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        data_dir::put_clean_marker(&self.config.data_dir)?;
+        data_dir::put_clean_marker(self.disk(), &self.config.data_dir)?;
         // Nothing is written from here on, so the next broker need not wait until the last reader has let go.
         self.lock.release().map_err(LogError::storage("unlock", self.config.data_dir.as_path()))
     }
@@ -378,7 +386,8 @@ impl LogStore {
     }
 
     pub(crate) fn save_log_starts(&self) -> Result<(), LogError> {
-        self.save(LOG_STARTS, Partition::explicit_log_start)
+        // They go before files do, which makes room.
+        self.with_reserve(|| self.save(LOG_STARTS, Partition::explicit_log_start))
     }
 
     pub(super) fn save_cleaner_offsets(&self) -> Result<(), LogError> {
@@ -392,7 +401,16 @@ impl LogStore {
             .iter()
             .filter_map(|partition| Some(((partition.topic().to_owned(), partition.index()), offset(partition)?)))
             .collect();
-        checkpoint::write_offsets(&self.config.data_dir.join(file), &offsets)
+        checkpoint::write_offsets(self.disk(), &self.config.data_dir.join(file), &offsets)
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
+        self.shared.disk.as_ref()
+    }
+
+    /// Does what a start cannot do without, or what is to make room, also on a full disk.
+    fn with_reserve<T>(&self, work: impl FnMut() -> Result<T, LogError>) -> Result<T, LogError> {
+        self.reserve.lend(self.disk(), work)
     }
 
     pub(super) fn check_open(&self) -> Result<(), LogError> {

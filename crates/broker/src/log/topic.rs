@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::checkpoint::replace_file;
 use super::config::{LogConfig, Overrides};
+use super::disk::{self, Disk};
 use super::error::LogError;
 use super::partition::Partition;
 
@@ -129,7 +130,7 @@ impl TopicRecord {
         data_dir.join(format!("{}.{TOPIC_EXTENSION}", self.name))
     }
 
-    pub(crate) fn save(&self, data_dir: &Path) -> Result<(), LogError> {
+    pub(crate) fn save(&self, disk: &dyn Disk, data_dir: &Path) -> Result<(), LogError> {
         let state = match self.state {
             TopicState::Live => "live",
             TopicState::Deleting => "deleting",
@@ -140,7 +141,7 @@ impl TopicRecord {
             text.push_str(&format!("config.{key}={value}\n"));
         }
         text.push_str(&format!("{CHECKSUM_KEY}{:08x}\n", crc32c::crc32c(text.as_bytes())));
-        replace_file(&self.path(data_dir), text.as_bytes())
+        replace_file(disk, &self.path(data_dir), text.as_bytes())
     }
 
     /// Reads a topic file of the data directory; `None` for files of other names.
@@ -246,17 +247,19 @@ pub(crate) fn read_partition_metadata(directory: &Path) -> Option<[u8; 16]> {
 }
 
 /// Writes `partition.metadata` where it is missing. Not synced: the topic file is what counts.
-pub(crate) fn write_partition_metadata(directory: &Path, id: [u8; 16]) -> Result<(), LogError> {
+pub(crate) fn write_partition_metadata(disk: &dyn Disk, directory: &Path, id: [u8; 16]) -> Result<(), LogError> {
     let path = directory.join("partition.metadata");
     if path.exists() {
         return Ok(());
     }
-    fs::write(&path, format!("version: 0\ntopic_id: {}", encode_id(id))).map_err(LogError::storage("write", path))
+    let text = format!("version: 0\ntopic_id: {}", encode_id(id));
+    disk::write_unsynced(disk, &path, text.as_bytes()).map_err(LogError::storage("write", path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::disk::SystemDisk;
 
     #[test]
     fn topic_files_round_trip_and_damage_is_named() {
@@ -268,7 +271,7 @@ mod tests {
             overrides: Overrides::from([("retention.ms".to_owned(), "5".to_owned())]),
             state: TopicState::Live,
         };
-        record.save(dir.path()).unwrap();
+        record.save(&SystemDisk, dir.path()).unwrap();
         assert_eq!(TopicRecord::load(&record.path(dir.path())).unwrap().unwrap(), record);
         assert_eq!(TopicRecord::load(&dir.path().join("meta.properties")).unwrap(), None);
         let text = fs::read_to_string(record.path(dir.path())).unwrap();

@@ -52,7 +52,8 @@ fn split(records: &[u8], start: usize) -> Result<(BatchHeader, &[u8]), LogError>
     let rest = &records[start..];
     let header = BatchHeader::parse_any_offset(rest).map_err(|fault| match fault {
         HeaderFault::Magic(magic @ (0 | 1)) => LogError::UnsupportedMagic { magic },
-        fault => corrupt(fault.reason()),
+        HeaderFault::Counts => LogError::InvalidRecord { reason: fault.reason() },
+        HeaderFault::Magic(_) | HeaderFault::Field(_) => corrupt(fault.reason()),
     })?;
     let batch = rest.get(..header.size).ok_or_else(|| corrupt("it ends inside a batch"))?;
     Ok((header, batch))
@@ -96,19 +97,20 @@ fn check_contents(header: &BatchHeader, body: &[u8], config: &LogConfig) -> Resu
     if usize::try_from(header.count).unwrap_or(usize::MAX) > body.len() / MIN_RECORD_BYTES {
         return invalid("it says more records than its bytes can hold");
     }
-    if !config.cleanup_policy.compact {
-        return Ok(());
-    }
+    let mut count = 0;
     for parsed in record::records(body) {
         match parsed {
-            Ok(record) if record.key.is_none() => {
+            Ok(record) if record.key.is_none() && config.cleanup_policy.compact => {
                 return invalid("a compacted topic takes no record without a key");
             }
-            Ok(_) => {}
+            Ok(_) => count += 1,
             Err(_) => return invalid("its records break the record format"),
         }
     }
-    Ok(())
+    match count == header.count {
+        true => Ok(()),
+        false => invalid("its record count is not that of its records"),
+    }
 }
 
 fn check_create_time(header: &BatchHeader, config: &LogConfig, now_ms: i64) -> Result<(), LogError> {

@@ -70,7 +70,7 @@ impl Partition {
     /// As [`Self::begin_epoch`], for a partition that has just come into being: the file is written as well.
     pub(crate) fn begin_first_epoch(&self, epoch: i32) -> Result<(), LogError> {
         self.begin_epoch(epoch);
-        self.lock_epochs().save_new(&self.directory)
+        self.lock_epochs().save_new(self.shared.disk.as_ref(), &self.directory)
     }
 
     /// The newest epoch that wrote something, -1 when none did.
@@ -103,7 +103,7 @@ impl Partition {
     /// Before the recovery point moves over the first records of an epoch, its file must know the epoch.
     pub(super) fn save_epochs(&self) -> Result<(), LogError> {
         let changed = self.lock_epochs().take_changed();
-        let saved = changed.map_or(Ok(()), |epochs| epochs.save(&self.directory));
+        let saved = changed.map_or(Ok(()), |epochs| epochs.save(self.shared.disk.as_ref(), &self.directory));
         if saved.is_err() {
             self.lock_epochs().keep_changed();
         }

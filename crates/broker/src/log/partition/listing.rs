@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::recover::OpenPartition;
 use crate::log::batch::BatchHeader;
 use crate::log::error::LogError;
-use crate::log::segment::{Segment, remove_if_present, segment_path};
+use crate::log::segment::{Segment, segment_path};
 use crate::log::walk::Walker;
 
 /// The names found in a partition's directory.
@@ -36,7 +36,7 @@ impl OpenPartition<'_> {
                 "snapshot" => listing.snapshots.push(offset),
                 "index" | "timeindex" | "txnindex" | "txncheck" => indexes.push((offset, entry.path())),
                 "log.swap" => swaps.push(offset),
-                _ => remove_if_present(&entry.path()).map_err(LogError::storage("delete", entry.path()))?,
+                _ => self.shared.disk.remove(&entry.path()).map_err(LogError::storage("delete", entry.path()))?,
             }
         }
         for offset in swaps {
@@ -45,7 +45,7 @@ impl OpenPartition<'_> {
         indexes.retain(|(offset, path)| !listing.logs.contains_key(offset) && path.exists());
         self.check_orphans(&listing, &indexes)?;
         for (_, path) in indexes {
-            remove_if_present(&path).map_err(LogError::storage("delete", path))?;
+            self.shared.disk.remove(&path).map_err(LogError::storage("delete", path))?;
         }
         Ok(listing)
     }
@@ -81,14 +81,17 @@ impl OpenPartition<'_> {
             listing.logs.remove(&offset);
             if offset != base {
                 let path = segment_path(&self.directory, offset, "log");
-                remove_if_present(&path).map_err(LogError::storage("delete", path))?;
+                self.shared.disk.remove(&path).map_err(LogError::storage("delete", path))?;
             }
         }
         // Also of those whose logs were deleted before the crash.
         for (_, path) in indexes.iter().filter(|(offset, _)| (base..next_offset).contains(offset)) {
-            remove_if_present(path).map_err(LogError::storage("delete", path))?;
+            self.shared.disk.remove(path).map_err(LogError::storage("delete", path))?;
         }
-        fs::rename(&path, segment_path(&self.directory, base, "log")).map_err(LogError::storage("rename", &path))?;
+        self.shared
+            .disk
+            .rename(&path, &segment_path(&self.directory, base, "log"))
+            .map_err(LogError::storage("rename", &path))?;
         listing.logs.insert(base, size);
         self.report.notes.push(format!("{}-{}: finished the compaction of segment {base}", self.topic, self.index));
         Ok(())

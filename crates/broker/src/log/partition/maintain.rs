@@ -9,7 +9,7 @@ use super::{Maintenance, Partition, Writer};
 use crate::log::config::LogConfig;
 use crate::log::error::LogError;
 use crate::log::producer;
-use crate::log::segment::{Segment, remove_if_present, segment_path};
+use crate::log::segment::{Segment, segment_path};
 
 /// Snapshots kept: the newest, and one before it in case the newest is damaged.
 const SNAPSHOTS_KEPT: usize = 2;
@@ -90,14 +90,15 @@ impl Partition {
             segment.aborted.sync()?;
         }
         self.save_epochs()?;
-        producer::write_snapshot(&self.directory, plan.end_offset, &plan.snapshot)?;
-        self.shared.disk.sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
+        let disk = self.shared.disk.as_ref();
+        producer::write_snapshot(disk, &self.directory, plan.end_offset, &plan.snapshot)?;
+        disk.sync_directory(&self.directory).map_err(LogError::storage("sync", &*self.directory))?;
         maintenance.snapshots.retain(|offset| *offset != plan.end_offset);
         maintenance.snapshots.push(plan.end_offset);
         let surplus = maintenance.snapshots.len().saturating_sub(SNAPSHOTS_KEPT);
         for offset in maintenance.snapshots.drain(..surplus) {
             let path = producer::snapshot_path(&self.directory, offset);
-            remove_if_present(&path).map_err(LogError::storage("delete", path))?;
+            disk.remove(&path).map_err(LogError::storage("delete", path))?;
         }
         self.recovery_point.store(plan.end_offset, Ordering::Release);
         maintenance.flushed = true;
@@ -180,7 +181,7 @@ impl Partition {
         let mut removed = Ok(());
         // A reader may be writing an index anew at this moment.
         for _ in 0..REMOVAL_ATTEMPTS {
-            removed = std::fs::remove_dir_all(&self.directory);
+            removed = self.shared.disk.remove_directory(&self.directory);
             match &removed {
                 Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

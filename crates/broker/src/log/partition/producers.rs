@@ -17,7 +17,7 @@ impl OpenPartition<'_> {
         segments: &[Arc<Segment>],
         (log_start, end): (i64, i64),
     ) -> Result<Producers, LogError> {
-        let loaded = producer::load_snapshot(&self.directory, snapshots, end);
+        let loaded = producer::load_snapshot(self.shared.disk.as_ref(), &self.directory, snapshots, end);
         let loaded = loaded.map_err(LogError::storage("read a snapshot in", &*self.directory))?;
         let (from, mut producers) = loaded.unwrap_or((log_start, Producers::default()));
         let from = from.max(log_start);

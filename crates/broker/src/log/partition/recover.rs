@@ -51,7 +51,7 @@ struct Tail {
 
 impl OpenPartition<'_> {
     pub(crate) fn open(mut self) -> Result<Partition, LogError> {
-        fs::create_dir_all(&self.directory).map_err(LogError::storage("create", &*self.directory))?;
+        self.shared.disk.create_directory(&self.directory).map_err(LogError::storage("create", &*self.directory))?;
         let mut listing = self.list()?;
         let log_start = self.log_start.unwrap_or(0);
         self.drop_below(&mut listing, log_start)?;
@@ -239,7 +239,8 @@ impl OpenPartition<'_> {
 
     fn open_log(&self, segment: &Segment) -> Result<Arc<File>, LogError> {
         let path = segment.log_path();
-        File::options().read(true).write(true).open(&path).map(Arc::new).map_err(LogError::storage("open", path))
+        let file = self.shared.disk.open(File::options().read(true).write(true), &path);
+        file.map(Arc::new).map_err(LogError::storage("open", path))
     }
 
     fn adopt(&self, file: Arc<File>, segment: &Arc<Segment>, checked: Checked) -> Tail {

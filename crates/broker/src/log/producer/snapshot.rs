@@ -9,6 +9,7 @@ use bytes::{Buf, BufMut};
 
 use super::{NO_SEQUENCE, Producer, Producers, SequencedBatch, WINDOW};
 use crate::log::checkpoint::replace_file;
+use crate::log::disk::Disk;
 use crate::log::error::LogError;
 
 const SNAPSHOT_VERSION: i16 = 1;
@@ -124,19 +125,24 @@ pub(crate) fn snapshot_path(directory: &Path, offset: i64) -> PathBuf {
 }
 
 /// Writes and syncs a snapshot.
-pub(crate) fn write_snapshot(directory: &Path, offset: i64, bytes: &[u8]) -> Result<(), LogError> {
-    replace_file(&snapshot_path(directory, offset), bytes)
+pub(crate) fn write_snapshot(disk: &dyn Disk, directory: &Path, offset: i64, bytes: &[u8]) -> Result<(), LogError> {
+    replace_file(disk, &snapshot_path(directory, offset), bytes)
 }
 
 /// The newest intact snapshot at or below `end`, with its offset. Others at fault or beyond `end` are removed.
-pub(crate) fn load_snapshot(directory: &Path, offsets: &mut [i64], end: i64) -> io::Result<Option<(i64, Producers)>> {
+pub(crate) fn load_snapshot(
+    disk: &dyn Disk,
+    directory: &Path,
+    offsets: &mut [i64],
+    end: i64,
+) -> io::Result<Option<(i64, Producers)>> {
     offsets.sort_unstable();
     for &offset in offsets.iter().rev() {
         let path = snapshot_path(directory, offset);
         let usable = if offset <= end { Producers::decode(&fs::read(&path)?) } else { None };
         match usable {
             Some(producers) => return Ok(Some((offset, producers))),
-            None => fs::remove_file(&path)?,
+            None => disk.remove(&path)?,
         }
     }
     Ok(None)

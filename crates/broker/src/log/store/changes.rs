@@ -1,6 +1,5 @@
 //! What changes topics: creating and deleting them, more partitions, other settings, deleting records.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -43,15 +42,14 @@ impl LogStore {
         };
         // What an unfinished deletion left must not come back to life.
         for directory in self.partition_directories(&record).filter(|directory| directory.exists()) {
-            fs::remove_dir_all(&directory).map_err(LogError::storage("delete", directory))?;
+            self.disk().remove_directory(&directory).map_err(LogError::storage("delete", directory))?;
         }
         self.forget_offsets(name)?;
-        record.save(&self.config.data_dir)?;
-        match self.new_partitions(&record, 0..partitions, &config) {
+        let saved = record.save(self.disk(), &self.config.data_dir);
+        match saved.and_then(|()| self.new_partitions(&record, 0..partitions, &config)) {
             Ok(opened) => {
                 let topic = self.insert(Topic::new(&record, config, opened));
-                // A known recovery point, so that the first recovery knows that nothing was compacted.
-                self.save_recovery_points()?;
+                self.note_new_partitions(&topic);
                 Ok(topic)
             }
             Err(error) => {
@@ -60,6 +58,14 @@ impl LogStore {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Gives partitions a known recovery point, so that the first recovery knows that nothing was compacted. They are
+    /// there whether or not the disk takes it, and the next flush tries again.
+    fn note_new_partitions(&self, topic: &Topic) {
+        if let Err(error) = self.save_recovery_points() {
+            tracing::error!(topic = topic.name(), %error, "a crash would have new partitions read whole");
         }
     }
 
@@ -150,11 +156,22 @@ impl LogStore {
         topic.check_opened()?;
         let mut record = topic.record();
         record.partitions = total;
-        let more = self.new_partitions(&record, present..total, &topic.config())?;
-        record.save(&self.config.data_dir)?;
-        topic.add_partitions(more);
-        self.save_recovery_points()?;
+        let more = self.new_partitions(&record, present..total, &topic.config());
+        let more = more.and_then(|more| record.save(self.disk(), &self.config.data_dir).map(|()| more));
+        topic.add_partitions(more.inspect_err(|_| self.remove_partitions(&record, present))?);
+        self.note_new_partitions(&topic);
         Ok(topic)
+    }
+
+    /// Directories left behind would bring the topic back after its deletion.
+    fn remove_partitions(&self, record: &TopicRecord, present: i32) {
+        let kept = usize::try_from(present).unwrap_or(0);
+        let left = self.partition_directories(record).skip(kept).filter(|directory| directory.exists());
+        for directory in left {
+            if let Err(error) = self.disk().remove_directory(&directory) {
+                tracing::error!(directory = %directory.display(), %error, "a partition that is none could not be removed");
+            }
+        }
     }
 
     /// Deletes a topic and its files.
@@ -175,7 +192,8 @@ impl LogStore {
 
     fn delete_locked(&self, topic: &Topic) -> Result<(), LogError> {
         self.check_open()?;
-        TopicRecord { state: TopicState::Deleting, ..topic.record() }.save(&self.config.data_dir)?;
+        let record = TopicRecord { state: TopicState::Deleting, ..topic.record() };
+        self.with_reserve(|| record.save(self.disk(), &self.config.data_dir))?;
         {
             let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
             topics.by_name.remove(topic.name());
@@ -195,10 +213,10 @@ impl LogStore {
         directories: impl Iterator<Item = PathBuf>,
     ) -> Result<(), LogError> {
         for directory in directories.filter(|directory| directory.exists()) {
-            fs::remove_dir_all(&directory).map_err(LogError::storage("delete", directory))?;
+            self.disk().remove_directory(&directory).map_err(LogError::storage("delete", directory))?;
         }
         let path = record.path(&self.config.data_dir);
-        fs::remove_file(&path).map_err(LogError::storage("delete", path))
+        self.disk().remove(&path).map_err(LogError::storage("delete", path))
     }
 
     /// Replaces a topic's own settings; they are on the disk, and in force, when this returns.
@@ -226,7 +244,9 @@ impl LogStore {
         let overrides = change(&topic.config(), topic.overrides())?;
         let config = Arc::new(self.config.defaults.with_overrides(&overrides)?);
         if apply == Apply::Yes && overrides != topic.overrides() {
-            TopicRecord { overrides: overrides.clone(), ..topic.record() }.save(&self.config.data_dir)?;
+            // A shorter retention makes room.
+            let record = TopicRecord { overrides: overrides.clone(), ..topic.record() };
+            self.with_reserve(|| record.save(self.disk(), &self.config.data_dir))?;
             topic.set_settings(&config, overrides);
         }
         Ok(())
@@ -248,7 +268,8 @@ impl LogStore {
     pub(crate) fn move_log_start(&self, topic: &str, index: i32, offset: i64) -> Result<i64, LogError> {
         self.check_open()?;
         let unknown = || LogError::UnknownPartition { topic: topic.to_owned(), partition: index };
-        self.existing(topic)?.partition(index).ok_or_else(unknown)?.move_log_start(offset)
+        let partition = self.existing(topic)?.partition(index).ok_or_else(unknown)?;
+        self.with_reserve(|| partition.move_log_start(offset))
     }
 }
 

@@ -35,6 +35,11 @@ fn what_producers_must_not_send_is_refused_and_leaves_no_trace() {
     assert_eq!(code(&log, &altered(&good, 8, &i32::MAX.to_be_bytes())), 2, "hostile length");
     assert_eq!(code(&log, &altered(&good, 57, &3_i32.to_be_bytes())), 87, "count");
     assert_eq!(code(&log, &altered(&good, 57, &0_i32.to_be_bytes())), 87, "no records");
+    assert_eq!(code(&log, &altered(&good, 57, &(-1_i32).to_be_bytes())), 87, "a negative count");
+    assert_eq!(code(&log, &altered(&good, 23, &(-1_i32).to_be_bytes())), 87, "a negative last offset delta");
+    let one_too_few = altered(&good, 57, &1_i32.to_be_bytes());
+    assert_eq!(code(&log, &altered(&one_too_few, 23, &0_i32.to_be_bytes())), 87, "more records than it says");
+    assert_eq!(code(&log, &altered(&good, 61, &[0xff; 5])), 87, "records that are none");
     let many = altered(&good, 57, &1_000_000_i32.to_be_bytes());
     assert_eq!(code(&log, &altered(&many, 23, &999_999_i32.to_be_bytes())), 87, "hostile count");
     for bits in [0x10, 0x20, 0x40, 0x80, 0x05] {

@@ -56,9 +56,10 @@ fn a_full_disk_is_an_error_and_no_torn_batch_stays() {
     let size = batch(0).len();
     for left in 0..size * 2 {
         let disk = Arc::new(SmallDisk::default());
-        disk.left.store(size + left, Ordering::SeqCst);
+        disk.left.store(usize::MAX, Ordering::SeqCst);
         let dir = tempfile::tempdir().unwrap();
         let (store, log) = on(&disk, dir.path());
+        disk.left.store(size + left, Ordering::SeqCst);
         let fitting = 1 + left / size;
         for i in 0..fitting {
             append(&log, batch(i)).unwrap();

@@ -13,6 +13,7 @@ mod reading;
 mod rebuilding;
 mod recovery;
 mod retention;
+mod starts;
 mod topics;
 mod transactions;
 mod waiting;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::log::checkpoint::{CLEANER_OFFSETS, RECOVERY_POINTS};
+use crate::log::disk::SystemDisk;
 use std::fs;
 
 #[test]
@@ -84,7 +85,7 @@ fn an_interrupted_deletion_is_finished_at_the_next_start() {
     drop((store, log));
     let path = dir.path().join("t.topic");
     let record = topic::TopicRecord::load(&path).unwrap().unwrap();
-    topic::TopicRecord { state: topic::TopicState::Deleting, ..record }.save(dir.path()).unwrap();
+    topic::TopicRecord { state: topic::TopicState::Deleting, ..record }.save(&SystemDisk, dir.path()).unwrap();
     let store = open(dir.path());
     assert!(store.topics().is_empty());
     assert!(!path.exists() && !dir.path().join("t-0").exists());
@@ -111,7 +112,9 @@ fn a_topic_created_again_inherits_nothing_of_an_interrupted_deletion() {
         match died {
             Died::Decided => {
                 let record = topic::TopicRecord::load(&path).unwrap().unwrap();
-                topic::TopicRecord { state: topic::TopicState::Deleting, ..record }.save(dir.path()).unwrap();
+                topic::TopicRecord { state: topic::TopicState::Deleting, ..record }
+                    .save(&SystemDisk, dir.path())
+                    .unwrap();
             }
             Died::FilesGone => {
                 fs::remove_dir_all(dir.path().join("t-0")).unwrap();
