@@ -9,8 +9,9 @@ use std::time::Duration;
 use kafka_protocol::messages::{
     DescribeTransactionsRequest, FetchRequest, ListTransactionsRequest, MetadataRequest, ProducerId,
 };
-use lumenbus_broker::{Broker, RunningBroker, check_request};
+use lumenbus_broker::{Broker, BrokerStatistics, RunningBroker, check_request};
 use proptest::prelude::*;
+use rustix::process::{Resource, getrlimit};
 use support::transactions::{Producer, transactional_id};
 use support::*;
 
@@ -150,6 +151,83 @@ fn large_requests_share_a_budget_and_still_get_through() {
     let request = produce_request("t", 0, batch(&[&vec![1; 7 << 20]]), -1);
     let _ = too_large.stream.write_all(&frame(&request, 9, 1));
     assert!(too_large.is_closed());
+}
+
+/// Peers that announce as much as may be and send it byte by byte, or stop in the middle of it.
+#[test]
+fn dripping_peers_hold_up_no_large_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    settings.limits.max_request_bytes = 16 << 20;
+    settings.limits.large_request_budget_bytes = 40 << 20;
+    // However slow the machine, none of them is dropped for it.
+    settings.limits.stall_timeout = Duration::from_secs(3600);
+    let broker = Broker::start_blocking(settings).unwrap();
+    let mut client = Client::connect(broker.addr());
+    client.create_topic("t", 1, &[("max.message.bytes", "10000000")]);
+    let announced = (16_i32 << 20).to_be_bytes();
+    // A request that gets no room blocks while it is written.
+    client.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let mut dripping: Vec<Client> = (0..8).map(|_| Client::connect(broker.addr())).collect();
+    for peer in &mut dripping {
+        peer.stream.write_all(&[&announced[..], &[0, 0, 0, 9]].concat()).unwrap();
+    }
+    let record = batch(&[&vec![1; 4 << 20]]);
+    for _ in 0..10 {
+        for peer in &mut dripping {
+            peer.stream.write_all(&[0]).unwrap();
+        }
+        assert_eq!(client.produce("t", 0, record.clone()).error_code, 0);
+    }
+    // What has arrived does count, in steps of 1 MiB.
+    for peer in &mut dripping {
+        peer.stream.write_all(&vec![0; 3 << 19]).unwrap();
+    }
+    settle(&broker, |now| now.held_bytes >= 8 * (2 << 20), "arrived bytes are not counted");
+    for _ in 0..10 {
+        assert_eq!(client.produce("t", 0, record.clone()).error_code, 0);
+    }
+    drop((dripping, client));
+    settle(&broker, |now| now.connections == 0 && now.held_bytes == 0, "closed connections hold something");
+}
+
+/// There is no event for the broker's counters, so they are asked again and again.
+fn settle(broker: &RunningBroker, is_so: impl Fn(&BrokerStatistics) -> bool, otherwise: &str) {
+    let began = std::time::Instant::now();
+    while !is_so(&broker.statistics()) {
+        assert!(began.elapsed() < 3 * PATIENCE, "{otherwise}: {:?}", broker.statistics());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn many_waiting_readers_are_served_and_leave_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    settings.limits.max_fetch_wait = Duration::from_secs(600);
+    let broker = Broker::start_blocking(settings).unwrap();
+    let mut client = Client::connect(broker.addr());
+    client.create_topic("t", 1, &[]);
+    // Both ends of a connection are files of this process.
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let request = fetch_request(&[("t", 0, 0)]).with_max_wait_ms(600_000);
+    let mut readers: Vec<(Client, i32)> = (0..2000.min(files / 4))
+        .map(|_| {
+            let mut reader = Client::connect(broker.addr());
+            reader.stream.set_read_timeout(Some(6 * PATIENCE)).unwrap();
+            let sent = reader.send(&request, 12);
+            (reader, sent)
+        })
+        .collect();
+    let record = batch(&[&[7; 1000]]);
+    assert_eq!(client.produce("t", 0, record.clone()).error_code, 0);
+    for (reader, sent) in &mut readers {
+        let found = only_partition(reader.receive::<FetchRequest>(*sent, 12));
+        assert_eq!(found.records.map(|records| records.len()), Some(record.len()));
+    }
+    drop((readers, client));
+    settle(&broker, |now| now.connections == 0 && now.held_bytes == 0, "closed connections hold something");
+    works(&broker);
 }
 
 #[test]

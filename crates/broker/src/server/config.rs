@@ -82,11 +82,13 @@ pub enum AutoCreate {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections open at the same time; further ones are closed at once.
+    /// Connections open at the same time; further ones are closed at once. Never more than half the
+    /// files the system lets the process open, so that the log can always open its own.
     pub max_connections: usize,
     /// Largest request (Kafka: `socket.request.max.bytes`).
     pub max_request_bytes: usize,
-    /// What requests above 1 MiB may hold together; a request that doesn't fit waits.
+    /// What requests above 1 MiB may hold together, at least [`Limits::max_request_bytes`] and 8 MiB. Bytes
+    /// that have arrived count. What doesn't fit waits, and is dropped after [`Limits::stall_timeout`].
     pub large_request_budget_bytes: usize,
     /// What large answers to fetches may hold together until their readers have taken them; beyond
     /// it an answer holds at most 1 MiB or one batch.
@@ -100,6 +102,17 @@ pub struct Limits {
     /// A peer that stops in the middle of a request, or takes nothing of an answer, is dropped
     /// after this long.
     pub stall_timeout: Duration,
+    /// A request must come, and an answer be taken, as fast as this; [`Limits::stall_timeout`] is allowed
+    /// on top. A slower peer is dropped.
+    pub min_bytes_per_second: u64,
+}
+
+impl Limits {
+    /// How long so many bytes of a request or an answer may take.
+    pub(crate) fn time_for(&self, bytes: usize) -> Duration {
+        let micros = (bytes as u64).saturating_mul(1_000_000) / self.min_bytes_per_second.max(1);
+        self.stall_timeout.saturating_add(Duration::from_micros(micros))
+    }
 }
 
 impl Default for Limits {
@@ -113,6 +126,7 @@ impl Default for Limits {
             max_fetch_wait: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(600),
             stall_timeout: Duration::from_secs(30),
+            min_bytes_per_second: 64 << 10,
         }
     }
 }

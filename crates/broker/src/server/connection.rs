@@ -22,10 +22,12 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
-    /// Whether an operator should see it: the peer did what no client should.
+    /// Whether an operator should see it: the peer did what no client should, or
+    /// was dropped in the middle.
     pub(crate) fn is_suspicious(&self) -> bool {
         match self {
             Self::Wire(WireError::TooLarge { .. } | WireError::TooShort { .. }) => true,
+            Self::Wire(WireError::Stalled(_) | WireError::TooSlow { .. } | WireError::Crowded(_)) => true,
             Self::BadRequest(_) => true,
             Self::Wire(_) | Self::Stopping => false,
         }
@@ -79,7 +81,7 @@ where
     drop(frame);
     if let Some(reply) = reply {
         add(&server.counters.sent_bytes, reply.len());
-        wire::write(writer, reply, server.limits.stall_timeout).await?;
+        wire::write(writer, reply, &server.limits).await?;
     }
     Ok(())
 }

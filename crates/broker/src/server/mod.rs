@@ -9,6 +9,7 @@ mod api;
 mod blocking;
 mod config;
 mod connection;
+mod descriptors;
 mod dispatch;
 mod error;
 mod failure;
@@ -18,6 +19,7 @@ mod internal;
 mod producer_ids;
 mod requests;
 mod run;
+mod seldom;
 mod shape;
 mod statistics;
 mod txn;
@@ -48,6 +50,7 @@ use producer_ids::ProducerIds;
 use requests::Requests;
 use statistics::Counters;
 use txn::{Transactions, World};
+use wire::RequestBudget;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ pub(crate) struct Server {
     pub(crate) counters: Counters,
     /// Where clients find this broker.
     pub(crate) advertised: (String, u16),
-    pub(crate) request_budget: Arc<Semaphore>,
+    pub(crate) request_budget: Arc<RequestBudget>,
     answer_budget: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     /// Whether what the broker keeps of groups and transactions is synced with each change.
@@ -109,7 +112,7 @@ impl Server {
             requests: Requests::default(),
             counters: Counters::default(),
             advertised,
-            request_budget: wire::request_budget(&config.limits),
+            request_budget: Arc::new(RequestBudget::new(&config.limits)),
             answer_budget: wire::answer_budget(&config.limits),
             stop: watch::Sender::new(false),
             syncs: syncs(&config.store.defaults),
@@ -132,6 +135,12 @@ impl Server {
     /// An answer's share of what all answers may hold.
     pub(crate) fn hold_for_answer(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         wire::hold_for_answer(&self.answer_budget, bytes)
+    }
+
+    /// Bytes that large requests and large answers hold.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let answers = wire::held_by_answers(&self.answer_budget, &self.limits);
+        (self.request_budget.held_bytes() + answers) as u64
     }
 
     /// What the transaction coordinator acts upon.

@@ -14,8 +14,9 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::access::{Peer, Principal};
+use super::seldom::Seldom;
 use super::statistics::{Connected, add, statistics};
-use super::{ApiRequests, BrokerConfig, BrokerError, BrokerStatistics, Server, connection};
+use super::{ApiRequests, BrokerConfig, BrokerError, BrokerStatistics, Server, connection, descriptors};
 
 const MAX_DEFAULT_THREADS: usize = 4;
 /// Pause after the system refused a connection (usually: no file descriptors left).
@@ -47,9 +48,10 @@ impl Broker {
     }
 
     fn start_by(
-        config: BrokerConfig,
+        mut config: BrokerConfig,
         open: impl FnOnce(BrokerConfig, (String, u16)) -> Result<Server, BrokerError>,
     ) -> Result<RunningBroker, BrokerError> {
+        config.limits.max_connections = descriptors::bound_connections(config.limits.max_connections);
         let runtime = runtime(&config).map_err(|source| BrokerError::Threads { source })?;
         let (listener, address) = listen(&runtime, config.listen)?;
         let advertised = advertised(&config, address);
@@ -283,7 +285,16 @@ async fn serve(server: Arc<Server>, listener: TcpListener, life: watch::Sender<L
     }
 }
 
+/// What peers can cause to be logged, kind by kind.
+#[derive(Debug, Default)]
+struct Notices {
+    refused: Seldom,
+    not_accepted: Seldom,
+    closed: Seldom,
+}
+
 async fn accept(server: &Arc<Server>, listener: &TcpListener, connections: &mut JoinSet<()>) {
+    let notices = Arc::new(Notices::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -292,20 +303,24 @@ async fn accept(server: &Arc<Server>, listener: &TcpListener, connections: &mut 
         match accepted {
             Ok((_, address)) if connections.len() >= server.limits.max_connections => {
                 add(&server.counters.refused_connections, 1);
-                tracing::warn!(%address, "connection refused: max_connections is reached");
+                if let Some(left_out) = notices.refused.due() {
+                    tracing::warn!(%address, left_out, "connection refused: max_connections is reached");
+                }
             }
             Ok((stream, address)) => {
-                connections.spawn(converse(Arc::clone(server), stream, address));
+                connections.spawn(converse(Arc::clone(server), Arc::clone(&notices), stream, address));
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(left_out) = notices.not_accepted.due() {
+                    tracing::warn!(%error, left_out, "cannot accept a connection");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn converse(server: Arc<Server>, stream: TcpStream, address: SocketAddr) {
+async fn converse(server: Arc<Server>, notices: Arc<Notices>, stream: TcpStream, address: SocketAddr) {
     tracing::debug!(%address, "connected");
     let counted = Arc::clone(&server);
     let _connected = Connected::new(&counted.counters);
@@ -315,10 +330,9 @@ async fn converse(server: Arc<Server>, stream: TcpStream, address: SocketAddr) {
     let peer = Peer { address, principal: Principal::Anonymous };
     let (reader, writer) = stream.into_split();
     let ended = connection::serve(server, peer, reader, writer).await;
-    if ended.is_suspicious() {
-        tracing::warn!(%address, reason = %ended, "connection closed");
-    } else {
-        tracing::debug!(%address, reason = %ended, "connection closed");
+    match ended.is_suspicious().then(|| notices.closed.due()).flatten() {
+        Some(left_out) => tracing::warn!(%address, reason = %ended, left_out, "connection closed"),
+        None => tracing::debug!(%address, reason = %ended, "connection closed"),
     }
 }
 

@@ -14,6 +14,8 @@ pub struct BrokerStatistics {
     pub connections: u64,
     /// Connections closed at once because as many as may be were open.
     pub refused_connections: u64,
+    /// Bytes that requests above 1 MiB under way, and large answers not yet taken, hold of their budgets.
+    pub held_bytes: u64,
     /// Bytes of requests.
     pub received_bytes: u64,
     /// Bytes of answers.
@@ -92,6 +94,7 @@ pub(crate) fn statistics(server: &Server) -> BrokerStatistics {
     let mut statistics = BrokerStatistics {
         connections: count(&counters.connections),
         refused_connections: count(&counters.refused_connections),
+        held_bytes: server.held_bytes(),
         received_bytes: count(&counters.received_bytes),
         sent_bytes: count(&counters.sent_bytes),
         requests: server.requests.snapshot(),

@@ -1,6 +1,7 @@
 //! Requests in, responses out: length-prefixed frames over any byte stream.
 //!
-//! A request's buffer grows with the bytes that arrive, never with the length that was announced.
+//! A request's buffer, and its share of the broker-wide budget, grow with the bytes that arrive, never
+//! with the length that was announced.
 //! A response is a list of slices written with vectored writes, so record bytes go from the log's
 //! buffer to the socket without being gathered into one growing buffer first.
 
@@ -13,7 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::config::Limits;
 
@@ -28,7 +29,8 @@ const SMALL_READ_BYTES: usize = 8 << 10;
 const FIRST_GROWTH_BYTES: usize = 64 << 10;
 /// Bytes of the following requests read while one is being answered.
 const READ_AHEAD_BYTES: usize = 64 << 10;
-/// Requests above this size, and answers from this size on, share the broker-wide budgets.
+/// Requests above this size, and answers from this size on, share the broker-wide budgets; a request
+/// takes its share in steps of this size.
 const LARGE_BYTES: usize = 1 << 20;
 /// Unit of the broker-wide budgets, so that they fit the semaphore's 32-bit counts.
 const BUDGET_UNIT_BYTES: usize = 1 << 10;
@@ -46,6 +48,10 @@ pub(crate) enum WireError {
     Idle(Duration),
     #[error("the peer stopped in the middle of a request or a response for {0:?}")]
     Stalled(Duration),
+    #[error("a request or a response of which {bytes} bytes passed in {waited:?} is slower than {rate} bytes a second")]
+    TooSlow { bytes: usize, waited: Duration, rate: u64 },
+    #[error("for {0:?} there was no room for a large request beside those that are under way; it may be sent again")]
+    Crowded(Duration),
     #[error("a request of {bytes} bytes is announced; the limit for it is {limit} bytes")]
     TooLarge { bytes: i64, limit: usize },
     #[error("a request of {bytes} bytes is too short to be one")]
@@ -63,10 +69,49 @@ pub(crate) struct Frame {
     _budget: Option<OwnedSemaphorePermit>,
 }
 
-/// The budget that requests above [`LARGE_BYTES`] share.
-pub(crate) fn request_budget(limits: &Limits) -> Arc<Semaphore> {
-    let bytes = limits.large_request_budget_bytes.max(limits.max_request_bytes);
-    Arc::new(Semaphore::new(budget_units(bytes)))
+/// What requests above [`LARGE_BYTES`] may hold together.
+///
+/// Each takes its share as its bytes arrive, so that announcing costs the others nothing. Requests that
+/// together have taken everything would wait for each other: one Produce at a time may therefore go
+/// on to its end on room of its own, which is kept free for it.
+#[derive(Debug)]
+pub(crate) struct RequestBudget {
+    shared: Arc<Semaphore>,
+    shared_units: usize,
+    own_room: Arc<Semaphore>,
+}
+
+impl RequestBudget {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let bytes = limits.large_request_budget_bytes.saturating_sub(limits.max_request_bytes);
+        let shared_units = budget_units(bytes.max(MAX_CONTROL_REQUEST_BYTES));
+        Self { shared: Arc::new(Semaphore::new(shared_units)), shared_units, own_room: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Bytes of the shared part that requests hold.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.shared_units.saturating_sub(self.shared.available_permits()) * BUDGET_UNIT_BYTES
+    }
+
+    /// Waits for `bytes` more. A request that may wait for others while it is answered (a fetch, a
+    /// group's member) never gets the room that lets the others go on.
+    async fn take(&self, bytes: usize, is_produce: bool) -> Result<Share, WireError> {
+        let units = u32::try_from(budget_units(bytes)).unwrap_or(u32::MAX);
+        let share = tokio::select! {
+            biased;
+            share = Arc::clone(&self.shared).acquire_many_owned(units) => share.map(Share::Step),
+            room = Arc::clone(&self.own_room).acquire_owned(), if is_produce => room.map(Share::Whole),
+        };
+        share.map_err(|_| WireError::Closed)
+    }
+}
+
+/// What a large request got.
+enum Share {
+    /// The next part of it.
+    Step(OwnedSemaphorePermit),
+    /// Room for all of it.
+    Whole(OwnedSemaphorePermit),
 }
 
 /// The budget that the answers to fetches share.
@@ -86,6 +131,11 @@ pub(crate) fn hold_for_answer(budget: &Arc<Semaphore>, bytes: usize) -> Option<O
     is_large.then(|| Arc::clone(budget).try_acquire_many_owned(units).ok()).flatten()
 }
 
+/// Bytes that answers hold until they are written.
+pub(crate) fn held_by_answers(budget: &Semaphore, limits: &Limits) -> usize {
+    budget_units(limits.answer_budget_bytes).saturating_sub(budget.available_permits()) * BUDGET_UNIT_BYTES
+}
+
 fn budget_units(bytes: usize) -> usize {
     bytes.div_ceil(BUDGET_UNIT_BYTES).min(Semaphore::MAX_PERMITS)
 }
@@ -96,27 +146,44 @@ pub(crate) struct FrameReader<R> {
     stream: R,
     buffer: BytesMut,
     limits: Arc<Limits>,
-    budget: Arc<Semaphore>,
+    budget: Arc<RequestBudget>,
+    /// The share of the request that is arriving, and up to which length it may arrive on it.
     held: Option<OwnedSemaphorePermit>,
+    covered: usize,
+    /// How long the peer let us wait for the rest of it.
+    waited: Duration,
+}
+
+/// A request whose beginning has arrived.
+#[derive(Debug, Clone, Copy)]
+struct Announced {
+    /// Including its prefix.
+    length: usize,
+    is_produce: bool,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(crate) fn new(stream: R, limits: Arc<Limits>, budget: Arc<Semaphore>) -> Self {
-        Self { stream, buffer: BytesMut::new(), limits, budget, held: None }
+    pub(crate) fn new(stream: R, limits: Arc<Limits>, budget: Arc<RequestBudget>) -> Self {
+        let (buffer, waited) = (BytesMut::new(), Duration::ZERO);
+        Self { stream, buffer, limits, budget, held: None, covered: LARGE_BYTES, waited }
     }
 
     /// The next request, in the order they were sent.
     pub(crate) async fn next(&mut self) -> Result<Frame, WireError> {
         loop {
             let announced = self.announced()?;
-            if let Some(length) = announced {
-                if self.buffer.len() >= length {
-                    return Ok(self.cut(length));
+            let mut wanted = usize::MAX;
+            if let Some(request) = announced {
+                if self.buffer.len() >= request.length {
+                    return Ok(self.cut(request.length));
                 }
-                self.reserve_budget(length).await?;
+                self.cover(request).await?;
+                if request.length > LARGE_BYTES {
+                    wanted = request.length.min(self.covered) - self.buffer.len();
+                }
             }
             self.make_room(announced);
-            self.read_some().await?;
+            self.read_some(wanted).await?;
         }
     }
 
@@ -133,14 +200,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         std::future::pending().await
     }
 
-    /// Length of the request at the front of the buffer including its prefix, once it is known
-    /// and was found acceptable.
-    fn announced(&self) -> Result<Option<usize>, WireError> {
+    /// The request at the front of the buffer, once its length is known and was found acceptable.
+    fn announced(&self) -> Result<Option<Announced>, WireError> {
         let mut front = &self.buffer[..];
         let (Ok(length), Ok(key)) = (front.try_get_i32(), front.try_get_i16()) else {
             return Ok(None);
         };
-        let limit = if key == ApiKey::Produce as i16 {
+        let is_produce = key == ApiKey::Produce as i16;
+        let limit = if is_produce {
             self.limits.max_request_bytes
         } else {
             MAX_CONTROL_REQUEST_BYTES.min(self.limits.max_request_bytes)
@@ -148,7 +215,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let bytes = i64::from(length);
         match usize::try_from(length) {
             Ok(length) if length > limit => Err(WireError::TooLarge { bytes, limit }),
-            Ok(length) if length >= MIN_FRAME_BYTES => Ok(Some(length + LENGTH_BYTES)),
+            Ok(length) if length >= MIN_FRAME_BYTES => {
+                Ok(Some(Announced { length: length + LENGTH_BYTES, is_produce }))
+            }
             _ => Err(WireError::TooShort { bytes }),
         }
     }
@@ -156,24 +225,45 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     fn cut(&mut self, length: usize) -> Frame {
         let mut bytes = self.buffer.split_to(length).freeze();
         bytes.advance(LENGTH_BYTES);
+        if self.buffer.is_empty() && length > LARGE_BYTES {
+            // What is left of a large buffer would keep all of it.
+            self.buffer = BytesMut::new();
+        }
+        (self.covered, self.waited) = (LARGE_BYTES, Duration::ZERO);
         Frame { bytes, _budget: self.held.take() }
     }
 
-    /// Waits until a large request fits into what all large requests together may hold.
-    async fn reserve_budget(&mut self, length: usize) -> Result<(), WireError> {
-        if length <= LARGE_BYTES || self.held.is_some() {
+    /// Waits, but not for ever, until the next step of a large request fits into what all large
+    /// requests together may hold.
+    async fn cover(&mut self, request: Announced) -> Result<(), WireError> {
+        let Announced { length, is_produce } = request;
+        if length <= LARGE_BYTES || self.buffer.len() < self.covered {
             return Ok(());
         }
-        let units = u32::try_from(budget_units(length)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.budget).acquire_many_owned(units).await;
-        self.held = Some(permit.map_err(|_| WireError::Closed)?);
+        let target = length.min(self.buffer.len() + LARGE_BYTES);
+        let missing = if self.held.is_some() { target - self.covered } else { target };
+        let stall = self.limits.stall_timeout;
+        let share = timeout(stall, self.budget.take(missing, is_produce)).await;
+        match share.map_err(|_| WireError::Crowded(stall))?? {
+            Share::Step(step) => {
+                match &mut self.held {
+                    Some(held) => held.merge(step),
+                    None => self.held = Some(step),
+                }
+                self.covered = target;
+            }
+            Share::Whole(room) => {
+                self.held = Some(room);
+                self.covered = length;
+            }
+        }
         Ok(())
     }
 
-    fn make_room(&mut self, announced: Option<usize>) {
+    fn make_room(&mut self, announced: Option<Announced>) {
         let room = match announced {
-            Some(length) => {
-                let missing = length - self.buffer.len();
+            Some(request) => {
+                let missing = request.length - self.buffer.len();
                 missing.min(self.buffer.len().max(FIRST_GROWTH_BYTES))
             }
             None => SMALL_READ_BYTES,
@@ -181,29 +271,59 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.buffer.reserve(room);
     }
 
-    async fn read_some(&mut self) -> Result<(), WireError> {
-        let patience = if self.buffer.is_empty() { self.limits.idle_timeout } else { self.limits.stall_timeout };
+    /// Reads what is there, at most `wanted` bytes.
+    async fn read_some(&mut self, wanted: usize) -> Result<(), WireError> {
+        let is_partial = !self.buffer.is_empty();
+        let patience = if is_partial { self.patience() } else { self.limits.idle_timeout };
         let kept = patience.min(BUFFER_KEPT);
-        let read = match timeout(kept, self.stream.read_buf(&mut self.buffer)).await {
+        let asked = Instant::now();
+        let read = match timeout(kept, self.read_at_most(wanted)).await {
             Ok(read) => read?,
-            Err(_) => self.read_patiently(patience, patience - kept).await?,
+            Err(_) => self.read_patiently(patience, patience - kept, wanted).await?,
         };
         if read == 0 {
             return Err(WireError::Closed);
         }
+        if is_partial {
+            self.waited += asked.elapsed();
+        }
         Ok(())
     }
 
-    async fn read_patiently(&mut self, patience: Duration, remaining: Duration) -> Result<usize, WireError> {
+    async fn read_at_most(&mut self, wanted: usize) -> io::Result<usize> {
+        (&mut self.stream).take(wanted as u64).read_buf(&mut self.buffer).await
+    }
+
+    /// How long to wait for more of a request: bytes that come one by one must not put its end off
+    /// for ever.
+    fn patience(&self) -> Duration {
+        let allowed = self.limits.time_for(self.buffer.len());
+        self.limits.stall_timeout.min(allowed.saturating_sub(self.waited))
+    }
+
+    async fn read_patiently(
+        &mut self,
+        patience: Duration,
+        remaining: Duration,
+        wanted: usize,
+    ) -> Result<usize, WireError> {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::with_capacity(SMALL_READ_BYTES);
         }
-        let read = timeout(remaining, self.stream.read_buf(&mut self.buffer)).await;
+        let read = timeout(remaining, self.read_at_most(wanted)).await;
         match read {
             Ok(read) => Ok(read?),
             Err(_) if self.buffer.is_empty() => Err(WireError::Idle(patience)),
-            Err(_) => Err(WireError::Stalled(patience)),
+            Err(_) => Err(out_of_patience(&self.limits, patience, self.waited + patience, self.buffer.len())),
         }
+    }
+}
+
+/// Whether the peer did nothing at all, or just not enough.
+fn out_of_patience(limits: &Limits, patience: Duration, waited: Duration, bytes: usize) -> WireError {
+    match patience < limits.stall_timeout {
+        true => WireError::TooSlow { bytes, waited, rate: limits.min_bytes_per_second },
+        false => WireError::Stalled(patience),
     }
 }
 
@@ -259,13 +379,16 @@ impl Reply {
     }
 }
 
-/// Writes a response; gives up on a peer that takes nothing for `stall`.
+/// Writes a response; gives up on a peer that takes nothing of it for long, or too little.
 pub(crate) async fn write<W: AsyncWrite + Unpin>(
     stream: &mut W,
     mut reply: Reply,
-    stall: Duration,
+    limits: &Limits,
 ) -> Result<(), WireError> {
+    let (length, began) = (reply.len(), Instant::now());
+    let allowed = limits.time_for(length);
     while !reply.slices.is_empty() {
+        let patience = limits.stall_timeout.min(allowed.saturating_sub(began.elapsed()));
         let written = {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut used = 0;
@@ -273,7 +396,11 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(
                 *slot = IoSlice::new(bytes);
                 used += 1;
             }
-            timeout(stall, stream.write_vectored(&slices[..used])).await.map_err(|_| WireError::Stalled(stall))??
+            timeout(patience, stream.write_vectored(&slices[..used])).await
+        };
+        let written = match written {
+            Ok(written) => written?,
+            Err(_) => return Err(out_of_patience(limits, patience, began.elapsed(), length - reply.len())),
         };
         if written == 0 {
             return Err(WireError::Closed);
@@ -288,7 +415,7 @@ mod tests {
     use super::*;
 
     fn reader<R: AsyncRead + Unpin>(stream: R, limits: Limits) -> FrameReader<R> {
-        let budget = request_budget(&limits);
+        let budget = Arc::new(RequestBudget::new(&limits));
         FrameReader::new(stream, Arc::new(limits), budget)
     }
 
@@ -324,6 +451,91 @@ mod tests {
         let mut reader = reader(&sent[..], limits);
         assert!(matches!(reader.next().await, Err(WireError::Closed)));
         assert!(reader.buffer.capacity() <= 2 * FIRST_GROWTH_BYTES);
+        assert_eq!(reader.budget.held_bytes(), 0);
+    }
+
+    fn limits(max_request_bytes: usize) -> Limits {
+        Limits { max_request_bytes, large_request_budget_bytes: 0, ..Limits::default() }
+    }
+
+    /// Each has taken its part of the budget and waits for more: one after the other comes to its end.
+    #[tokio::test]
+    async fn partial_shares_of_a_full_budget_end_in_no_deadlock() {
+        const LENGTH: usize = 6 << 20;
+        let limits = Arc::new(limits(LENGTH));
+        let budget = Arc::new(RequestBudget::new(&limits));
+        let (mut peers, mut readers) = (Vec::new(), Vec::new());
+        for _ in 0..4 {
+            let (ours, theirs) = tokio::io::duplex(1 << 20);
+            let mut reader = FrameReader::new(theirs, Arc::clone(&limits), Arc::clone(&budget));
+            peers.push(ours);
+            readers.push(tokio::spawn(async move { reader.next().await.unwrap().bytes.len() }));
+        }
+        let sent = frame(0, LENGTH);
+        // Together they want more than there is: 3 MiB each of 8.
+        for peer in &mut peers {
+            peer.write_all(&sent[..5 << 19]).await.unwrap();
+        }
+        assert!(budget.held_bytes() > 0);
+        let rest = peers.into_iter().map(|mut peer| {
+            let sent = sent.clone();
+            tokio::spawn(async move { peer.write_all(&sent[5 << 19..]).await })
+        });
+        for rest in rest.collect::<Vec<_>>() {
+            rest.await.unwrap().unwrap();
+        }
+        for reader in readers {
+            assert_eq!(reader.await.unwrap(), LENGTH);
+        }
+        assert_eq!(budget.held_bytes(), 0);
+        assert_eq!(budget.own_room.available_permits(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_request_waits_for_room_but_not_for_ever() {
+        let limits = limits(6 << 20);
+        let budget = Arc::new(RequestBudget::new(&limits));
+        let all = u32::try_from(budget.shared_units).unwrap();
+        let _taken = Arc::clone(&budget.shared).acquire_many_owned(all).await.unwrap();
+        let room = Arc::clone(&budget.own_room).acquire_owned().await.unwrap();
+        let sent = frame(0, 4 << 20);
+        let mut waiting = FrameReader::new(&sent[..], Arc::new(limits), Arc::clone(&budget));
+        assert!(matches!(waiting.next().await, Err(WireError::Crowded(_))));
+        drop(waiting);
+        // Nothing else may take the room that lets others go on.
+        drop(room);
+        let sent = frame(11, 4 << 20);
+        let mut waiting = FrameReader::new(&sent[..], Arc::new(Limits::default()), budget);
+        assert!(matches!(waiting.next().await, Err(WireError::Crowded(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_drips_or_sips_is_dropped() {
+        let limits = Limits::default();
+        let (mut ours, theirs) = tokio::io::duplex(64);
+        let dripping = tokio::spawn(async move {
+            for byte in frame(0, 50 << 20) {
+                if ours.write_all(&[byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(25)).await;
+            }
+        });
+        let mut reader = reader(theirs, limits.clone());
+        assert!(matches!(reader.next().await, Err(WireError::TooSlow { bytes: 2.., .. })));
+        drop(reader);
+        dripping.await.unwrap();
+        let (mut ours, mut theirs) = tokio::io::duplex(64);
+        let sipping = tokio::spawn(async move {
+            while theirs.read_u8().await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let reply = Reply::framed(BytesMut::from(&[0; 4][..]), [Bytes::from(vec![1; 1 << 20])]);
+        let written = write(&mut ours, reply, &limits).await;
+        assert!(matches!(written, Err(WireError::TooSlow { bytes: 2.., .. })));
+        drop(ours);
+        sipping.await.unwrap();
     }
 
     #[tokio::test]
@@ -356,7 +568,7 @@ mod tests {
         let mut stalled = reader(theirs, Limits::default());
         assert!(matches!(stalled.next().await, Err(WireError::Stalled(_))));
         let reply = Reply::framed(BytesMut::from(&[0; 4][..]), [Bytes::from(vec![1; 1000])]);
-        let written = write(&mut ours, reply, Duration::from_secs(1)).await;
+        let written = write(&mut ours, reply, &Limits::default()).await;
         assert!(matches!(written, Err(WireError::Stalled(_))));
     }
 
@@ -367,7 +579,7 @@ mod tests {
         let reply = Reply::framed(BytesMut::from(&[0; 4][..]), parts.clone());
         let total = 4 + 200 * 17;
         let writer = tokio::spawn(async move {
-            write(&mut ours, reply, Duration::from_secs(5)).await.unwrap();
+            write(&mut ours, reply, &Limits::default()).await.unwrap();
         });
         let mut received = Vec::new();
         theirs.read_to_end(&mut received).await.unwrap();
