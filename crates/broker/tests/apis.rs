@@ -189,7 +189,8 @@ fn what_cannot_be_appended_is_refused_by_partition() {
         ("t", 1, good.clone(), 3),
         ("t", -1, good.clone(), 3),
         ("t", 0, bytes::Bytes::new(), 87),
-        ("t", 0, good.slice(..good.len() - 1), 2),
+        ("t", 0, good.slice(..good.len() - 1), 87),
+        ("t", 0, [&good[..], &good[..]].concat().into(), 87),
         ("__consumer_offsets", 0, good.clone(), 17),
         ("__transaction_state", 0, good.clone(), 17),
     ] {

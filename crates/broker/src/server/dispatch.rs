@@ -145,7 +145,7 @@ fn may_wait(api: ApiKey) -> bool {
 
 fn produced(server: &Server, peer: &Peer, header: &Header, body: Bytes) -> Result<Option<Reply>, BadRequest> {
     let request = header.decode(body)?;
-    match blocking(produce::syncs(server, &request), || produce::produce(server, peer, request)) {
+    match blocking(produce::syncs(server, &request), || produce::produce(server, peer, request, header.version)) {
         Produced::Answer(response) => header.reply(&response).map(Some),
         Produced::Silence => Ok(None),
         Produced::Hangup => Err(BadRequest::UnacknowledgedFailure),

@@ -19,6 +19,7 @@ pub(crate) mod produce;
 pub(crate) mod producers;
 pub(crate) mod records;
 mod repeats;
+mod sent;
 pub(crate) mod topics;
 pub(crate) mod txn;
 pub(crate) mod txn_offsets;

@@ -6,7 +6,7 @@ use kafka_protocol::messages::produce_response::{PartitionProduceResponse, Topic
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use super::txn::may_write;
-use super::{NO_OFFSET, NO_TIMESTAMP, Refusal, log_failure, refusal, refuse_internal};
+use super::{NO_OFFSET, NO_TIMESTAMP, Refusal, log_failure, refusal, refuse_internal, sent};
 use crate::log::{AppendOrigin, Appended, transactional_producers};
 use crate::server::access::{Operation, Peer, Resource};
 use crate::server::txn::ProducerRef;
@@ -23,6 +23,13 @@ pub(crate) enum Produced {
     Hangup,
 }
 
+/// What a request says of all its records.
+struct Terms<'a> {
+    version: i16,
+    acks: i16,
+    transactional_id: Option<&'a str>,
+}
+
 /// Whether one of the topics is synced before it is acknowledged.
 pub(crate) fn syncs(server: &Server, request: &ProduceRequest) -> bool {
     let mut topics = request.topic_data.iter().filter_map(|data| server.store.topic(&data.name));
@@ -30,14 +37,14 @@ pub(crate) fn syncs(server: &Server, request: &ProduceRequest) -> bool {
 }
 
 /// Appends every partition's records; `acks` 1 and −1 are the same on a single node.
-pub(crate) fn produce(server: &Server, peer: &Peer, request: ProduceRequest) -> Produced {
+pub(crate) fn produce(server: &Server, peer: &Peer, request: ProduceRequest, version: i16) -> Produced {
     let refusal = refuse_all(server, peer, &request);
     let id = request.transactional_id.as_ref().map(|id| id.0.to_string());
-    let id = id.as_deref();
+    let terms = Terms { version, acks: request.acks, transactional_id: id.as_deref() };
     let responses: Vec<_> = request
         .topic_data
         .into_iter()
-        .map(|topic| produce_topic((server, peer), id, topic, refusal.as_ref()))
+        .map(|topic| produce_topic((server, peer), &terms, topic, refusal.as_ref()))
         .collect();
     if request.acks != 0 {
         return Produced::Answer(ProduceResponse::default().with_responses(responses));
@@ -50,18 +57,13 @@ pub(crate) fn produce(server: &Server, peer: &Peer, request: ProduceRequest) -> 
 }
 
 fn refuse_all(server: &Server, peer: &Peer, request: &ProduceRequest) -> Option<Refusal> {
-    if let Some(id) = &request.transactional_id
-        && let Err(error) = may_write(server, peer, id)
-    {
-        return Some((error.code(), None));
-    }
-    let known = (-1..=1).contains(&request.acks);
-    (!known).then(|| (ResponseError::InvalidRequiredAcks.code(), None))
+    let id = request.transactional_id.as_ref()?;
+    may_write(server, peer, id).err().map(|error| (error.code(), None))
 }
 
 fn produce_topic(
     (server, peer): (&Server, &Peer),
-    transactional_id: Option<&str>,
+    terms: &Terms<'_>,
     topic: TopicProduceData,
     refusal: Option<&Refusal>,
 ) -> TopicProduceResponse {
@@ -71,7 +73,7 @@ fn produce_topic(
         let index = data.index;
         let appended = match &refusal {
             Some(refusal) => Err(refusal.clone()),
-            None => append(server, transactional_id, &topic.name, data),
+            None => append(server, terms, &topic.name, data),
         };
         partitions.push(partition_response(index, appended));
     }
@@ -85,23 +87,20 @@ fn refuse_topic(server: &Server, peer: &Peer, name: &str) -> Option<Refusal> {
     refuse_internal(name).err()
 }
 
-fn append(
-    server: &Server,
-    transactional_id: Option<&str>,
-    topic: &str,
-    data: PartitionProduceData,
-) -> Result<Appended, Refusal> {
+/// The order of these checks is Apache Kafka's.
+fn append(server: &Server, terms: &Terms<'_>, topic: &str, data: PartitionProduceData) -> Result<Appended, Refusal> {
+    let records = data.records.unwrap_or_default();
+    sent::check(terms.version, &records)?;
     let unknown = || (ResponseError::UnknownTopicOrPartition.code(), None);
     let partition = server.store.partition(topic, data.index).ok_or_else(unknown)?;
-    let records = data
-        .records
-        .filter(|records| !records.is_empty())
-        .ok_or_else(|| refusal(ResponseError::InvalidRecord, "the request holds no records for this partition"))?;
+    if !(-1..=1).contains(&terms.acks) {
+        return Err((ResponseError::InvalidRequiredAcks.code(), None));
+    }
     let append = || partition.append(&records, server.now_ms(), AppendOrigin::Client);
     let appended = match transactional_producer(&records)? {
         None => append(),
         Some(producer) => {
-            let id = transactional_id.ok_or_else(|| {
+            let id = terms.transactional_id.ok_or_else(|| {
                 let reason = "transactional records need a transactional.id";
                 refusal(ResponseError::TransactionalIdAuthorizationFailed, reason)
             })?;
