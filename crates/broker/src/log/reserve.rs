@@ -28,7 +28,7 @@ pub(super) struct Reserve {
 enum State {
     /// All of it is there.
     Held,
-    /// It is to be written when there is room.
+    /// The rest of it is to be written when there is room.
     Spent,
     /// As [`State::Spent`], and that it could not be written was said.
     Refused,
@@ -50,8 +50,12 @@ impl Reserve {
     ) -> Result<T, LogError> {
         match work() {
             Err(full) if full.is_disk_full() && self.spend(disk) => {
-                tracing::warn!(%full, bytes = RESERVE_BYTES, "the reserve in the data directory is given up for it");
-                work()
+                tracing::warn!(%full, "the reserve in the data directory is used for it");
+                let done = work();
+                // Most needs are small, and records must not get what is over.
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                *state = self.write(disk).map_or(State::Spent, |()| State::Held);
+                done
             }
             done => done,
         }
@@ -67,7 +71,7 @@ impl Reserve {
         was_there
     }
 
-    /// Writes it anew where it is missing and there is room.
+    /// Writes it anew where it is not whole and there is room.
     pub(super) fn refill(&self, disk: &dyn Disk, space: &dyn Fn() -> Result<DiskSpace, LogError>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if *state == State::Held || space().is_ok_and(|space| space.free_bytes < REFILL_ABOVE_BYTES) {
@@ -76,6 +80,7 @@ impl Reserve {
         match self.write(disk) {
             Ok(()) => *state = State::Held,
             Err(error) => {
+                // What there is of it serves as well.
                 if *state != State::Refused {
                     tracing::warn!(path = %self.path.display(), %error, "no room is kept for a full disk");
                 }
@@ -84,11 +89,10 @@ impl Reserve {
         }
     }
 
+    /// As much of it as the disk takes.
     fn write(&self, disk: &dyn Disk) -> io::Result<()> {
         let file = disk.open(File::options().create(true).write(true).truncate(true), &self.path)?;
-        disk::write_all(disk, &file, &mut [IoSlice::new(&incompressible())]).inspect_err(|_| {
-            let _ = disk.remove(&self.path);
-        })
+        disk::write_all(disk, &file, &mut [IoSlice::new(&incompressible())])
     }
 }
 

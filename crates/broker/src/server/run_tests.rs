@@ -15,6 +15,7 @@ use kafka_protocol::protocol::{Decodable as _, Encodable as _, HeaderVersion as 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream as StdStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 
 /// Only a broken broker meets it.
@@ -310,12 +311,15 @@ fn a_broker_without_its_housekeeping_ends_and_says_so() {
 }
 
 /// A disk that a round of housekeeping panics on.
-#[derive(Debug)]
-struct PanickingDisk;
+#[derive(Debug, Default)]
+struct PanickingDisk {
+    is_next: AtomicBool,
+}
 
 impl Disk for PanickingDisk {
-    fn sync(&self, _: &File) -> io::Result<()> {
-        panic!("meant by the test")
+    fn sync(&self, file: &File) -> io::Result<()> {
+        assert!(!self.is_next.swap(false, Ordering::SeqCst), "meant by the test");
+        file.sync_data()
     }
 }
 
@@ -325,14 +329,16 @@ fn a_broker_whose_housekeeping_panics_ends_and_says_so() {
     let mut config = config(&folder);
     config.housekeeping_interval = Duration::from_millis(10);
     config.store.flush_interval = Duration::ZERO;
+    let disk = Arc::new(PanickingDisk::default());
     let broker = Broker::start_by(config, |config, advertised| {
-        let opened = on_disk::open(&config.store, Arc::new(PanickingDisk))?;
+        let opened = on_disk::open(&config.store, Arc::clone(&disk) as Arc<dyn Disk>)?;
         Server::open_on(opened, config, advertised)
     })
     .unwrap();
     let (tell, told) = std::sync::mpsc::channel();
     broker.on_failure(move || tell.send(()).unwrap());
     broker.server.store.create_topic("t", 1, &Overrides::default()).unwrap();
+    disk.is_next.store(true, Ordering::SeqCst);
     let produced = Client::connect(&broker).call(&produce_request(records(), None), 9);
     assert_eq!(produce_error(&produced), 0);
     told.recv_timeout(PATIENCE).unwrap();
