@@ -511,6 +511,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_drips_or_sips_is_dropped() {
+        // How slowly the peer goes is what is tested; the clock stands still and moves only when all wait for it.
         let limits = Limits::default();
         let (mut ours, theirs) = tokio::io::duplex(64);
         let dripping = tokio::spawn(async move {
