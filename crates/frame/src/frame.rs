@@ -1,6 +1,6 @@
 //! The frame itself: coded, or as pixels.
 
-use crate::{CaptureTime, Codec, Deadline, Dimensions, PixelFormat, StreamParameters, TraceContext};
+use crate::{CaptureTime, Codec, Deadline, Dimensions, FrameId, PixelFormat, StreamParameters, TraceContext};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub struct EncodedFrame {
     pub parameters: Option<Arc<StreamParameters>>,
     /// The trace that it belongs to; travels with it.
     pub trace: Option<TraceContext>,
+    /// Of a still: the frame of the camera's video that it shows.
+    pub of: Option<FrameId>,
     /// The coded bytes: a whole file or a whole access unit.
     pub payload: Bytes,
 }
@@ -57,6 +59,7 @@ impl EncodedFrame {
             deadline: None,
             parameters: None,
             trace: None,
+            of: None,
             payload,
         }
     }

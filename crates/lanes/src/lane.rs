@@ -26,6 +26,18 @@ impl Admission {
     }
 }
 
+/// What a stream's next picture must be, so that whoever has all that was sent can show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Need {
+    /// Any: the last frame is on its way.
+    #[default]
+    Nothing,
+    /// Sent, not only said to equal the last one: that one was lost. The frames it builds on were not.
+    Picture,
+    /// A keyframe: what others would build on was lost, or there was none yet.
+    Keyframe,
+}
+
 /// A frame with its number.
 #[derive(Debug, Clone)]
 pub struct QueuedFrame {
@@ -51,6 +63,9 @@ pub struct Lane {
     closed_by: GapReason,
     /// Frames of later GOPs survive the failure of an earlier one.
     newest_keyframe_popped: Option<Seq>,
+    /// The last frame that was submitted here, and whether it is a gap.
+    newest: Option<Seq>,
+    is_newest_lost: bool,
     ledger: GapLedger,
 }
 
@@ -67,6 +82,8 @@ impl Lane {
             // A source that begins inside a GOP begins with frames nobody can decode.
             closed_by: GapReason::Undecodable,
             newest_keyframe_popped: None,
+            newest: None,
+            is_newest_lost: false,
             ledger: GapLedger::default(),
         }
     }
@@ -76,6 +93,7 @@ impl Lane {
     /// A full lane gives up its oldest GOPs first; when there is only the GOP under way, its rest is dropped.
     pub fn push(&mut self, frame: EncodedFrame, now_nanos: u64) -> Admission {
         let seq = self.take_seq();
+        (self.newest, self.is_newest_lost) = (Some(seq), false);
         if self.gate.pass(frame.is_keyframe) == Passage::Closed {
             return self.refuse(seq, self.closed_by, &frame);
         }
@@ -144,7 +162,7 @@ impl Lane {
             let Some(entry) = self.take_front() else {
                 return;
             };
-            self.ledger.add_one(entry.seq, GapReason::Expired, entry.frame.is_discardable);
+            self.give_up(entry.seq, GapReason::Expired, entry.frame.is_discardable);
             if !entry.frame.is_discardable {
                 self.drop_to_keyframe(GapReason::Expired);
             }
@@ -164,7 +182,7 @@ impl Lane {
 
     /// A frame already popped could not be delivered: it and the rest of its GOP become a gap.
     pub fn delivery_failed(&mut self, seq: Seq, is_discardable: bool) {
-        self.ledger.add_one(seq, GapReason::DeliveryFailed, is_discardable);
+        self.give_up(seq, GapReason::DeliveryFailed, is_discardable);
         let is_gop_over = self.newest_keyframe_popped.is_some_and(|newest| newest > seq);
         if !is_discardable && !is_gop_over {
             self.drop_to_keyframe(GapReason::DeliveryFailed);
@@ -185,6 +203,8 @@ impl Lane {
             gate: self.gate,
             closed_by: self.closed_by,
             newest_keyframe_popped: None,
+            newest: self.newest.and_then(|seq| seq.0.checked_sub(base.0)).map(Seq),
+            is_newest_lost: self.is_newest_lost,
             ledger: self.ledger.split_off(base),
         };
         for entry in &mut rest.queue {
@@ -198,7 +218,7 @@ impl Lane {
     /// Drops everything that waits.
     pub fn drop_all(&mut self, reason: GapReason) {
         while let Some(entry) = self.take_front() {
-            self.ledger.add_one(entry.seq, reason, entry.frame.is_discardable);
+            self.give_up(entry.seq, reason, entry.frame.is_discardable);
         }
     }
 
@@ -260,6 +280,21 @@ impl Lane {
         self.ledger.drops()
     }
 
+    /// What the next frame must be.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        match (self.gate.is_open(), self.is_newest_lost) {
+            (false, _) => Need::Keyframe,
+            (true, true) => Need::Picture,
+            (true, false) => Need::Nothing,
+        }
+    }
+
+    fn give_up(&mut self, seq: Seq, reason: GapReason, is_discardable: bool) {
+        self.is_newest_lost |= self.newest == Some(seq);
+        self.ledger.add_one(seq, reason, is_discardable);
+    }
+
     fn take_seq(&mut self) -> Seq {
         let seq = self.next_seq;
         self.next_seq = seq.next();
@@ -275,7 +310,7 @@ impl Lane {
     fn refuse(&mut self, seq: Seq, reason: GapReason, frame: &EncodedFrame) -> Admission {
         // Behind a closed gate a discardable frame is as undecodable as the others.
         let is_discardable = frame.is_discardable && self.gate.is_open();
-        self.ledger.add_one(seq, reason, is_discardable);
+        self.give_up(seq, reason, is_discardable);
         Admission::Dropped(seq, reason)
     }
 
@@ -304,7 +339,7 @@ impl Lane {
                 let Some(entry) = self.take_front() else {
                     break;
                 };
-                self.ledger.add_one(entry.seq, GapReason::Overflow, false);
+                self.give_up(entry.seq, GapReason::Overflow, false);
             }
         }
         true
@@ -314,7 +349,7 @@ impl Lane {
     pub fn drop_to_keyframe(&mut self, reason: GapReason) {
         while self.queue.front().is_some_and(|entry| !entry.frame.is_keyframe) {
             if let Some(entry) = self.take_front() {
-                self.ledger.add_one(entry.seq, reason, false);
+                self.give_up(entry.seq, reason, false);
             }
         }
         if self.queue.is_empty() {

@@ -24,5 +24,5 @@ mod lane;
 mod ledger;
 
 pub use gate::{FrameGate, Passage};
-pub use lane::{Admission, Lane, QueuedFrame};
+pub use lane::{Admission, Lane, Need, QueuedFrame};
 pub use ledger::{DropCounts, GapLedger, LedgerMark};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lumenbus_frame::{CaptureTime, Codec, Deadline, EncodedFrame, Seq};
-use lumenbus_lanes::{Admission, Lane, LedgerMark};
+use lumenbus_lanes::{Admission, Lane, LedgerMark, Need};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -196,4 +196,45 @@ fn skipped_frames_get_numbers_and_no_gap() {
     let range = lane.skip(3).unwrap();
     assert_eq!((range.first, range.last, lane.next_seq()), (Seq(0), Seq(2), Seq(3)));
     assert!(!lane.has_open_gaps());
+}
+
+fn picture(keyframe: bool, discardable: bool, deadline_millis: Option<u32>) -> EncodedFrame {
+    let mut frame = EncodedFrame::new(Codec::H264, CaptureTime::arrival(0), Bytes::from(vec![0; 1_000]));
+    (frame.is_keyframe, frame.is_discardable) = (keyframe, discardable);
+    frame.deadline = deadline_millis.map(|after_capture_millis| Deadline { after_capture_millis });
+    frame
+}
+
+#[test]
+fn a_lane_tells_what_the_next_picture_must_be_also_long_after_the_last_one() {
+    let mut lane = Lane::new(MAX_BYTES);
+    assert_eq!(lane.need(), Need::Keyframe, "nothing can be built on yet");
+    lane.push(picture(true, false, None), 0);
+    lane.push(picture(false, false, Some(10)), 0);
+    assert_eq!(lane.need(), Need::Nothing);
+    lane.pop(0).unwrap();
+    lane.skip(20);
+    lane.expire(9_000_000);
+    assert_eq!(lane.need(), Need::Nothing, "it still waits");
+    lane.expire(11_000_000);
+    assert_eq!(lane.need(), Need::Keyframe, "the picture that twenty frames repeat is lost");
+    lane.push(picture(false, false, None), 11_000_000);
+    assert_eq!(lane.need(), Need::Keyframe);
+    lane.push(picture(true, false, None), 11_000_000);
+    assert_eq!(lane.need(), Need::Nothing);
+
+    lane.push(picture(false, true, Some(1)), 11_000_000);
+    lane.pop(11_000_000).unwrap();
+    lane.expire(20_000_000);
+    assert_eq!(lane.need(), Need::Picture, "nothing builds on it, but it is not there to be repeated");
+    lane.push(picture(false, false, None), 20_000_000);
+    assert_eq!(lane.need(), Need::Nothing);
+
+    let sent = lane.pop(20_000_000).unwrap();
+    lane.delivery_failed(sent.seq, false);
+    assert_eq!(lane.need(), Need::Keyframe, "lost on its way");
+    lane.push(picture(true, false, Some(1)), 20_000_000);
+    lane.push(picture(true, false, None), 20_000_000);
+    lane.expire(30_000_000);
+    assert_eq!(lane.need(), Need::Nothing, "only what came before the newest GOP is lost");
 }

@@ -22,5 +22,9 @@ pub const MOVED: &str = "application/vnd.lumenbus.moved";
 pub const ENVELOPE_PROTOBUF: &str = "application/vnd.lumenbus.frame+protobuf";
 /// Header and payload in one MessagePack map.
 pub const ENVELOPE_MSGPACK: &str = "application/vnd.lumenbus.frame+msgpack";
+/// An analysis result as JSON: a plain type, so that writers in any language may set it.
+pub const RESULT_JSON: &str = "application/json";
+/// An analysis result as Protobuf (`AnalysisResult`).
+pub const RESULT_PROTOBUF: &str = "application/vnd.lumenbus.result+protobuf";
 /// Header and Base64 payload in one JSON object.
 pub const ENVELOPE_JSON: &str = "application/vnd.lumenbus.frame+json";

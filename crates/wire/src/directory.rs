@@ -3,7 +3,7 @@
 use crate::fields::{Fields, check_version, check_version_first};
 use crate::message::{
     check_gap_count, codec_from_proto, codec_to_proto, gap_from_proto, gap_to_proto, parameters_from_proto,
-    parameters_to_proto, range_from_proto, range_to_proto, stream_from_proto, stream_to_proto,
+    parameters_to_proto, range_from_proto, range_to_proto, stream_from_proto, stream_to_proto, topic_from_proto,
 };
 use crate::{WIRE_VERSION, WireError, proto};
 use bytes::Bytes;
@@ -263,14 +263,6 @@ fn decode_stream(bytes: &[u8]) -> Result<proto::StreamEntry, WireError> {
     }
     check_gap_count(gaps)?;
     proto::StreamEntry::decode(bytes).map_err(directory_error)
-}
-
-fn topic_from_proto(topic: &str) -> Result<TopicName, WireError> {
-    TopicName::new(topic).map_err(|error| WireError::Field {
-        field: "topic",
-        found: error.to_string(),
-        expected: "1 to 249 characters of A-Z a-z 0-9 . _ -",
-    })
 }
 
 impl UnreadStream {

@@ -32,6 +32,34 @@ pub enum WireError {
         #[source]
         source: prost::DecodeError,
     },
+    /// A control request that is not its Protobuf message.
+    #[error("the control request cannot be decoded")]
+    Request {
+        /// What Protobuf says.
+        #[source]
+        source: prost::DecodeError,
+    },
+    /// An index entry that is not its Protobuf message.
+    #[error("the index entry cannot be decoded")]
+    Index {
+        /// What Protobuf says.
+        #[source]
+        source: prost::DecodeError,
+    },
+    /// An analysis result that is not its Protobuf message.
+    #[error("the analysis result cannot be decoded")]
+    Result {
+        /// What Protobuf says.
+        #[source]
+        source: prost::DecodeError,
+    },
+    /// An analysis result that is not its JSON object.
+    #[error("the analysis result is not the JSON object that it should be")]
+    ResultJson {
+        /// What JSON says.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A Protobuf envelope that is not one.
     #[error("the protobuf envelope cannot be decoded")]
     Protobuf {

@@ -31,6 +31,7 @@
 mod batch;
 mod chunk;
 pub mod content_type;
+mod control_request;
 mod directory;
 mod envelope;
 mod error;
@@ -38,9 +39,11 @@ mod excerpt;
 mod fields;
 mod form;
 mod header;
+mod index;
 mod json;
 mod message;
 mod record;
+mod results;
 
 /// The generated Protobuf types, for tools that need them as they are; the rest of the crate is easier to use.
 #[path = "proto/generated.rs"]
@@ -48,13 +51,19 @@ pub mod proto;
 
 pub use batch::{BatchItem, BatchWriter, MAX_BATCH_FRAMES};
 pub use chunk::{Assembled, ChunkAssembler, ChunkPlan, MAX_FRAME_BYTES, OpenFrame};
+pub use control_request::{ControlRequest, MAX_BY_BYTES, MAX_REQUEST_BYTES, RequestKind};
 pub use directory::{CameraEntry, MAX_ENTRY_BYTES, MAX_LABELS, MAX_STREAMS, StreamEntry, StreamState, UnreadStream};
 pub use envelope::{Envelope, HeaderPlace, Wrapped, open_value};
 pub use error::WireError;
 pub use header::{
     Batch, Chunk, Control, FrameRef, Header, KeyframeHint, MAX_GAPS, MAX_HEADER_BYTES, Moved, Seal, WIRE_VERSION,
 };
+pub use index::{IndexEntry, IndexPosition, IndexSection, MAX_INDEX_ENTRY_BYTES};
 pub use record::{
     CONTENT_TYPE_HEADER, ControlRecord, FRAME_HEADER, FrameRecord, JSON_HEADER, Opened, RawRecord, TRACEPARENT_HEADER,
     open_record,
+};
+pub use results::{
+    AnalysisResult, Bounds, DetectedObject, MAX_DETECTIONS, MAX_ERROR_BYTES, MAX_NAME_BYTES, MAX_RESULT_BYTES, Model,
+    ResultForm, StageTimes,
 };

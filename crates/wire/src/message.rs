@@ -4,7 +4,7 @@ use crate::header::{Batch, Chunk, Control, KeyframeHint, MAX_GAPS, Moved, Seal};
 use crate::{WireError, proto};
 use lumenbus_frame::{
     CaptureSource, Codec, Dimensions, Epoch, FrameRate, Gap, GapReason, PixelFormat, Seq, SeqRange, StreamName,
-    StreamParameters, Timebase,
+    StreamParameters, Timebase, TopicName,
 };
 
 /// Longest seal field (key id, nonce) accepted.
@@ -90,6 +90,14 @@ pub(crate) fn source_from_proto(number: i32) -> CaptureSource {
 
 pub(crate) fn stream_to_proto(stream: Option<&StreamName>) -> String {
     stream.filter(|name| !name.is_main()).map_or_else(String::new, |name| name.as_str().to_owned())
+}
+
+pub(crate) fn topic_from_proto(topic: &str) -> Result<TopicName, WireError> {
+    TopicName::new(topic).map_err(|error| WireError::Field {
+        field: "topic",
+        found: error.to_string(),
+        expected: "1 to 249 characters of A-Z a-z 0-9 . _ -",
+    })
 }
 
 pub(crate) fn stream_from_proto(name: &str) -> Result<Option<StreamName>, WireError> {

@@ -29,11 +29,12 @@ pub(super) struct BitReader<'a> {
     zeros: u8,
     current: u8,
     left: u8,
+    taken: usize,
 }
 
 impl<'a> BitReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, next: 0, zeros: 0, current: 0, left: 0 }
+        Self { bytes, next: 0, zeros: 0, current: 0, left: 0, taken: 0 }
     }
 
     fn load_byte(&mut self) -> BitResult<()> {
@@ -55,7 +56,13 @@ impl<'a> BitReader<'a> {
             self.load_byte()?;
         }
         self.left -= 1;
+        self.taken += 1;
         Ok(self.current >> self.left & 1 == 1)
+    }
+
+    /// Bits read so far, without emulation prevention.
+    pub(super) fn taken(&self) -> usize {
+        self.taken
     }
 
     /// `u(count)`, `count` ≤ 32.
@@ -109,6 +116,49 @@ impl<'a> BitReader<'a> {
         let magnitude = (code + 1) / 2;
         let value = if code % 2 == 0 { -magnitude } else { magnitude };
         Ok(i32::try_from(value).expect("|code| < 2^32, so half of it fits"))
+    }
+}
+
+/// Writes bits and Exp-Golomb codes.
+#[derive(Default)]
+pub(super) struct BitWriter {
+    bits: Vec<bool>,
+}
+
+impl BitWriter {
+    pub(super) fn flag(&mut self, value: bool) {
+        self.bits.push(value);
+    }
+
+    pub(super) fn bits(&mut self, value: u32, count: u32) {
+        (0..count).rev().for_each(|bit| self.bits.push(value >> bit & 1 == 1));
+    }
+
+    pub(super) fn ue(&mut self, value: u32) {
+        let code = u64::from(value) + 1;
+        let length = 64 - code.leading_zeros();
+        (1..length).for_each(|_| self.bits.push(false));
+        (0..length).rev().for_each(|bit| self.bits.push(code >> bit & 1 == 1));
+    }
+
+    /// With the RBSP stop bit and emulation prevention.
+    pub(super) fn finish_escaped(mut self) -> Vec<u8> {
+        self.bits.push(true);
+        let raw = self
+            .bits
+            .chunks(8)
+            .map(|chunk| chunk.iter().enumerate().fold(0_u8, |byte, (at, &bit)| byte | u8::from(bit) << (7 - at)));
+        let mut out = Vec::new();
+        let mut zeros = 0;
+        for byte in raw {
+            if zeros >= 2 && byte <= 3 {
+                out.push(3);
+                zeros = 0;
+            }
+            zeros = if byte == 0 { zeros + 1 } else { 0 };
+            out.push(byte);
+        }
+        out
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Sps {
     pub(super) max_reorder: usize,
 }
 
-struct Chroma {
+pub(super) struct Chroma {
     format: u32,
     separate_planes: bool,
 }
@@ -102,7 +102,7 @@ impl Sps {
     }
 }
 
-fn read_chroma(r: &mut BitReader<'_>, profile: u8) -> BitResult<Chroma> {
+pub(super) fn read_chroma(r: &mut BitReader<'_>, profile: u8) -> BitResult<Chroma> {
     if !HIGH_PROFILES.contains(&profile) {
         return Ok(Chroma { format: 1, separate_planes: false });
     }
@@ -134,7 +134,7 @@ fn skip_scaling_list(r: &mut BitReader<'_>, size: usize) -> BitResult<()> {
     Ok(())
 }
 
-fn read_order_coding(r: &mut BitReader<'_>) -> BitResult<OrderCoding> {
+pub(super) fn read_order_coding(r: &mut BitReader<'_>) -> BitResult<OrderCoding> {
     match r.ue_max("pic_order_cnt_type", 2)? {
         0 => Ok(OrderCoding::LowBits { log2_max: r.ue_max("log2_max_pic_order_cnt_lsb_minus4", 12)? + 4 }),
         1 => {
@@ -224,7 +224,7 @@ pub(super) fn skip_vui_colour(r: &mut BitReader<'_>) -> BitResult<()> {
 }
 
 /// Annex E.1.2.
-fn skip_hrd(r: &mut BitReader<'_>) -> BitResult<()> {
+pub(super) fn skip_hrd(r: &mut BitReader<'_>) -> BitResult<()> {
     let count = r.ue_max("cpb_cnt_minus1", 31)? + 1;
     r.skip(8)?;
     for _ in 0..count {

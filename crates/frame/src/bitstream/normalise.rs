@@ -201,6 +201,11 @@ impl Normaliser {
         Ok(())
     }
 
+    /// Takes over a parameter set that came beside the stream, such as in a session description.
+    pub fn learn(&mut self, nal: &[u8]) -> Result<(), BitstreamError> {
+        self.sets.insert(nal).map(drop)
+    }
+
     /// The codec.
     #[must_use]
     pub fn codec(&self) -> NalCodec {

@@ -7,8 +7,8 @@ use crate::samples::{self, Sample};
 use bytes::Bytes;
 use lumenbus_frame::TraceContext;
 use lumenbus_wire::{
-    Assembled, CameraEntry, ChunkAssembler, FrameRecord, Header, MAX_FRAME_BYTES, Opened, RawRecord, WireError,
-    open_record,
+    AnalysisResult, Assembled, CameraEntry, ChunkAssembler, ControlRequest, FrameRecord, Header, IndexEntry,
+    MAX_FRAME_BYTES, Opened, RawRecord, ResultForm, WireError, open_record,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -16,6 +16,12 @@ use std::path::{Path, PathBuf};
 
 const MANIFEST: &str = "manifest.json";
 const DIRECTORY: &str = "directory.value";
+const INDEX: &str = "index.value";
+const FIRST_INDEX: &str = "index-first.value";
+const CONTROL: &str = "control.value";
+/// In the forms of [`ResultForm::ALL`].
+const RESULTS: [&str; 2] = ["result-json.value", "result-protobuf.value"];
+const FAILED_RESULTS: [&str; 2] = ["result-failed-json.value", "result-failed-protobuf.value"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire/v1")
@@ -90,6 +96,10 @@ fn manifest_row(sample: &Sample) -> Value {
     row
 }
 
+fn results() -> [([&'static str; 2], AnalysisResult); 2] {
+    [(RESULTS, samples::analysis_result()), (FAILED_RESULTS, samples::failed_analysis_result())]
+}
+
 /// File name → bytes of everything in the folder.
 fn wanted() -> BTreeMap<String, Bytes> {
     let mut files = BTreeMap::new();
@@ -101,6 +111,14 @@ fn wanted() -> BTreeMap<String, Bytes> {
         }
     }
     files.insert(DIRECTORY.to_owned(), samples::directory().encode().unwrap());
+    files.insert(CONTROL.to_owned(), samples::control_request().encode());
+    files.insert(INDEX.to_owned(), samples::index_entry().encode());
+    files.insert(FIRST_INDEX.to_owned(), samples::first_index_entry().encode());
+    for (names, result) in results() {
+        for (name, form) in names.into_iter().zip(ResultForm::ALL) {
+            files.insert(name.to_owned(), result.encode(form).unwrap());
+        }
+    }
     let manifest = json!({
         "wire_version": lumenbus_wire::WIRE_VERSION,
         "records": samples.iter().map(manifest_row).collect::<Vec<_>>(),
@@ -109,6 +127,9 @@ fn wanted() -> BTreeMap<String, Bytes> {
             ["chunk-protobuf-0", "chunk-protobuf-1", "chunk-protobuf-2"],
         ],
         "directory": DIRECTORY,
+        "index": [INDEX, FIRST_INDEX],
+        "control_request": CONTROL,
+        "results": results().map(|(names, _)| names),
     });
     let text = serde_json::to_string_pretty(&manifest).unwrap() + "\n";
     files.insert(MANIFEST.to_owned(), text.into());
@@ -190,6 +211,17 @@ fn this_build_reads_the_golden_bytes() {
     }
     let entry = CameraEntry::decode(&read_folder()[DIRECTORY]).unwrap();
     assert_eq!(entry, samples::directory());
+    for (name, entry) in [(INDEX, samples::index_entry()), (FIRST_INDEX, samples::first_index_entry())] {
+        assert_eq!(IndexEntry::decode(&read_folder()[name]).unwrap(), entry);
+    }
+    let request = ControlRequest::decode(&read_folder()[CONTROL]).unwrap();
+    assert_eq!(request, samples::control_request());
+    for (names, result) in results() {
+        for (name, form) in names.into_iter().zip(ResultForm::ALL) {
+            let content_type = Some(form.content_type().as_bytes());
+            assert_eq!(AnalysisResult::decode(content_type, &read_folder()[name]).unwrap(), result, "{name}");
+        }
+    }
 }
 
 #[test]

@@ -5,8 +5,8 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use lumenbus_frame::{Codec, Gap, GapReason, Seq, SeqRange};
 use lumenbus_wire::{
-    Batch, BatchWriter, CameraEntry, Chunk, Control, Header, MAX_BATCH_FRAMES, MAX_GAPS, Opened, RawRecord, WireError,
-    content_type, open_record, proto,
+    Batch, BatchWriter, CameraEntry, Chunk, Control, ControlRequest, Header, MAX_BATCH_FRAMES, MAX_GAPS, Opened,
+    RawRecord, WireError, content_type, open_record, proto,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -401,6 +401,33 @@ fn hostile_directory_entries() {
     }
     for bit in 0..whole.len() * 8 {
         let _ = decode_entry(&flipped(&whole, bit));
+    }
+}
+
+#[test]
+fn hostile_control_requests() {
+    let check = |value: &[u8], expected: &str| {
+        let message = ControlRequest::decode(value).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    check(b"", "wire version 0");
+    check(&[8, 9], "wire version 9");
+    check(&[8, 1, 0xff], "cannot be decoded");
+    check(&[8, 1], "kind is 0");
+    check(&[8, 1, 24, 77], "kind is 77");
+    check(&[8, 1, 24, 1], "topic");
+    check(&[8, 1, 24, 1, 34, 1, b'a', 42, 1, b'/'], "stream");
+    check(&[0; 1_025], "the limit is 1024");
+    let long = ControlRequest { by: "ü".repeat(1_000), ..samples::control_request() };
+    assert_eq!(ControlRequest::decode(&long.encode()).unwrap().by, "ü".repeat(64), "cut between characters");
+    let whole = samples::control_request().encode();
+    for cut in 0..whole.len() {
+        let _ = ControlRequest::decode(&whole[..cut]);
+    }
+    for bit in 0..whole.len() * 8 {
+        if let Ok(request) = ControlRequest::decode(&flipped(&whole, bit)) {
+            assert_eq!(ControlRequest::decode(&request.encode()).unwrap(), request, "bit {bit}");
+        }
     }
 }
 

@@ -5,5 +5,7 @@ mod allocation;
 mod chunks;
 mod golden;
 mod hostile;
+mod index;
+mod results;
 mod roundtrip;
 mod samples;

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use lumenbus_frame::{
     CaptureSource, CaptureTime, Codec, Deadline, Dimensions, Epoch, FrameId, FrameRate, Gap, GapReason, PixelFormat,
-    Priority, Seq, SeqRange, StreamName, StreamParameters, Timebase, TopicName, TraceContext,
+    Priority, Seq, SeqRange, StreamId, StreamName, StreamParameters, Timebase, TopicName, TraceContext,
 };
 use lumenbus_wire::{
-    BatchWriter, CameraEntry, ChunkPlan, Control, Envelope, FrameRef, Header, HeaderPlace, KeyframeHint, Moved, Opened,
-    RawRecord, Seal, StreamEntry, StreamState, WireError, content_type, open_record,
+    AnalysisResult, BatchWriter, Bounds, CameraEntry, ChunkPlan, Control, ControlRequest, DetectedObject, Envelope,
+    FrameRef, Header, HeaderPlace, IndexEntry, IndexPosition, IndexSection, KeyframeHint, Model, Moved, Opened,
+    RawRecord, RequestKind, Seal, StageTimes, StreamEntry, StreamState, WireError, content_type, open_record,
 };
 use std::sync::Arc;
 
@@ -239,6 +240,17 @@ pub(crate) fn all() -> Vec<Sample> {
     all
 }
 
+pub(crate) fn control_request() -> ControlRequest {
+    ControlRequest {
+        request_id: 0x0123_4567_89ab_cdef,
+        kind: RequestKind::Keyframe,
+        topic: TopicName::new("raw_video").unwrap(),
+        stream: StreamName::new("sub-2").unwrap(),
+        asked_unix_nanos: CAPTURE_NANOS,
+        by: "viewer at Lübeck".to_owned(),
+    }
+}
+
 pub(crate) fn directory() -> CameraEntry {
     let stream = |topic: &str, name: &str, partition| StreamEntry {
         topic: TopicName::new(topic).unwrap(),
@@ -276,4 +288,81 @@ pub(crate) fn directory() -> CameraEntry {
         streams: vec![video, stills],
         unread: Vec::new(),
     }
+}
+
+/// An index entry with every field.
+pub(crate) fn index_entry() -> IndexEntry {
+    IndexEntry {
+        topic: TopicName::new("site-a.raw_video").unwrap(),
+        stream: StreamName::new("sub").unwrap(),
+        id: FrameId { epoch: EPOCH, seq: Seq(1_000_000) },
+        capture_unix_nanos: CAPTURE_NANOS,
+        partition: 47,
+        offset: (1 << 33) + 12_345,
+        bytes: 667_000,
+        previous: Some(IndexPosition { partition: 47, offset: 90_000 }),
+        section: IndexSection {
+            first_capture_unix_nanos: CAPTURE_NANOS - 3_600_000_000_000,
+            before: Some(IndexPosition { partition: 3, offset: 0 }),
+            newest_before_unix_nanos: Some(CAPTURE_NANOS - 10),
+        },
+        is_thinned: true,
+    }
+}
+
+/// The first entry of a chain.
+pub(crate) fn first_index_entry() -> IndexEntry {
+    IndexEntry {
+        stream: StreamName::main(),
+        partition: 0,
+        offset: 0,
+        previous: None,
+        section: IndexSection { first_capture_unix_nanos: CAPTURE_NANOS, before: None, newest_before_unix_nanos: None },
+        is_thinned: false,
+        ..index_entry()
+    }
+}
+
+/// An analysis result with every field.
+pub(crate) fn analysis_result() -> AnalysisResult {
+    let stream = StreamId {
+        camera: "gate-7".parse().unwrap(),
+        topic: TopicName::new("site-a.raw_video").unwrap(),
+        name: StreamName::new("sub").unwrap(),
+    };
+    let id = FrameId { epoch: EPOCH, seq: Seq(1_000_000) };
+    let capture = CaptureTime { unix_nanos: CAPTURE_NANOS, source: CaptureSource::Rtcp };
+    let person = DetectedObject {
+        class: "person".into(),
+        score: 0.875,
+        bounds: Bounds::new(640.5, 270.0, 96.0, 270.25),
+        track_id: Some((1 << 53) + 1),
+    };
+    let motion = DetectedObject {
+        class: "motion".into(),
+        score: 1.0,
+        bounds: Bounds::new(0.0, 0.0, 192.0, 108.0),
+        track_id: None,
+    };
+    AnalysisResult {
+        pts: Some(-90_000),
+        size: Some(Dimensions::new(1920, 1080)),
+        detections: vec![person, motion],
+        stages: StageTimes {
+            receive_micros: Some(81_000),
+            wait_micros: Some(12),
+            decode_micros: Some(4_300),
+            detect_micros: Some(3_900),
+            track_micros: Some(25),
+        },
+        ..AnalysisResult::new(stream, id, capture, Model::new("motion", "1"))
+    }
+}
+
+/// The result of a frame that could not be analysed, on a camera's main stream.
+pub(crate) fn failed_analysis_result() -> AnalysisResult {
+    let stream = StreamId::main("gate-7".parse().unwrap(), TopicName::new("raw_images").unwrap());
+    let error = Some("the picture cannot be decoded".to_owned());
+    let (id, capture) = (FrameId { epoch: EPOCH, seq: Seq(0) }, CaptureTime::arrival(CAPTURE_NANOS));
+    AnalysisResult { error, ..AnalysisResult::new(stream, id, capture, Model::new("motion", "1")) }
 }
