@@ -153,6 +153,14 @@ pub enum CodecError {
         #[source]
         source: image_webp::EncodingError,
     },
+    /// libwebp, which writes with loss, refused a picture.
+    #[error("a WebP file of {dimensions} cannot be written by libwebp ({reason:?}); choose quality 100, or jpeg")]
+    WebpLossy {
+        /// The picture's size.
+        dimensions: Dimensions,
+        /// Its own name for why.
+        reason: webp::WebPEncodingError,
+    },
     /// The WebP decoder found damage.
     #[error("a WebP file cannot be decoded")]
     WebpDecode {
@@ -181,6 +189,37 @@ pub enum CodecError {
         /// Why.
         #[source]
         source: openh264::Error,
+    },
+    /// The system's FFmpeg failed.
+    #[error("the system's FFmpeg could not {direction} {codec}")]
+    Ffmpeg {
+        /// The codec.
+        codec: Codec,
+        /// Which way.
+        direction: Direction,
+        /// Why.
+        #[source]
+        source: lumenbus_ffmpeg::Error,
+    },
+    /// An encoder that wants to see later pictures before it gives one.
+    #[error(
+        "{library} of the system's FFmpeg holds {codec} pictures back, so it is not fit for live streams; a newer one may be"
+    )]
+    HeldBack {
+        /// The codec.
+        codec: Codec,
+        /// Its name in FFmpeg.
+        library: &'static str,
+    },
+    /// An encoder was asked for that makes something else.
+    #[error("{library} does not encode {codec}; it encodes {makes}")]
+    WrongLibrary {
+        /// As asked for.
+        library: crate::Library,
+        /// The codec asked for.
+        codec: Codec,
+        /// What it makes.
+        makes: Codec,
     },
     /// The H.264 encoder could not be set up as asked.
     #[error("the H.264 encoder did not take its options")]

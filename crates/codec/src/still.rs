@@ -43,6 +43,23 @@ pub(crate) fn still(format: PixelFormat, size: Dimensions, pixels: Vec<u8>) -> R
     Ok(RawFrame::new(format, size, pixels.into(), CaptureTime::arrival(0))?)
 }
 
+/// The file as a frame with the picture's times. `known` are the parameters of the frame before: where the size is the same,
+/// they are shared.
+pub(crate) fn file_frame(
+    config: &EncoderConfig,
+    picture: &RawFrame,
+    file: Vec<u8>,
+    known: &mut Option<Arc<StreamParameters>>,
+) -> EncodedFrame {
+    let size = picture.dimensions();
+    let mut frame = EncodedFrame::new(config.codec, picture.capture, file.into());
+    frame.pts = picture.pts;
+    let same = known.take().filter(|known| known.dimensions == size);
+    let parameters = same.unwrap_or_else(|| Arc::new(config.parameters(size)));
+    frame.parameters = Some(Arc::clone(known.insert(parameters)));
+    frame
+}
+
 pub(crate) struct StillEncoder {
     of: &'static StillCodec,
     config: EncoderConfig,
@@ -83,14 +100,9 @@ impl Encoder for StillEncoder {
     }
 
     fn encode(&mut self, picture: &RawFrame, out: &mut Vec<EncodedFrame>) -> Result<(), CodecError> {
-        let (codec, size) = (self.of.codec, picture.dimensions());
-        check_size(codec, size)?;
-        let mut frame = EncodedFrame::new(codec, picture.capture, self.file(picture)?.into());
-        frame.pts = picture.pts;
-        let known = self.parameters.take().filter(|known| known.dimensions == size);
-        let parameters = known.unwrap_or_else(|| Arc::new(self.config.parameters(size)));
-        frame.parameters = Some(Arc::clone(self.parameters.insert(parameters)));
-        out.push(frame);
+        check_size(self.of.codec, picture.dimensions())?;
+        let file = self.file(picture)?;
+        out.push(file_frame(&self.config, picture, file, &mut self.parameters));
         Ok(())
     }
 

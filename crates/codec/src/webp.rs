@@ -7,7 +7,7 @@ use crate::still::{StillCodec, StillDecoder, StillEncoder, StillSettings, still}
 use image_webp::{ColorType, WebPDecoder, WebPEncoder};
 use lumenbus_frame::{Codec, Dimensions, PixelFormat, RawFrame};
 use std::io::Cursor;
-use webp::{Encoder, WebPConfig};
+use webp::{Encoder, WebPConfig, WebPEncodingError};
 
 pub(crate) const ENTRY: Entry = Entry {
     codec: Codec::Webp,
@@ -48,12 +48,12 @@ fn write(picture: &RawFrame, settings: StillSettings) -> Result<Vec<u8>, CodecEr
 }
 
 fn lossy(rgb: &[u8], size: Dimensions, quality: u8) -> Result<Vec<u8>, CodecError> {
-    let no_output = CodecError::NoOutput { codec: Codec::Webp };
-    let Ok(mut config) = WebPConfig::new() else { return Err(no_output) };
+    let failed = |reason| CodecError::WebpLossy { dimensions: size, reason };
+    let mut config = WebPConfig::new().map_err(|()| failed(WebPEncodingError::VP8_ENC_ERROR_INVALID_CONFIGURATION))?;
     config.method = METHOD;
     config.quality = f32::from(quality);
     let file = Encoder::from_rgb(rgb, size.width, size.height).encode_advanced(&config);
-    file.map(|file| file.to_vec()).map_err(|_| no_output)
+    file.map(|file| file.to_vec()).map_err(failed)
 }
 
 fn read(file: &[u8], size: Dimensions) -> Result<RawFrame, CodecError> {

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod footage;
+#[cfg(feature = "ffmpeg")]
+#[path = "footage/system.rs"]
+mod system;
 
 use footage::{CLIPS, Reference, annex_b, clip, frames, psnr, run, unit_starts};
 use lumenbus_codec::{CodecError, Decoder, DecoderConfig, Picture, Range, Ticket, decoder};
@@ -187,6 +190,8 @@ fn made(folder: &Path, name: &str, arguments: &[&str]) -> Option<Vec<EncodedFram
     Some(frames(std::fs::read(path).unwrap()))
 }
 
+/// With the feature FFmpeg reads them: footage/system.rs.
+#[cfg(not(feature = "ffmpeg"))]
 #[test]
 fn what_the_library_cannot_read_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -245,6 +250,7 @@ fn b_pyramids_multiple_slices_and_size_changes_decode_as_in_ffmpeg() {
     assert_eq!(widths, [vec![320; small.len()], vec![640; large.len()]].concat());
 }
 
+#[cfg(not(feature = "ffmpeg"))]
 #[test]
 fn joining_waits_for_an_idr_picture() {
     let folder = tempfile::tempdir().unwrap();

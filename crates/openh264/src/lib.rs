@@ -1,7 +1,7 @@
-//! The options of openh264's encoder that its binding offers by raw pointer only: CABAC, slices, temporal layers, the
-//! number of reference pictures, and a quantiser for the next picture.
+//! The options of openh264's encoder that its binding offers by raw pointer only: CABAC, slices, temporal layers, and
+//! a quantiser for the next picture.
 //!
-//! The only crate of this project with `unsafe`: three calls in `raw.rs`, each with its argument. Everything
+//! With `lumenbus-ffmpeg` the only crate of this project with `unsafe`: three calls in `raw.rs`, each with its argument. Everything
 //! else, the encoder itself included, stays with the binding's safe interface.
 //!
 //! ```
@@ -61,15 +61,13 @@ pub struct Options {
     pub slices: u8,
     /// 1, or 2: every other picture is then referred to by no other.
     pub temporal_layers: u8,
-    /// Pictures that may be referred to; `None` leaves it to the library.
-    pub references: Option<u8>,
     /// Quantiser of the next picture, 10 to 51; only without the library's own rate control.
     pub qp: u8,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { entropy: Entropy::default(), slices: 1, temporal_layers: 1, references: None, qp: 26 }
+        Self { entropy: Entropy::default(), slices: 1, temporal_layers: 1, qp: 26 }
     }
 }
 
@@ -107,9 +105,6 @@ impl Tuned {
         parameters.bUseLoadBalancing = false;
         parameters.iEntropyCodingModeFlag = i32::from(is_cabac);
         parameters.iTemporalLayerNum = i32::from(options.temporal_layers.clamp(1, 2));
-        if let Some(references) = options.references {
-            parameters.iNumRefFrame = i32::from(references);
-        }
         raw::set_parameters(&mut encoder, &mut parameters)?;
         encoder.force_intra_frame();
         Ok(Self { encoder, parameters, opening_bytes })

@@ -52,7 +52,6 @@ impl BudgetSession {
                 entropy: options.entropy,
                 slices: if options.two_slices { 2 } else { 1 },
                 temporal_layers: if options.two_layers { 2 } else { 1 },
-                references: None,
                 qp: OPENING_QP,
             },
         )

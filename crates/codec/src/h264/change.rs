@@ -2,7 +2,7 @@
 
 use lumenbus_frame::RawFrame;
 
-/// One luma sample of so many is compared: 0.2 ms at 1080p, and coprime to every usual width.
+/// One luma sample of so many is compared: 0.2 ms at 1080p, and spread over the columns: of the usual widths only 2688 and 3584 are multiples of it.
 const STEP: usize = 7;
 /// Mean difference, in levels, from which a picture may be a new scene, and how far above the usual it has to be.
 const CUT_LEVELS: f64 = 20.0;

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 const MAX_MACROBLOCKS: u32 = 36_864;
 const REMEDY: &str = "the `ffmpeg` feature can; coded frames still pass through";
 
-pub(super) struct H264Decoder {
+pub(crate) struct H264Decoder {
     config: DecoderConfig,
     /// None until the first keyframe and after an error.
     coder: Option<openh264::decoder::Decoder>,
@@ -57,7 +57,7 @@ struct Unit {
 }
 
 impl H264Decoder {
-    pub(super) fn new(config: &DecoderConfig) -> Result<Self, CodecError> {
+    pub(crate) fn new(config: &DecoderConfig) -> Result<Self, CodecError> {
         if config.pixel_format.is_some_and(|format| format == PixelFormat::Gray16Le) {
             let (codec, direction, format) = (Codec::H264, Direction::Decode, PixelFormat::Gray16Le);
             return Err(CodecError::Format { codec, direction, format, supported: "i420, rgb8 and gray8" });
@@ -69,6 +69,11 @@ impl H264Decoder {
             counter: Counter::default(),
             reorder: Reorder::default(),
         })
+    }
+
+    /// Coded size of the unit's picture; `None` when it holds none.
+    pub(super) fn dimensions(&mut self, payload: &[u8]) -> Result<Option<Dimensions>, CodecError> {
+        Ok(self.inspect(payload)?.map(|unit| unit.sps.coded))
     }
 
     /// Reads the unit's headers, refuses what cannot be decoded, and keeps the parameter sets.

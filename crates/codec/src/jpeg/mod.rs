@@ -15,7 +15,7 @@ pub use segments::jpeg_dimensions;
 use crate::coder::check_size;
 use crate::color::Planes;
 use crate::registry::{Entry, Side};
-use crate::still::check_quality;
+use crate::still::{check_quality, file_frame};
 use crate::{CodecError, Color, Direction, Encoder, EncoderConfig, convert, share};
 use decoder::JpegDecoder;
 use lumenbus_frame::{Codec, Dimensions, EncodedFrame, PixelFormat, RawFrame, StreamParameters};
@@ -46,13 +46,6 @@ impl JpegEncoder {
         check_quality(config.quality)?;
         let threads = config.threads.map_or_else(share::usual_threads, NonZeroUsize::get);
         Ok(Self { config: config.clone(), color: None, parameters: None, writer: None, threads })
-    }
-
-    fn parameters_for(&mut self, size: Dimensions) -> Arc<StreamParameters> {
-        match &self.parameters {
-            Some(known) if known.dimensions == size => Arc::clone(known),
-            _ => Arc::clone(self.parameters.insert(Arc::new(self.config.parameters(size)))),
-        }
     }
 
     fn file(&mut self, picture: &RawFrame) -> Result<Vec<u8>, CodecError> {
@@ -105,10 +98,7 @@ impl Encoder for JpegEncoder {
     fn encode(&mut self, picture: &RawFrame, out: &mut Vec<EncodedFrame>) -> Result<(), CodecError> {
         check_size(Codec::Jpeg, picture.dimensions())?;
         let file = self.file(picture)?;
-        let mut frame = EncodedFrame::new(Codec::Jpeg, picture.capture, file.into());
-        frame.pts = picture.pts;
-        frame.parameters = Some(self.parameters_for(picture.dimensions()));
-        out.push(frame);
+        out.push(file_frame(&self.config, picture, file, &mut self.parameters));
         Ok(())
     }
 

@@ -81,8 +81,13 @@ pub(crate) struct Reference {
 
 impl Reference {
     pub(crate) fn open(path: &Path) -> Self {
+        Self::open_as(path, &[])
+    }
+
+    pub(crate) fn open_as(path: &Path, arguments: &[&str]) -> Self {
         let child = Command::new("ffmpeg")
             .args(["-v", "error", "-i", path.to_str().unwrap(), "-map", "0:v:0", "-fps_mode", "passthrough"])
+            .args(arguments)
             .args(["-f", "rawvideo", "-"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
