@@ -4,6 +4,85 @@ use lumenbus_frame::bitstream::BitstreamError;
 use std::io;
 use std::sync::Arc;
 
+/// What is wrong with a camera on the network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CameraFault {
+    /// No connection.
+    #[error("the camera cannot be reached: {source}")]
+    Unreachable {
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It wants to know who asks.
+    #[error("the camera asks for a user and a password; give them by --username and --password-file")]
+    NeedsPassword,
+    /// And does not accept the answer.
+    #[error("the camera does not accept this user and password")]
+    WrongPassword,
+    /// It answers, but not with the stream.
+    #[error("the camera answers {action} with status {status}; is the path right?")]
+    Refused {
+        /// What was asked of it.
+        action: &'static str,
+        /// Status code of RTSP or HTTP.
+        status: u16,
+    },
+    /// Something other than the protocol demands.
+    #[error("what the camera sends is not understood ({action}): {what}")]
+    Protocol {
+        /// While doing what.
+        action: &'static str,
+        /// At most 200 characters.
+        what: String,
+    },
+    /// No stream that can be used.
+    #[error("the camera offers no video in H.264, H.265 or JPEG; it offers {offered}")]
+    NoVideo {
+        /// What it does offer.
+        offered: String,
+    },
+    /// Too long without an answer or a frame.
+    #[error("the camera has given nothing for {seconds} s ({action})")]
+    Silent {
+        /// While waiting for what.
+        action: &'static str,
+        /// How long.
+        seconds: u64,
+    },
+    /// Frames come, but none that decoding can begin at.
+    #[error("no keyframe came within {seconds} s; streams with intra refresh only cannot be joined")]
+    NoKeyframe {
+        /// How long.
+        seconds: u64,
+    },
+    /// Nothing but damage.
+    #[error("the last {frames} frames were all damaged: {what}")]
+    Garbage {
+        /// In a row.
+        frames: u64,
+        /// The last one.
+        what: &'static str,
+    },
+    /// The camera closed the connection.
+    #[error("the camera has ended the stream")]
+    Ended,
+    /// What came from the camera was too much for this program.
+    #[error("a defect in this program ended the reading of the camera; the program's error output says where")]
+    Defect,
+    /// Somebody asked to stop while it was being opened.
+    #[error("stopped while waiting for its first frame")]
+    Interrupted,
+    /// Threads for the network could not be started.
+    #[error("the network cannot be used: {source}")]
+    NoRuntime {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
 /// A source that cannot be opened or read, or a part of it that cannot be used.
 ///
 /// `name` is the file (or specification) concerned; offsets are bytes from the beginning of that file.
@@ -23,7 +102,8 @@ pub enum SourceError {
     },
     /// The specification is not understood.
     #[error(
-        "{spec:?} is not a source: {why}; give a file, a folder, a pattern such as 'shots/*.jpg', or test:1920x1080@30"
+        "{spec:?} is not a source: {why}; give a file, a folder, a pattern such as 'shots/*.jpg', rtsp://HOST/PATH, or \
+         test:1920x1080@30"
     )]
     Specification {
         /// What was given.
@@ -117,6 +197,31 @@ pub enum SourceError {
         /// How far was looked.
         searched_bytes: u64,
     },
+    /// A camera on the network that cannot be had, or is gone.
+    #[error("{name}: {fault}")]
+    Camera {
+        /// Its address, without user and password.
+        name: Arc<str>,
+        /// What is wrong.
+        #[source]
+        fault: CameraFault,
+    },
+    /// A frame from a camera that arrived in part, or in a form that means nothing.
+    #[error("{name}: a frame is lost: {what}")]
+    Lost {
+        /// The camera.
+        name: Arc<str>,
+        /// Why.
+        what: &'static str,
+    },
+    /// Frames of a camera that were not taken in time.
+    #[error("{name}: {frames} frames were left out up to a keyframe: they came faster than they were taken")]
+    Overrun {
+        /// The camera.
+        name: Arc<str>,
+        /// How many.
+        frames: u64,
+    },
     /// A folder or pattern without a usable picture.
     #[error("{name} holds no readable picture (jpg, png, webp, jp2); {broken} were broken")]
     NoPictures {
@@ -125,4 +230,12 @@ pub enum SourceError {
         /// Pictures that were found but cannot be read.
         broken: u64,
     },
+}
+
+impl SourceError {
+    /// Whether a camera asks for a password or does not accept the one it got.
+    #[must_use]
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Camera { fault: CameraFault::NeedsPassword | CameraFault::WrongPassword, .. })
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::input::io_error;
 use crate::item::{due, ticks};
-use crate::{Source, SourceError, SourceItem, SourceOptions, image};
+use crate::{ReadMeter, Source, SourceError, SourceItem, SourceOptions, image};
 use bytes::Bytes;
 use lumenbus_frame::{CaptureTime, Clock, Codec, Dimensions, EncodedFrame, FrameRate, StreamParameters};
 use std::cmp::Ordering;
@@ -29,6 +29,7 @@ pub struct FolderSource {
     rate: FrameRate,
     parameters: Arc<StreamParameters>,
     index: u64,
+    meter: Option<ReadMeter>,
 }
 
 impl FolderSource {
@@ -81,6 +82,9 @@ impl FolderSource {
         let rate = options.frame_rate.unwrap_or(crate::DEFAULT_RATE);
         let mut parameters = StreamParameters::new(codec, dimensions);
         parameters.frame_rate = Some(rate);
+        if let Some(meter) = &options.meter {
+            meter.begin(files.len() as u64);
+        }
         Ok(Self {
             name,
             clock: options.clock.clone(),
@@ -88,6 +92,7 @@ impl FolderSource {
             rate,
             parameters: Arc::new(parameters),
             index: 0,
+            meter: options.meter.clone(),
         })
     }
 
@@ -118,6 +123,9 @@ impl Source for FolderSource {
 
     fn next_frame(&mut self) -> Result<Option<SourceItem>, SourceError> {
         while let Some(path) = self.files.next() {
+            if let Some(meter) = &self.meter {
+                meter.add(1);
+            }
             match load(&path) {
                 Ok(still) => return Ok(Some(self.give(still))),
                 Err(error) if is_expected(&path, &error) => {

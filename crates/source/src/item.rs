@@ -32,15 +32,17 @@ pub enum SourceItem {
         /// Frames lost; `None` when nobody can know.
         frames: Option<u64>,
     },
+    /// A camera has given nothing for a moment; ask again.
+    Nothing,
 }
 
 impl SourceItem {
-    /// When the item is due; `None` for damage.
+    /// When the item is due; `None` where there is no frame.
     #[must_use]
     pub fn media_time(&self) -> Option<Duration> {
         match self {
             Self::Encoded { media_time, .. } | Self::Raw { media_time, .. } => Some(*media_time),
-            Self::Damaged { .. } => None,
+            Self::Damaged { .. } | Self::Nothing => None,
         }
     }
 
@@ -49,15 +51,17 @@ impl SourceItem {
         match self {
             Self::Encoded { frame, .. } => frame.capture = capture,
             Self::Raw { frame, .. } => frame.capture = capture,
-            Self::Damaged { .. } => {}
+            Self::Damaged { .. } | Self::Nothing => {}
         }
     }
 }
 
 /// Something that gives frames when asked.
 ///
-/// Sources are not real-time: a file is given as fast as it is asked for, with the media time of each item beside it
-/// ([`Paced`](crate::Paced) waits). Capture times are those of the injected clock at the moment of reading.
+/// A file is given as fast as it is asked for, with the media time of each item beside it ([`Paced`](crate::Paced)
+/// waits). Capture times are those of the injected clock at the moment of reading. A live source
+/// ([`Source::is_live`]) gives frames as they come, [`SourceItem::Nothing`] about every tenth of a second while none
+/// comes, and an error when the camera is gone; it has no end.
 pub trait Source: Send {
     /// The file or specification, for messages.
     fn name(&self) -> &str;
@@ -84,6 +88,11 @@ pub trait Source: Send {
     fn next_media_time(&self) -> Option<Duration> {
         None
     }
+
+    /// Whether frames come when they are taken: they are due at once, with the capture time that they have.
+    fn is_live(&self) -> bool {
+        false
+    }
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {
@@ -109,6 +118,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn next_media_time(&self) -> Option<Duration> {
         (**self).next_media_time()
+    }
+
+    fn is_live(&self) -> bool {
+        (**self).is_live()
     }
 }
 

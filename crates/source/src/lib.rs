@@ -1,4 +1,4 @@
-//! Where frames come from: files, folders and the test pattern.
+//! Where frames come from: files, folders, cameras and the test pattern.
 //!
 //! Data flow: **source** → frame → encode → envelope → publish → Kafka → subscribe → decode → sink.
 //! Nothing is decoded here: coded video passes through as access units, stills as files. Sources are pulled and
@@ -12,6 +12,7 @@
 //! | `.mjpeg`, `.jpg` | concatenated JPEG | JPEG files |
 //! | folder or pattern | jpg, png, webp, jp2 | the files |
 //! | Y4M | 8-bit 4:2:0, mono | pixels |
+//! | `rtsp://HOST/PATH` | H.264, H.265, JPEG | access units and JPEG files as they come ([`RtspSource`]) |
 //! | `test:WIDTHxHEIGHT@FPS` | – | pixels with counter and time ([`read_marker`]) |
 //!
 //! What this build cannot read is refused by name. A part that is damaged is an item of its own
@@ -31,6 +32,7 @@
 
 mod avi;
 mod clock;
+pub mod discover;
 mod elementary;
 mod error;
 mod folder;
@@ -38,7 +40,9 @@ mod image;
 mod input;
 mod item;
 mod jpeg;
+mod live;
 mod looped;
+mod meter;
 mod mjpeg;
 mod mp4;
 mod nal_stream;
@@ -50,10 +54,12 @@ mod y4m;
 pub use avi::AviSource;
 pub use clock::SystemClock;
 pub use elementary::ElementarySource;
-pub use error::SourceError;
+pub use error::{CameraFault, SourceError};
 pub use folder::FolderSource;
 pub use item::{Source, SourceItem};
+pub use live::{CameraAddress, Credentials, Depacketiser, Interrupt, RtpOutput, RtpPacket, RtspSource, RtspTransport};
 pub use looped::Looped;
+pub use meter::ReadMeter;
 pub use mjpeg::{MAX_PICTURE_BYTES, MjpegSource};
 pub use mp4::{MAX_FRAGMENT_HEADER_BYTES, MAX_MOVIE_HEADER_BYTES, Mp4Source};
 pub use open::{SourceSpec, open, open_bytes, open_spec, redact};
@@ -74,11 +80,18 @@ pub struct SourceOptions {
     pub frame_rate: Option<FrameRate>,
     /// Stamps frames when they are read.
     pub clock: Arc<dyn Clock>,
+    /// Told how much was read.
+    pub meter: Option<ReadMeter>,
+    /// Who asks a camera on the network; goes before what its address says.
+    pub credentials: Option<Credentials>,
+    /// Ends the wait for a camera's first frame.
+    pub interrupt: Interrupt,
 }
 
 impl Default for SourceOptions {
     /// The source's own rate and the machine's clock.
     fn default() -> Self {
-        Self { frame_rate: None, clock: Arc::new(SystemClock::default()) }
+        let clock = Arc::new(SystemClock::default());
+        Self { frame_rate: None, clock, meter: None, credentials: None, interrupt: Interrupt::default() }
     }
 }

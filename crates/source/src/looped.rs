@@ -1,7 +1,7 @@
 //! A source that begins again: at its end, or when it is told to.
 
 use crate::{Source, SourceError, SourceItem};
-use lumenbus_frame::StreamParameters;
+use lumenbus_frame::{FrameRate, StreamParameters};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,14 +62,28 @@ impl Looped {
     /// Opens the source anew and begins at its beginning, wherever it was.
     ///
     /// # Errors
-    /// As opening; the source stays as it was, and this can be tried again.
+    /// As opening; a live source is left by then, any other stays as it was. This can be tried again.
     pub fn restart(&mut self) -> Result<(), SourceError> {
         self.begin_again()?;
         self.is_done = false;
         Ok(())
     }
 
+    /// Ends the connection of a live source: it gives nothing until [`Looped::restart`]. Any other stays as it is.
+    pub fn leave(&mut self) {
+        self.is_done |= self.source.is_live();
+        self.disconnect();
+    }
+
+    fn disconnect(&mut self) {
+        if self.source.is_live() {
+            self.source = Box::new(Left::of(self.source.as_ref()));
+        }
+    }
+
     fn begin_again(&mut self) -> Result<(), SourceError> {
+        // Some cameras serve one connection only.
+        self.disconnect();
         self.source = (self.reopen)()?;
         self.at_seam = true;
         self.has_frames = false;
@@ -115,6 +129,10 @@ impl Source for Looped {
         self.source.next_media_time().map(|time| time.saturating_add(self.time_shift))
     }
 
+    fn is_live(&self) -> bool {
+        self.source.is_live()
+    }
+
     fn next_frame(&mut self) -> Result<Option<SourceItem>, SourceError> {
         if self.is_done {
             return Ok(None);
@@ -135,8 +153,108 @@ impl Source for Looped {
                 *is_discontinuity |= at_seam;
                 self.shift(&mut frame.pts, media_time);
             }
-            Some(SourceItem::Damaged { .. }) => {}
+            Some(SourceItem::Damaged { .. } | SourceItem::Nothing) => {}
         }
         Ok(item)
+    }
+}
+
+/// What is known of a live source that was left.
+struct Left {
+    name: String,
+    parameters: Arc<StreamParameters>,
+    rate: Option<FrameRate>,
+}
+
+impl Left {
+    fn of(source: &dyn Source) -> Self {
+        let parameters = Arc::clone(source.parameters());
+        Self { name: source.name().to_owned(), parameters, rate: source.nominal_rate() }
+    }
+}
+
+impl Source for Left {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn parameters(&self) -> &Arc<StreamParameters> {
+        &self.parameters
+    }
+
+    fn nominal_rate(&self) -> Option<FrameRate> {
+        self.rate
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn next_frame(&mut self) -> Result<Option<SourceItem>, SourceError> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lumenbus_frame::{CaptureTime, Codec, Dimensions, EncodedFrame};
+
+    struct Live {
+        parameters: Arc<StreamParameters>,
+        _counted: Arc<()>,
+    }
+
+    impl Source for Live {
+        fn name(&self) -> &str {
+            "live"
+        }
+
+        fn parameters(&self) -> &Arc<StreamParameters> {
+            &self.parameters
+        }
+
+        fn is_live(&self) -> bool {
+            true
+        }
+
+        fn next_frame(&mut self) -> Result<Option<SourceItem>, SourceError> {
+            let mut frame = EncodedFrame::new(Codec::Jpeg, CaptureTime::arrival(0), vec![0].into());
+            frame.pts = Some(0);
+            Ok(Some(SourceItem::Encoded { frame, media_time: Duration::ZERO }))
+        }
+    }
+
+    fn pts(source: &mut Looped) -> Option<i64> {
+        match source.next_frame().unwrap()? {
+            SourceItem::Encoded { frame, .. } => frame.pts,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_live_source_is_connected_once_at_most() {
+        let count = Arc::new(());
+        let (counted, mut openings) = (Arc::clone(&count), 0);
+        let reopen = move || -> Result<Box<dyn Source>, SourceError> {
+            assert_eq!(Arc::strong_count(&counted), 2, "the one before is gone");
+            openings += 1;
+            if openings == 3 {
+                return Err(SourceError::Empty { name: Arc::from("live") });
+            }
+            let parameters = StreamParameters::new(Codec::Jpeg, Dimensions::new(16, 16));
+            Ok(Box::new(Live { parameters: Arc::new(parameters), _counted: Arc::clone(&counted) }))
+        };
+        let mut source = Looped::new(reopen).unwrap();
+        let first = pts(&mut source).unwrap();
+        source.restart().unwrap();
+        let second = pts(&mut source).unwrap();
+        assert!(second > first);
+        source.leave();
+        assert_eq!((Arc::strong_count(&count), pts(&mut source)), (2, None));
+        assert_eq!((source.name(), source.codec(), source.is_live()), ("live", Codec::Jpeg, true));
+        assert!(source.restart().is_err());
+        source.restart().unwrap();
+        assert!(pts(&mut source).unwrap() > second, "pts go on");
     }
 }

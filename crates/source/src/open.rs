@@ -2,10 +2,11 @@
 
 use crate::folder::hex;
 use crate::input::io_error;
+use crate::meter::Metered;
 use crate::mp4::FFMPEG;
 use crate::{
-    AviSource, ElementarySource, FolderSource, MjpegSource, Mp4Source, PatternConfig, PatternSource, Source,
-    SourceError, SourceOptions, Y4mSource, image,
+    AviSource, CameraAddress, ElementarySource, FolderSource, MjpegSource, Mp4Source, PatternConfig, PatternSource,
+    RtspSource, Source, SourceError, SourceOptions, Y4mSource, image,
 };
 use bytes::Bytes;
 use lumenbus_frame::Codec;
@@ -25,6 +26,8 @@ const SNIFF_BYTES: u64 = 64 * 1024;
 pub enum SourceSpec {
     /// `test:1920x1080@30`.
     Pattern(PatternConfig),
+    /// A camera on the network.
+    Camera(CameraAddress),
     /// A file or a folder.
     Path(PathBuf),
     /// Files of one folder by a pattern with `*` and `?`.
@@ -53,7 +56,7 @@ impl FromStr for SourceSpec {
             return Ok(Self::Path(path.to_owned()));
         }
         if spec.contains("://") {
-            return Err(refuse("this build reads no network streams"));
+            return CameraAddress::parse(spec).map(Self::Camera);
         }
         if !spec.contains(['*', '?']) {
             return Ok(Self::Path(path.to_owned()));
@@ -71,28 +74,41 @@ impl FromStr for SourceSpec {
 const SECRET_WORDS: [&str; 6] = ["pass", "pwd", "secret", "token", "key", "auth"];
 
 /// A specification as it may be shown: a URL loses user, password and the values of parameters that look like secrets.
+///
+/// A password may hold any character, so everything up to the last `@` is taken for one.
 #[must_use]
 pub fn redact(spec: &str) -> String {
     let Some((scheme, rest)) = spec.split_once("://") else { return spec.to_owned() };
-    let (address, parameters) = rest.split_once('?').map_or((rest, None), |(address, rest)| (address, Some(rest)));
-    // Up to the last @: a password may hold a slash or another @.
-    let address = address.rfind('@').map_or_else(|| address.to_owned(), |at| format!("***{}", &address[at..]));
-    let Some(parameters) = parameters else { return format!("{scheme}://{address}") };
-    let parameter = |text: &str| match text.split_once('=') {
-        Some((name, _)) if is_secret(name) => format!("{name}=***"),
-        _ => text.to_owned(),
-    };
-    let parameters: Vec<_> = parameters.split('&').map(parameter).collect();
-    format!("{scheme}://{address}?{}", parameters.join("&"))
+    let Some(at) = rest.rfind('@') else { return format!("{scheme}://{}", without_values(rest)) };
+    let (hidden, mut shown) = rest.split_at(at);
+    // The @ may also stand within a secret parameter, which goes on behind it.
+    let parameter = hidden.rfind(['?', '&']).map(|start| &hidden[start..]);
+    if parameter.and_then(secret_value).is_some() {
+        shown = shown.find('&').map_or("", |end| &shown[end..]);
+    }
+    format!("{scheme}://***{}", without_values(shown))
 }
 
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| name.contains(word))
+/// Without the values of parameters that look like secrets.
+fn without_values(address: &str) -> String {
+    let parameter = |text: &str| match secret_value(text) {
+        Some(value) => format!("{}***", &text[..value]),
+        None => text.to_owned(),
+    };
+    let parameters = |text: &str| text.split('&').map(parameter).collect::<Vec<_>>().join("&");
+    address.splitn(2, '?').map(parameters).collect::<Vec<_>>().join("?")
+}
+
+/// Where the value of a parameter begins, if its name is one of a secret.
+fn secret_value(parameter: &str) -> Option<usize> {
+    // Some cameras write user=me_password=… as a path.
+    let lower = parameter.to_ascii_lowercase();
+    let value = |word: &&str| lower.find(word).and_then(|at| Some(at + lower[at..].find('=')? + 1));
+    SECRET_WORDS.iter().filter_map(value).min()
 }
 
 /// Opens what `spec` names: a file of any kind this build reads (by content, not by extension), a folder or pattern of
-/// pictures, or a test pattern.
+/// pictures, a camera on the network, or a test pattern.
 ///
 /// # Errors
 /// Everything that is wrong before the first frame: a missing, empty or damaged file, an unknown format, or a known
@@ -105,6 +121,7 @@ pub fn open(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, Sour
 pub fn open_spec(spec: &SourceSpec, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
     match spec {
         SourceSpec::Pattern(config) => Ok(Box::new(PatternSource::new(config.clone(), options)?)),
+        SourceSpec::Camera(address) => Ok(Box::new(RtspSource::open(address, options)?)),
         SourceSpec::Matching { folder, pattern } => Ok(Box::new(FolderSource::matching(folder, pattern, options)?)),
         SourceSpec::Path(path) if path.is_dir() => Ok(Box::new(FolderSource::folder(path, options)?)),
         SourceSpec::Path(path) => open_file(path, options),
@@ -129,7 +146,13 @@ fn open_file(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, So
     let mut file = File::open(path).map_err(|source| io_error(&name, "open", source))?;
     match format_of(&name, &mut file)? {
         Format::Still => Ok(Box::new(FolderSource::single(path, options)?)),
-        format => open_reader(name, file, format, options),
+        format => match &options.meter {
+            Some(meter) => {
+                meter.begin(file.metadata().map_or(0, |facts| facts.len()));
+                open_reader(name, Metered::new(file, meter.clone()), format, options)
+            }
+            None => open_reader(name, file, format, options),
+        },
     }
 }
 
@@ -244,12 +267,21 @@ mod tests {
 
     #[test]
     fn passwords_do_not_reach_messages() {
-        let error = "rtsp://user:secret@cam/1".parse::<SourceSpec>().unwrap_err().to_string();
-        assert!(error.contains("rtsp://***@cam/1") && !error.contains("secret"), "{error}");
+        let error = "rtmp://user:secret@cam/1".parse::<SourceSpec>().unwrap_err().to_string();
+        assert!(error.contains("rtmp://***@cam/1") && !error.contains("secret"), "{error}");
         for (spec, shown) in [
             ("rtsp://me:a/b@c@cam:554/1", "rtsp://***@cam:554/1"),
+            ("rtsp://me:pa?ss@cam/x", "rtsp://***@cam/x"),
+            ("rtsp://me:12?3@cam/x?ch=1&token=abc#transport=udp", "rtsp://***@cam/x?ch=1&token=***"),
+            ("rtsp://me:pa#ss@cam/x#transport=udp", "rtsp://***@cam/x#transport=udp"),
+            ("rtsp://me:a:b&c@cam/x", "rtsp://***@cam/x"),
+            ("rtsp://a:/?#@@:/?#@cam/x?ch=1", "rtsp://***@cam/x?ch=1"),
             ("http://cam/v?user=me&Password=hunter2&ch=1", "http://cam/v?user=me&Password=***&ch=1"),
-            ("http://cam/v?note=a@b", "http://cam/v?note=a@b"),
+            ("http://cam/v?pass=hunt@er2&ch=1", "http://***&ch=1"),
+            ("http://cam/v?note=a@b&pass=hunter2", "http://***@b&pass=***"),
+            ("rtsp://cam/user=me&password=hunter2&ch=1?real", "rtsp://cam/user=me&password=***&ch=1?real"),
+            ("rtsp://cam/user=me_password=hunter2_ch=1", "rtsp://cam/user=me_password=***"),
+            ("http://cam/v?note=a&b", "http://cam/v?note=a&b"),
             ("clips/gate@2x.mp4", "clips/gate@2x.mp4"),
         ] {
             assert_eq!(redact(spec), shown);

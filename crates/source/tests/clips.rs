@@ -7,7 +7,7 @@ mod support;
 use bytes::Bytes;
 use lumenbus_frame::bitstream::{NalCodec, Normaliser, content_nal_units};
 use lumenbus_frame::{Codec, Dimensions, EncodedFrame, FrameRate, Timebase};
-use lumenbus_source::{Looped, Paced, Source, SourceItem, SourceOptions, open, open_bytes};
+use lumenbus_source::{Looped, Paced, ReadMeter, Source, SourceItem, SourceOptions, open, open_bytes};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -144,7 +144,7 @@ fn a_loop_marks_its_seam_and_time_goes_on() {
 #[test]
 fn pacing_waits_for_media_time_and_stamps_the_frame_then() {
     let clock = Arc::new(lumenbus_frame::ManualClock::at(1_000_000_000));
-    let options = SourceOptions { frame_rate: None, clock: clock.clone() };
+    let options = SourceOptions { clock: clock.clone(), ..SourceOptions::default() };
     let waits = Arc::new(Mutex::new(Vec::new()));
     for spec in [data("mjpeg.avi").to_str().unwrap(), "test:128x48@25,frames=10"] {
         waits.lock().unwrap().clear();
@@ -190,4 +190,26 @@ fn a_clip_in_memory_is_read_once_and_begins_again_when_told_to() {
 
     let single = open_bytes(Arc::from("still"), Bytes::from_static(include_bytes!("data/still.png")), &options());
     assert!(single.err().unwrap().to_string().contains("a single picture as a clip"));
+}
+
+/// A file's bytes, a folder's pictures; all of them at the end, and part of them on the way.
+#[test]
+fn how_far_a_source_is_can_be_told() {
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/clips/plaza.mp4");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.jpg", "b.jpg", "c.jpg", "d.jpg"] {
+        let jpeg = jpeg_encoder::Encoder::new_file(folder.path().join(name), 90).unwrap();
+        jpeg.encode(&[9; 256], 16, 16, jpeg_encoder::ColorType::Luma).unwrap();
+    }
+    for path in [clip.as_path(), folder.path()] {
+        let meter = ReadMeter::default();
+        let options = SourceOptions { meter: Some(meter.clone()), ..options() };
+        let mut source = open(path.to_str().unwrap(), &options).unwrap();
+        let mut shares = Vec::new();
+        while source.next_frame().unwrap().is_some() {
+            shares.push(meter.share().unwrap());
+        }
+        assert!(shares.is_sorted() && shares[0] < 0.5 && shares[shares.len() / 2] < 0.9, "{shares:?}");
+        assert!(shares[shares.len() - 1] > 0.95, "{shares:?}");
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 const BEGIN: i64 = 1_700_000_000_123_456_789;
 
 fn pattern(spec: &str, clock: &Arc<ManualClock>) -> Box<dyn Source> {
-    open(spec, &SourceOptions { frame_rate: None, clock: clock.clone() }).unwrap()
+    open(spec, &SourceOptions { clock: clock.clone(), ..SourceOptions::default() }).unwrap()
 }
 
 fn next_raw(source: &mut dyn Source) -> RawFrame {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) fn options() -> SourceOptions {
-    SourceOptions { frame_rate: None, clock: Arc::new(ManualClock::at(1_700_000_000_000_000_000)) }
+    SourceOptions { clock: Arc::new(ManualClock::at(1_700_000_000_000_000_000)), ..SourceOptions::default() }
 }
 
 /// A file committed beside the tests.
