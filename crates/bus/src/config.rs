@@ -152,6 +152,17 @@ impl BusConfig {
         self.positive(CONSUMERS)
     }
 
+    /// Sets what a producer for this topic (its name without the prefix) compresses with, unless it was set before.
+    ///
+    /// librdkafka compresses per producer here, so this is for one that writes frames to a single topic; what is chosen, and
+    /// why, is in docs/design/compression.md.
+    pub fn compress_for(&mut self, topic: &str) {
+        let is_set = self.properties.keys().any(|name| canonical(name) == COMPRESSION);
+        if topic == "raw_pixels" && !is_set {
+            self.properties.insert(COMPRESSION.to_owned(), "lz4".to_owned());
+        }
+    }
+
     fn positive(&self, name: &str) -> Option<usize> {
         self.properties.get(name)?.trim().parse().ok().filter(|number| *number > 0)
     }
@@ -244,6 +255,7 @@ fn applies(name: &str, role: Role) -> bool {
     }
 }
 
+const COMPRESSION: &str = "compression.type";
 /// How often librdkafka calls back with its statistics.
 const STATISTICS: &str = "statistics.interval.ms";
 /// librdkafka's limit.
@@ -380,6 +392,23 @@ mod tests {
         assert_eq!(config.client_config(Role::Producer).get("fetch.min.bytes"), None);
         assert_eq!(config.client_config(Role::Consumer).get("linger.ms"), None);
         assert_eq!(config.client_config(Role::Consumer).get("fetch.min.bytes"), Some("9"));
+    }
+
+    #[test]
+    fn pixels_are_compressed_and_coded_frames_are_not() {
+        let compression = |set: Option<&str>, topic: &str| {
+            let mut config = BusConfig::new("127.0.0.1:1");
+            if let Some(set) = set {
+                config.properties.insert("compression.codec".to_owned(), set.to_owned());
+            }
+            config.compress_for(topic);
+            config.client_config(Role::Producer).get(COMPRESSION).map(str::to_owned)
+        };
+        assert_eq!(compression(None, "raw_pixels").as_deref(), Some("lz4"));
+        assert_eq!(compression(Some("zstd"), "raw_pixels").as_deref(), Some("zstd"));
+        for topic in ["raw_video", "raw_images"] {
+            assert_eq!(compression(None, topic).as_deref(), Some("none"));
+        }
     }
 
     #[test]

@@ -75,11 +75,23 @@ impl Directory {
     }
 
     fn start(config: &BusConfig) -> Result<Self, BusError> {
+        let directory = Self::begin(config)?;
+        directory.wait_for_beginning(config)?;
+        Ok(directory)
+    }
+
+    /// Begins to read, as [`open_reading`](Self::open_reading) of a broker that is known to be usable, and does not wait
+    /// for the end.
+    pub(crate) fn begin(config: &BusConfig) -> Result<Self, BusError> {
         let reader = Reader::start(config)?;
         let writer = Writer::new(config);
-        let directory = Self { inner: Arc::new(Inner { writer, reader, brokers: config.brokers.clone() }) };
-        directory.sync().map_err(|error| crate::diagnosis::prefer_diagnosis(error, config))?;
-        Ok(directory)
+        Ok(Self { inner: Arc::new(Inner { writer, reader, brokers: config.brokers.clone() }) })
+    }
+
+    /// Waits until what was there when reading began has been read.
+    pub(crate) fn wait_for_beginning(&self, config: &BusConfig) -> Result<(), BusError> {
+        let read = self.inner.reader.wait_for_beginning(READ_TIMEOUT);
+        read.map_err(|error| crate::diagnosis::prefer_diagnosis(error, config))
     }
 
     /// What is known of a camera.
@@ -179,7 +191,7 @@ impl fmt::Debug for Directory {
 }
 
 /// librdkafka's configuration of the directory's reader.
-fn reader_config(config: &BusConfig) -> rdkafka::ClientConfig {
+pub(crate) fn reader_config(config: &BusConfig) -> rdkafka::ClientConfig {
     let mut client = config.client_config(Role::Admin);
     client
         // librdkafka assigns partitions only to a consumer with a group; nothing is ever joined or committed.

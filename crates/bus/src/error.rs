@@ -131,6 +131,14 @@ pub enum BusError {
         /// What was called.
         operation: &'static str,
     },
+    /// Results were not committed, and neither were their offsets.
+    #[error("a transaction with results for topic {topic} was given up: {reason}; its frames are to be read again")]
+    TransactionAborted {
+        /// The results' topic.
+        topic: String,
+        /// Why.
+        reason: String,
+    },
     /// The system gave no thread.
     #[error("cannot start the {what} thread; check the limits of processes and memory")]
     Thread {
@@ -161,6 +169,7 @@ impl BusError {
             Self::DirectoryEntry { .. } => "LB-E0211",
             Self::WithinCallback { .. } => "LB-E0212",
             Self::Thread { .. } => "LB-E0213",
+            Self::TransactionAborted { .. } => "LB-E0214",
         }
     }
 

@@ -7,12 +7,16 @@
 
 mod clock;
 mod config;
+pub mod control;
 mod diagnosis;
 mod directory;
 mod error;
+pub mod index;
 mod kafka_properties;
 mod offsets;
+pub mod playback;
 pub mod publisher;
+pub mod results;
 pub mod rights;
 mod statistics;
 pub mod status;

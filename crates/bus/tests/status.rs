@@ -9,7 +9,7 @@ use lumenbus_bus::rights::{Needs, Verdict, rights};
 use lumenbus_bus::status::{ClusterStatus, GroupStatus, StatusConfig, StatusReader};
 use lumenbus_bus::subscriber::{Event, Start};
 use lumenbus_bus::topics::ensure_topics;
-use lumenbus_bus::{Role, Subscriber, SubscriberConfig};
+use lumenbus_bus::{Publisher, PublisherConfig, Role, Subscriber, SubscriberConfig};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use std::time::{Duration, Instant};
 use support::{PATIENCE, Site, keyframe, start_broker, video, wait_for};
@@ -20,7 +20,10 @@ impl Site {
     }
 
     fn publish(&self, frames: usize, bytes: usize) {
-        let publisher = self.publisher();
+        let mut config = PublisherConfig::new(self.config.clone());
+        // What topics there are is looked at.
+        config.index = false;
+        let publisher = Publisher::open(config).unwrap();
         let stream = video(&publisher);
         for _ in 0..frames {
             stream.submit(keyframe(bytes)).unwrap();
@@ -145,7 +148,7 @@ fn a_reader_outlives_a_broker_that_is_away() {
 #[test]
 fn rights_are_found_and_nothing_is_left_behind() {
     for site in Site::all() {
-        ensure_topics(&site.config, &["raw_video", "lumenbus.cameras"]).unwrap();
+        ensure_topics(&site.config, &["raw_video", "lumenbus.cameras", "lumenbus.control"]).unwrap();
         let mut needs = Needs::default();
         needs.writes = vec![site.topic("raw_video"), site.topic("raw_pixels")];
         needs.reads = vec![site.topic("raw_video")];
@@ -164,15 +167,23 @@ fn rights_are_found_and_nothing_is_left_behind() {
             ("Write", topic("lumenbus.cameras")),
             ("Read", topic("lumenbus.cameras")),
             ("Create", topic("raw_pixels")),
+            ("Create", topic("lumenbus.index")),
+            ("Read", topic("lumenbus.control")),
+            ("Write", topic("lumenbus.control")),
             ("Read", format!("group {}", site.group())),
         ] {
             assert_eq!(verdict(operation, resource.clone()), Verdict::Allowed, "{operation} {resource}");
         }
-        assert!(matches!(verdict("Write", topic("raw_pixels")), Verdict::Unknown { .. }));
+        for (operation, base) in [("Write", "raw_pixels"), ("Read", "lumenbus.index"), ("Write", "lumenbus.index")] {
+            assert!(matches!(verdict(operation, topic(base)), Verdict::Unknown { .. }), "{operation} {base}");
+        }
+        let optional: Vec<_> = found.iter().filter(|right| right.is_optional).collect();
+        assert_eq!(optional.len(), 7, "{optional:#?}");
+        assert!(optional.iter().all(|right| ["index", "control"].iter().any(|base| right.resource.ends_with(base))));
 
         let mut reader = site.reader();
         let cluster = reader.cluster().unwrap();
-        assert_eq!(cluster.topics.len(), 2, "no topic was created");
+        assert_eq!(cluster.topics.len(), 3, "no topic was created");
         assert_eq!(cluster.topics.iter().map(lumenbus_bus::status::TopicStatus::records).sum::<u64>(), 0);
         let mut client = site.config.client_config(Role::Admin);
         client.set("group.id", site.group());

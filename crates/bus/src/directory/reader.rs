@@ -78,19 +78,15 @@ struct Shared {
 pub(super) struct Reader {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// The topic's end when reading began.
+    first_end: i64,
 }
 
 impl Reader {
     pub(super) fn start(config: &BusConfig) -> Result<Self, BusError> {
         let topic = config.topic_prefix.topic(CAMERAS).as_str().to_owned();
-        let attempt = Attempt::reading(&config.brokers, &topic);
-        let failed = |error| explain(error, &attempt);
+        let failed = |error| explain(error, &Attempt::reading(&config.brokers, &topic));
         let consumer: BaseConsumer = super::reader_config(config).create().map_err(failed)?;
-        // Known before it is assigned, a topic is fetched from at once; else librdkafka looks for it after a second.
-        let _ = consumer.fetch_metadata(Some(&topic), Timeout::After(READ_TIMEOUT));
-        let mut partitions = TopicPartitionList::new();
-        partitions.add_partition_offset(&topic, 0, Offset::Beginning).map_err(failed)?;
-        consumer.assign(&partitions).map_err(failed)?;
         let shared = Arc::new(Shared {
             consumer,
             topic,
@@ -103,12 +99,19 @@ impl Reader {
             topic_exists: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
+        // Asked before anything is fetched: the answer would wait behind the fetch on its connection. And a topic that is
+        // known before it is assigned is fetched from at once; else librdkafka looks for it after a second.
+        let first_end = shared.end(READ_TIMEOUT).map_err(|error| crate::diagnosis::prefer_diagnosis(error, config))?;
+        let failed = |error| explain(error, &Attempt::reading(&shared.brokers, &shared.topic));
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_offset(&shared.topic, 0, Offset::Beginning).map_err(failed)?;
+        shared.consumer.assign(&partitions).map_err(failed)?;
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("lb-directory".to_owned())
             .spawn(move || of_thread.run())
             .map_err(|source| BusError::Thread { what: "directory reader", source })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread: Some(thread), first_end })
     }
 
     pub(super) fn look<T>(&self, question: impl FnOnce(&Cameras) -> T) -> T {
@@ -132,6 +135,11 @@ impl Reader {
 
     fn is_own_thread(&self) -> bool {
         self.thread.as_ref().is_some_and(|reader| reader.thread().id() == thread::current().id())
+    }
+
+    /// Waits until what was there when reading began has been read.
+    pub(super) fn wait_for_beginning(&self, timeout: Duration) -> Result<(), BusError> {
+        self.wait_for(self.first_end, Instant::now() + timeout, timeout)
     }
 
     /// Waits until everything before the topic's present end has been read.
@@ -270,18 +278,20 @@ impl Shared {
         if !self.topic_exists.load(Ordering::Relaxed) && !self.finds_topic(timeout).map_err(failed)? {
             return Ok(0);
         }
+        // Before the question: what is read while the answer is on its way may lie behind it.
+        let read = self.state().next_offset;
         match self.consumer.fetch_watermarks(&self.topic, 0, Timeout::After(timeout)) {
-            Ok((_, end)) => Ok(self.past_recreation(end)),
+            Ok((_, end)) => Ok(self.past_recreation(end, read)),
             Err(error) if error.rdkafka_error_code().is_some_and(is_missing) => Ok(0),
             Err(error) => Err(failed(error)),
         }
     }
 
-    /// An end below what was read: the topic was made anew (or lost records); start over.
-    fn past_recreation(&self, end: i64) -> i64 {
-        let mut state = self.state();
-        if end < state.next_offset {
-            tracing::warn!(topic = %self.topic, end, read = state.next_offset, "the directory was made anew");
+    /// An end below what had been read: the topic was made anew (or lost records); start over.
+    fn past_recreation(&self, end: i64, read: i64) -> i64 {
+        if end < read {
+            tracing::warn!(topic = %self.topic, end, read, "the directory was made anew");
+            let mut state = self.state();
             state.next_offset = 0;
             state.look_again_until = Some(end);
         }

@@ -6,7 +6,7 @@ use crate::publisher::run::{Run, Stage};
 use bytes::Bytes;
 use lumenbus_frame::{CaptureTime, FrameId, Gap, Seq};
 use lumenbus_lanes::QueuedFrame;
-use lumenbus_wire::{BatchWriter, Control, Envelope, Header, HeaderPlace, MAX_BATCH_FRAMES, content_type};
+use lumenbus_wire::{BatchWriter, Control, Envelope, FrameRef, Header, HeaderPlace, MAX_BATCH_FRAMES, content_type};
 use std::time::Duration;
 
 /// Room for a frame's own header inside a batch.
@@ -158,6 +158,7 @@ impl StreamCore {
             is_discardable: entry.frame.is_discardable,
             is_jump: header.is_discontinuity,
             submitted_nanos: entry.submitted_nanos,
+            capture_unix_nanos: header.capture.unix_nanos,
             ..self.unit(UnitKind::Frames, entry.seq)
         }
     }
@@ -175,6 +176,7 @@ impl StreamCore {
             is_discardable: false,
             is_jump: false,
             submitted_nanos: 0,
+            capture_unix_nanos: 0,
             mark: run.lane.mark(),
             carried_mark: tells_carried.then_some(self.carried_mark),
             unacknowledged: 0,
@@ -213,6 +215,7 @@ impl StreamCore {
             submit_micros: Some(micros(age_nanos.saturating_sub(queue_nanos))),
             queue_micros: Some(micros(queue_nanos)),
             parameters: frame.parameters.clone(),
+            of: frame.of.map(|id| FrameRef { id }),
             ..Header::new(id, frame.capture)
         }
     }

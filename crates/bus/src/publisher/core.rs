@@ -6,6 +6,7 @@
 use crate::publisher::account::Counts;
 use crate::publisher::capture::{self, CameraClock};
 use crate::publisher::compose::{BatchLimits, ComposeScratch};
+use crate::publisher::index::Acknowledged;
 use crate::publisher::latency::LatencyBuckets;
 use crate::publisher::outgoing::{Outgoing, RecordForm, RecordSink, Refusal, Scratch};
 use crate::publisher::run::{Closing, Run, Stage};
@@ -74,6 +75,8 @@ pub(crate) struct Unit {
     pub(crate) is_discardable: bool,
     pub(crate) is_jump: bool,
     pub(crate) submitted_nanos: u64,
+    /// Of the first frame.
+    pub(crate) capture_unix_nanos: i64,
     pub(crate) mark: LedgerMark,
     /// Which carried gaps it tells, if any.
     pub(crate) carried_mark: Option<u64>,
@@ -137,6 +140,8 @@ pub(crate) struct StreamCore {
     pub(crate) entry_mark: LedgerMark,
     pub(crate) camera_clock: CameraClock,
     pub(crate) traces: Traces,
+    /// Keyframes on their way to the index.
+    pub(crate) index: Acknowledged,
 }
 
 impl StreamCore {
@@ -168,6 +173,7 @@ impl StreamCore {
             entry_mark: LedgerMark::default(),
             camera_clock: CameraClock::default(),
             traces: Traces::default(),
+            index: Acknowledged::default(),
         }
     }
 

@@ -58,6 +58,11 @@ pub enum PublisherEvent {
         /// Camera minus arrival, in milliseconds.
         offset_millis: i64,
     },
+    /// Keyframes do not get into the index; they are found by the frames instead. Told once until they do again.
+    IndexProblem {
+        /// Why, and what to do.
+        error: Arc<BusError>,
+    },
     /// The Kafka client failed for good and was replaced; every stream goes on under a new epoch.
     ClientReplaced {
         /// What librdkafka says.
@@ -127,6 +132,9 @@ fn log(event: &PublisherEvent) {
         }
         PublisherEvent::WrongCaptureTime { stream, offset_millis } => {
             tracing::warn!(%stream, "the camera's clock is {offset_millis} ms off; arrival times are used instead");
+        }
+        PublisherEvent::IndexProblem { error } => {
+            tracing::warn!(%error, "the keyframe index is not written; moments are found by the frames, more slowly");
         }
         PublisherEvent::ClientReplaced { reason } => {
             tracing::warn!("the Kafka client was replaced ({reason}); every stream goes on under a new epoch");

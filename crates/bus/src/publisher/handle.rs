@@ -1,6 +1,7 @@
 //! A stream as its user holds it.
 
 use crate::BusError;
+use crate::control::Listener;
 use crate::publisher::core::{Now, StreamCore};
 use crate::publisher::epoch::next_epoch;
 use crate::publisher::event::PublisherEvent;
@@ -9,7 +10,7 @@ use crate::publisher::scribe::write_entry;
 use crate::publisher::stats::{StreamStats, StreamSummary, stream_stats};
 use crate::publisher::stream::Stream;
 use lumenbus_frame::{EncodedFrame, Epoch, GapReason, StreamId};
-use lumenbus_lanes::Admission;
+use lumenbus_lanes::{Admission, Need};
 use lumenbus_wire::{Moved, StreamState};
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -54,7 +55,12 @@ impl StreamHandle {
     /// [`BusError::Superseded`] when another publisher took the stream over; [`BusError::Closed`].
     pub fn submit(&self, frame: EncodedFrame) -> Result<Admission, BusError> {
         let (mut core, now) = self.begin()?;
+        let is_keyframe = frame.is_keyframe;
         let admission = core.submit(frame, now);
+        // One that was dropped answers nobody.
+        if is_keyframe && matches!(admission, Admission::Queued(_)) {
+            self.stream.wish.keyframe(now.monotonic_nanos);
+        }
         let wrong = core.counts.replaced_captures > 0;
         let offset_millis = core.counts.last_capture_offset_nanos / 1_000_000;
         self.hub.pump(&self.stream, core, now);
@@ -97,6 +103,44 @@ impl StreamHandle {
         self.hub.pump(&self.stream, core, now);
         self.hub.add_entry_job(&self.stream);
         Ok(())
+    }
+
+    /// From now on readers may ask this stream for keyframes ([`control`](crate::control)): look at
+    /// [`take_keyframe_request`](Self::take_keyframe_request) before each picture.
+    ///
+    /// The first stream of a publisher that answers starts the thread that listens.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`]; [`BusError::Thread`]. That requests cannot be read is logged, and no error.
+    pub fn answer_keyframe_requests(&self) -> Result<(), BusError> {
+        let mut listener = lock(&self.hub.listener);
+        // Whoever closes takes the listener away after this is known.
+        self.hub.check_open()?;
+        self.stream.wish.answer();
+        if listener.is_none() {
+            *listener = Some(Listener::start(&self.hub)?);
+        }
+        Ok(())
+    }
+
+    /// Whether a reader waits for a keyframe: the next picture should be one. Each wish is told once, and none for
+    /// [`KEYFRAME_REST`](crate::control::KEYFRAME_REST) after a keyframe.
+    #[must_use]
+    pub fn take_keyframe_request(&self) -> bool {
+        self.stream.wish.take(self.hub.clock.monotonic_nanos())
+    }
+
+    /// What the next picture must be after what was lost on the way here: a frame that was queued may have expired since,
+    /// made room for others or not been delivered. Whoever encodes looks at it before each picture.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        lock(&self.stream.core).newest().lane.need()
+    }
+
+    /// Whether nothing but a keyframe is of use to readers now: what comes before one is dropped.
+    #[must_use]
+    pub fn needs_keyframe(&self) -> bool {
+        self.need() == Need::Keyframe
     }
 
     /// From its next keyframe on the stream is in another partition, under a new epoch, which is returned.

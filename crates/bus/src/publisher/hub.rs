@@ -1,14 +1,17 @@
 //! What a publisher's streams and threads share.
 //!
-//! Lock order: a stream's core, then the client, the queue of waiting streams or the scribe's jobs. Never two cores.
+//! Lock order: a stream's core, then the client, the queue of waiting streams, the scribe's jobs or the indexer's state.
+//! Never two cores.
 //! The Kafka client calls back on its polling thread only, while nothing is locked.
 
+use crate::control::{Asked, Listener};
 use crate::diagnosis::{Attempt, explain};
 use crate::directory::{Directory, DirectoryEvent};
 use crate::publisher::capture::StepWatch;
 use crate::publisher::client::{Client, ClientSink};
 use crate::publisher::core::{Delivery, Now, Pumped, StreamCore};
 use crate::publisher::event::{Events, PublisherEvent};
+use crate::publisher::index::Indexer;
 use crate::publisher::latency::LatencyBuckets;
 use crate::publisher::scribe::Job;
 use crate::publisher::stats::{self, PublisherStats};
@@ -16,7 +19,7 @@ use crate::publisher::stream::{CameraDescription, Stream};
 use crate::publisher::topic::TopicFacts;
 use crate::publisher::window::{TotalWindow, cost};
 use crate::{BusConfig, BusError, ClientStatistics};
-use lumenbus_frame::{CameraId, Clock, Epoch};
+use lumenbus_frame::{CameraId, Clock, Epoch, StreamId};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -42,7 +45,10 @@ pub(crate) struct Hub {
     pub(crate) statistics: Mutex<Option<Arc<ClientStatistics>>>,
     /// What cameras were described as and the directory does not have yet.
     pub(crate) descriptions: Mutex<BTreeMap<CameraId, CameraDescription>>,
+    /// Reads requests, from the first stream on that answers them.
+    pub(crate) listener: Mutex<Option<Listener>>,
     pub(crate) is_closed: AtomicBool,
+    pub(crate) indexer: Arc<Indexer>,
     client: RwLock<Option<Arc<Client>>>,
     streams: RwLock<HashMap<u32, Arc<Stream>>>,
     next_stream: AtomicU32,
@@ -69,7 +75,9 @@ impl Hub {
             replaced_clients: AtomicU64::new(0),
             statistics: Mutex::default(),
             descriptions: Mutex::default(),
+            listener: Mutex::default(),
             is_closed: AtomicBool::new(false),
+            indexer: Arc::default(),
             client: RwLock::new(None),
             streams: RwLock::default(),
             next_stream: AtomicU32::new(0),
@@ -142,6 +150,13 @@ impl Hub {
         self.streams.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Somebody wants a keyframe; `None`: of a stream that is not here.
+    pub(crate) fn ask_keyframe(&self, id: &StreamId) -> Option<Asked> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let now_nanos = self.clock.monotonic_nanos();
+        streams.values().find(|stream| stream.id == *id).map(|stream| stream.wish.ask(now_nanos))
+    }
+
     /// Sends what the stream may send.
     pub(crate) fn pump(&self, stream: &Arc<Stream>, mut core: MutexGuard<'_, StreamCore>, now: Now) {
         let Some(client) = self.client() else {
@@ -195,6 +210,9 @@ impl Hub {
         let now = self.now();
         let mut core = lock(&stream.core);
         core.delivered(slot, delivery, value_bytes, now, &self.total);
+        if !core.index.is_empty() {
+            self.indexer.add(&stream, core.index.take());
+        }
         if self.waiting_count.load(Ordering::Acquire) == 0 {
             self.pump(&stream, core, now);
         } else {

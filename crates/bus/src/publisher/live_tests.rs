@@ -1,9 +1,17 @@
 //! What only the inside can provoke, against the embedded broker.
 
 use super::*;
+use crate::control::{Asked, CONTROL, ControlSender, JoinAid, KEYFRAME_REST, REPEAT_REST};
+use crate::directory::reader_config;
+use crate::subscriber::{CameraFilter, Subscriber, SubscriberConfig};
+use crate::topics::ensure_topics;
 use bytes::Bytes;
 use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
-use lumenbus_frame::{CaptureTime, Codec, EncodedFrame};
+use lumenbus_frame::{CaptureTime, Codec, EncodedFrame, ManualClock};
+use lumenbus_lanes::Admission;
+use lumenbus_wire::ControlRequest;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -100,4 +108,65 @@ fn an_entry_that_somebody_overwrote_is_written_again() {
     let count = lock(&read_again.0);
     let (count, _) = read_again.1.wait_timeout_while(count, PATIENCE, |count| *count == 0).unwrap();
     assert!(*count > 0, "the entry came back");
+}
+
+#[test]
+fn a_keyframe_that_was_dropped_answers_nobody() {
+    let (broker, _folder, first) = site();
+    drop(first);
+    let mut config = PublisherConfig::new(BusConfig::new(broker.bootstrap_servers()));
+    let clock = Arc::new(ManualClock::at(SystemClock.unix_nanos()));
+    (config.lane_bytes, config.clock) = (20_000, clock.clone());
+    let publisher = Publisher::open(config).unwrap();
+    let handle = stream(&publisher, "gate-7");
+    handle.answer_keyframe_requests().unwrap();
+    let ask = || publisher.hub.ask_keyframe(handle.id());
+    let large = EncodedFrame { payload: Bytes::from(vec![1; 20_000]), ..frame(true) };
+    assert!(matches!(handle.submit(large).unwrap(), Admission::Dropped(..)));
+    assert_eq!(ask(), Some(Asked::Open));
+    assert!(handle.needs_keyframe());
+    assert!(matches!(handle.submit(frame(true)).unwrap(), Admission::Queued(_)));
+    assert_eq!((handle.take_keyframe_request(), ask()), (false, Some(Asked::JustGiven)));
+    assert!(!handle.needs_keyframe());
+    clock.advance(KEYFRAME_REST);
+    assert_eq!(ask(), Some(Asked::Open));
+}
+
+/// The streams of the first so many requests.
+fn requests(bus: &BusConfig, count: usize) -> Vec<StreamId> {
+    let consumer: BaseConsumer = reader_config(bus).set("enable.partition.eof", "false").create().unwrap();
+    let mut control = TopicPartitionList::new();
+    control.add_partition_offset(CONTROL, 0, Offset::Beginning).unwrap();
+    consumer.assign(&control).unwrap();
+    let next = |_| {
+        let record = consumer.poll(PATIENCE).expect("a request comes").unwrap();
+        let request = ControlRequest::decode(record.payload().unwrap()).unwrap();
+        let camera = CameraId::new(std::str::from_utf8(record.key().unwrap()).unwrap()).unwrap();
+        StreamId { camera, topic: request.topic, name: request.stream }
+    };
+    (0..count).map(next).collect()
+}
+
+#[test]
+fn a_reader_asks_for_keyframes_before_its_first_frame_comes() {
+    let (broker, _folder, publisher) = site();
+    let handle = stream(&publisher, "gate-7");
+    let stills = StreamOptions::new(Codec::Jpeg);
+    let stills = publisher.main_stream(CameraId::new("stills").unwrap(), "raw_video", stills).unwrap();
+    let bus = BusConfig::new(broker.bootstrap_servers());
+    ensure_topics(&bus, &[CONTROL]).unwrap();
+    let subscriber = Subscriber::open(SubscriberConfig::new(bus.clone(), vec![handle.id().topic.clone()])).unwrap();
+    let clock = Arc::new(ManualClock::at(SystemClock.unix_nanos()));
+    let sender = Arc::new(ControlSender::with_clock(&bus, "a test", clock.clone()).unwrap());
+    let mut aid = JoinAid::new(Arc::clone(&sender), Arc::new(SystemClock));
+    assert_eq!(aid.begin(&subscriber), 1, "no still needs a keyframe");
+    assert_eq!(aid.begin(&subscriber), 0, "once in a while");
+    assert!(sender.request_keyframe(stills.id()), "of that nothing was asked");
+    let asked = requests(&bus, 2);
+    assert!(asked.contains(handle.id()) && asked.contains(stills.id()), "{asked:?}");
+    clock.advance(REPEAT_REST);
+    let mut config = SubscriberConfig::new(bus, vec![handle.id().topic.clone()]);
+    config.cameras = CameraFilter::new(["other"]).unwrap();
+    let other = Subscriber::open(config).unwrap();
+    assert_eq!(JoinAid::new(sender, Arc::new(SystemClock)).begin(&other), 0, "who does not read it does not ask");
 }

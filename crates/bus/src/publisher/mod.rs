@@ -33,7 +33,8 @@ mod core;
 mod epoch;
 mod event;
 mod handle;
-mod hub;
+pub(crate) mod hub;
+mod index;
 mod latency;
 mod outgoing;
 mod run;
@@ -97,6 +98,8 @@ pub struct PublisherConfig {
     pub record_limit_bytes: Option<usize>,
     /// Several small frames in one record; envelope `native` only. On by default in the profile `throughput`.
     pub batching: Option<BatchLimits>,
+    /// Whether keyframes are entered into `lumenbus.index`, by which readers find moments.
+    pub index: bool,
     /// Who follows frames through traces; `None`: nobody, which costs nothing.
     pub tracer: Option<Arc<dyn FrameTracer>>,
     /// The time.
@@ -120,6 +123,7 @@ impl PublisherConfig {
             lb_json: LbJson::Off,
             record_limit_bytes: None,
             batching: is_throughput.then_some(BatchLimits::THROUGHPUT),
+            index: true,
             tracer: None,
             clock: Arc::new(SystemClock),
         }
@@ -182,7 +186,10 @@ impl Publisher {
                 hub.directory_changed(event);
             }
         }));
-        let threads = scribe::start(&hub, config.tick())?;
+        let mut threads = scribe::start(&hub, config.tick())?;
+        if config.index {
+            threads.push(scribe::start_index(&hub)?);
+        }
         Ok(Self { hub, config, watch: Some(watch), threads })
     }
 
@@ -206,6 +213,7 @@ impl Publisher {
         let facts = topic::facts(&self.hub, &id.topic)?;
         self.hub.directory.sync()?;
         let known = self.hub.directory.stream(&id);
+        let past_partition = known.as_ref().map(|known| known.partition);
         let partition = self.partition(&id, &options, facts, known.as_ref().map(|known| known.partition))?;
         let now = self.hub.now();
         let epoch = next_epoch(known.map(|known| known.epoch), now);
@@ -213,9 +221,12 @@ impl Publisher {
         if let Some(tracer) = &self.config.tracer {
             core.traces = Traces::new(tracer, &core.id);
         }
+        core.index.is_wanted = self.config.index;
         let number = self.hub.next_stream_number();
         let steps = self.hub.clock_steps(now);
-        let stream = Arc::new(Stream::new(number, core, options, facts.partitions, steps));
+        let mut stream = Stream::new(number, core, options, facts.partitions, steps);
+        stream.past_partition = past_partition;
+        let stream = Arc::new(stream);
         let entry = lock(&stream.core).entry_facts();
         scribe::write_entry(&self.hub, &stream, entry, StreamState::Live)?;
         self.hub.add_stream(Arc::clone(&stream));
@@ -288,13 +299,16 @@ impl Publisher {
         }
         let left = || end.saturating_duration_since(Instant::now());
         let summaries = streams.iter().filter_map(|stream| handle::finish(&self.hub, stream, left()).ok()).collect();
+        self.hub.indexer.close(left());
         self.stop();
         summaries
     }
 
     fn stop(&mut self) {
         self.watch = None;
+        self.hub.indexer.close(Duration::ZERO);
         self.hub.close();
+        drop(lock(&self.hub.listener).take());
         let client = self.hub.set_client(None);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {

@@ -6,6 +6,7 @@ use crate::publisher::client::{self, POLL};
 use crate::publisher::epoch::next_epoch;
 use crate::publisher::event::PublisherEvent;
 use crate::publisher::hub::{Hub, lock};
+use crate::publisher::index::write_index;
 use crate::publisher::stream::{Stream, put_entry, stream_entry};
 use lumenbus_frame::{CameraId, Epoch};
 use lumenbus_wire::{CameraEntry, StreamState};
@@ -35,6 +36,12 @@ pub(crate) fn start(hub: &Arc<Hub>, tick: Duration) -> Result<Vec<JoinHandle<()>
         spawn("publisher-tick", move || keep_ticking(&ticker, tick))?,
         spawn("publisher-scribe", move || write_entries(&scribe))?,
     ])
+}
+
+/// Starts the thread that writes the index; it ends when the indexer is closed.
+pub(crate) fn start_index(hub: &Arc<Hub>) -> Result<JoinHandle<()>, BusError> {
+    let (weak, indexer) = (Arc::downgrade(hub), Arc::clone(&hub.indexer));
+    spawn("publisher-index", move || write_index(&weak, &indexer))
 }
 
 fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BusError> {

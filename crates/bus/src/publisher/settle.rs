@@ -1,9 +1,10 @@
 //! What delivery reports lead to.
 
 use crate::publisher::core::{Delivery, Now, StreamCore, Unit, UnitKind};
+use crate::publisher::index::Keyframe;
 use crate::publisher::run::{Run, Stage};
 use crate::publisher::window::{TotalWindow, cost};
-use lumenbus_frame::{Gap, GapReason, Seq};
+use lumenbus_frame::{FrameId, Gap, GapReason, Seq};
 use lumenbus_wire::KeyframeHint;
 
 /// `end` is written again when its delivery fails, this often.
@@ -92,6 +93,18 @@ impl StreamCore {
                 let is_newer = run.hint.is_none_or(|hint| hint.seq < unit.first);
                 if let (true, true, Some(offset)) = (unit.is_keyframe, is_newer, unit.first_offset) {
                     run.hint = Some(KeyframeHint { seq: unit.first, offset });
+                    let keyframe = Keyframe {
+                        id: FrameId { epoch: run.epoch, seq: unit.first },
+                        capture_unix_nanos: unit.capture_unix_nanos,
+                        partition: run.partition,
+                        offset,
+                        bytes: unit.payload_bytes as u64,
+                        is_jump: unit.is_jump,
+                        is_thinned: false,
+                    };
+                    self.index.add(keyframe, now.monotonic_nanos);
+                } else if unit.is_jump {
+                    self.index.jumped();
                 }
             }
             UnitKind::End => set_stage(run, Stage::Ended, true),

@@ -1,5 +1,6 @@
 //! One stream of a publisher, shared between its handle and the publisher's threads.
 
+use crate::control::Wish;
 use crate::publisher::account::EntryFacts;
 use crate::publisher::core::StreamCore;
 use crate::publisher::hub::lock;
@@ -59,6 +60,8 @@ pub(crate) struct Stream {
     pub(crate) number: u32,
     pub(crate) id: StreamId,
     pub(crate) partitions: u32,
+    /// Where the stream was before it was opened here.
+    pub(crate) past_partition: Option<u32>,
     pub(crate) core: Mutex<StreamCore>,
     pub(crate) options: StreamOptions,
     /// As it was opened with, or as it was described since.
@@ -74,6 +77,7 @@ pub(crate) struct Stream {
     pub(crate) steps_seen: AtomicU64,
     /// An epoch that is being written to the directory and not yet in use; 0: none.
     pub(crate) announcing: AtomicU64,
+    pub(crate) wish: Wish,
     progress: Condvar,
     watchers: AtomicUsize,
 }
@@ -81,6 +85,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(number: u32, core: StreamCore, options: StreamOptions, partitions: u32, steps: u64) -> Self {
         Self {
+            past_partition: None,
             number,
             description: Mutex::new(options.camera.clone()),
             id: core.id.clone(),
@@ -95,6 +100,7 @@ impl Stream {
             is_abandoned: AtomicBool::new(false),
             steps_seen: AtomicU64::new(steps),
             announcing: AtomicU64::new(0),
+            wish: Wish::default(),
             progress: Condvar::new(),
             watchers: AtomicUsize::new(0),
         }

@@ -7,8 +7,9 @@
 
 mod attempts;
 
+use crate::control::CONTROL;
 use crate::diagnosis::{Attempt, explain};
-use crate::topics::CAMERAS;
+use crate::topics::{CAMERAS, INDEX};
 use crate::{BusConfig, BusError};
 use attempts::{Attempts, TopicFacts};
 use lumenbus_frame::TopicName;
@@ -34,6 +35,8 @@ pub struct Right {
     pub verdict: Verdict,
     /// The arguments of `kafka-acls.sh` that permit it.
     pub acl: String,
+    /// Frames are published and read without it, too.
+    pub is_optional: bool,
 }
 
 /// Whether an operation is permitted.
@@ -97,7 +100,11 @@ impl Right {
             Resource::Group(group) => format!("--group {group}"),
         };
         let acl = format!("--add --allow-principal User:NAME --operation {operation} {option}");
-        Self { operation, resource: resource.to_string(), needed_for, verdict, acl }
+        Self { operation, resource: resource.to_string(), needed_for, verdict, acl, is_optional: false }
+    }
+
+    fn optional(self) -> Self {
+        Self { is_optional: true, ..self }
     }
 
     /// Whether the broker refused it.
@@ -129,7 +136,8 @@ impl Verdict {
     }
 }
 
-/// Tries everything that is needed, and the directory, which every publisher writes and every subscriber reads.
+/// Tries everything that is needed, and the directory, which every publisher writes and every subscriber reads; then what
+/// going back in time and joining need beside ([`Right::is_optional`]).
 ///
 /// Takes seconds at most; what could not be asked in time is [`Verdict::Unknown`].
 ///
@@ -161,6 +169,9 @@ pub fn rights(bus: &BusConfig, needs: &Needs) -> Result<Vec<Right>, BusError> {
         let verdict = facts[topic].obstacle().unwrap_or_else(|| attempts.read(topic));
         found.push(Right::new("Read", Resource::Topic(topic.as_str()), "reading frames and the directory", verdict));
     }
+    for beside in besides(bus, needs) {
+        found.extend(beside_rights(&attempts, &beside)?);
+    }
     if let Some(group) = &needs.group {
         let topic = reads.iter().find(|topic| facts[topic].exists).unwrap_or(&cameras);
         found.extend(group_rights(&attempts, group, topic));
@@ -187,6 +198,49 @@ fn write_rights(attempts: &Attempts, topic: &TopicName, facts: TopicFacts) -> Ve
     let (verdict, settings) = attempts.describe_configs(topic);
     let describe = Right::new("DescribeConfigs", resource, "knowing the largest record", verdict);
     vec![describe, Right::new("Write", resource, "publishing", attempts.write(topic, settings))]
+}
+
+/// A topic beside the frames, and what it is read and written for.
+struct Beside {
+    topic: TopicName,
+    reads: Option<&'static str>,
+    writes: Option<&'static str>,
+}
+
+fn besides(bus: &BusConfig, needs: &Needs) -> Vec<Beside> {
+    let (is_writer, is_reader) = (!needs.writes.is_empty(), !needs.reads.is_empty());
+    let index = Beside {
+        topic: bus.topic_prefix.topic(INDEX),
+        reads: (is_writer || is_reader).then_some("finding moments by the index of keyframes"),
+        writes: is_writer.then_some("the index of keyframes, by which moments are found"),
+    };
+    let control = Beside {
+        topic: bus.topic_prefix.topic(CONTROL),
+        reads: is_writer.then_some("hearing that a reader asks for a keyframe"),
+        writes: is_reader.then_some("asking for a keyframe where a reader joins"),
+    };
+    [index, control].into_iter().filter(|beside| beside.reads.is_some() || beside.writes.is_some()).collect()
+}
+
+fn beside_rights(attempts: &Attempts, beside: &Beside) -> Result<Vec<Right>, BusError> {
+    let topic = &beside.topic;
+    let right = |operation, needed_for, verdict| {
+        Right::new(operation, Resource::Topic(topic.as_str()), needed_for, verdict).optional()
+    };
+    let (verdict, facts) = attempts.describe(topic)?;
+    let mut found = vec![right("Describe", "finding the topic", verdict)];
+    let obstacle = facts.obstacle();
+    if !facts.exists {
+        found.push(right("Create", "creating the missing topic", attempts.create(topic)));
+    }
+    if let Some(needed_for) = beside.writes {
+        let tried = || attempts.write(topic, attempts.describe_configs(topic).1);
+        found.push(right("Write", needed_for, obstacle.clone().unwrap_or_else(tried)));
+    }
+    if let Some(needed_for) = beside.reads {
+        found.push(right("Read", needed_for, obstacle.unwrap_or_else(|| attempts.read(topic))));
+    }
+    Ok(found)
 }
 
 fn group_rights(attempts: &Attempts, group: &str, topic: &TopicName) -> Vec<Right> {

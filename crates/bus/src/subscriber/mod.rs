@@ -13,6 +13,7 @@ mod partition;
 mod places;
 mod progress;
 mod queue;
+mod receipt;
 mod start;
 mod stream;
 #[cfg(test)]
@@ -24,13 +25,19 @@ pub use filter::CameraFilter;
 pub use gauges::{SubscriberGauges, SubscriberSample};
 pub use horizon::Horizon;
 pub use partition::Preroll;
+pub(crate) use partition::{Beginning, LogRecord, PartitionConfig, PartitionReader, Passport, Step, raw_record};
+pub(crate) use receipt::GroupOffsets;
+pub use receipt::{Reading, Receipt};
 pub use start::Start;
+pub(crate) use start::partitions_of;
 
 use crate::directory::DirectoryWatch;
+use crate::results::ResultsLink;
 use crate::{BusConfig, BusError, ClientStatistics, Directory, FrameTracer, SystemClock};
-use lumenbus_frame::{Clock, TopicName};
+use lumenbus_frame::{CameraId, Clock, Codec, StreamId, TopicName};
+use lumenbus_wire::{StreamEntry, StreamState};
 use news::News;
-use queue::{DeliveryQueue, Ticket, lock};
+use queue::{DeliveryQueue, Item, Ticket, lock};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -82,6 +89,8 @@ pub struct SubscriberConfig {
     pub commit_interval: Duration,
     /// Largest frame accepted.
     pub max_frame_bytes: usize,
+    /// Offsets are committed in this writer's transactions and in no other way; its group is ours, and one consumer reads.
+    pub results: Option<ResultsLink>,
     /// Who follows frames through traces; `None`: nobody, which costs nothing.
     pub tracer: Option<Arc<dyn FrameTracer>>,
     /// For ages and receive times.
@@ -115,6 +124,7 @@ impl SubscriberConfig {
             consumers: 1,
             commit_interval: Duration::from_secs(1),
             max_frame_bytes: lumenbus_wire::MAX_FRAME_BYTES,
+            results: None,
             tracer: None,
             clock: Arc::new(SystemClock),
         }
@@ -139,9 +149,14 @@ impl fmt::Debug for Subscriber {
 
 impl Subscriber {
     /// Connects, finds the partitions' starts (or joins the group) and begins to read.
-    pub fn open(config: SubscriberConfig) -> Result<Self, BusError> {
+    pub fn open(mut config: SubscriberConfig) -> Result<Self, BusError> {
+        if let Some(link) = &config.results {
+            config.group = Some(link.group().to_owned());
+            config.consumers = 1;
+        }
         crate::probe(&config.bus)?;
-        let directory = Directory::open_reading(&config.bus)?;
+        // It is read while the workers connect.
+        let directory = Directory::begin(&config.bus)?;
         let shared = Arc::new(WorkerShared {
             filter: Arc::new(config.cameras.clone()),
             queue: DeliveryQueue::new(config.buffer_bytes, config.policy),
@@ -155,20 +170,18 @@ impl Subscriber {
             news: News::default(),
             assigned: AtomicI64::new(0),
             statistics: Mutex::default(),
+            membership: Mutex::default(),
             config,
         });
         let watch = watch(&directory, &shared);
-        let mut subscriber =
-            Self { shared: Arc::clone(&shared), threads: Vec::new(), in_hand: None, directory, _watch: watch };
-        let consumers = shared.config.consumers.max(1);
-        let mut workers =
-            (0..consumers).map(|index| Worker::new(index, Arc::clone(&shared))).collect::<Result<Vec<_>, _>>()?;
-        let partitions = workers[0].partitions(start::QUERY_TIMEOUT)?;
-        // A stream that moved is read in order only where all of them know who holds its old partition.
-        for (index, worker) in workers.iter_mut().enumerate() {
-            let share: Vec<_> = partitions.iter().skip(index).step_by(consumers).cloned().collect();
-            worker.begin(&share, &partitions)?;
+        let workers = begin(&shared);
+        // What is wrong with the directory goes before what is wrong with the topics.
+        directory.wait_for_beginning(&shared.config.bus)?;
+        let workers = workers?;
+        if let Some(link) = &shared.config.results {
+            link.attach(GroupOffsets::new(&shared))?;
         }
+        let mut subscriber = Self { shared, threads: Vec::new(), in_hand: None, directory, _watch: watch };
         for (index, worker) in workers.into_iter().enumerate() {
             let thread = std::thread::Builder::new()
                 .name(format!("lumenbus-read-{index}"))
@@ -184,16 +197,30 @@ impl Subscriber {
     /// Asking for the next event says that the frame before it is done with, as far as commits are concerned.
     pub fn recv(&mut self, wait: Duration) -> Result<Option<Event>, BusError> {
         self.finish_frame();
-        let clock = &self.shared.config.clock;
-        let Some(item) = self.shared.queue.pop(wait, || clock.unix_nanos())? else { return Ok(None) };
-        self.in_hand = item.ticket;
-        if let (Some(tracer), Event::Frame(frame)) = (&self.shared.config.tracer, &item.event) {
-            tracer.received(frame);
-        }
-        Ok(Some(item.event))
+        let item = self.take(wait)?;
+        Ok(item.map(|item| {
+            self.in_hand = item.ticket;
+            item.event
+        }))
     }
 
-    /// Says that the last frame is done with and commits what is safe; waits for Kafka.
+    /// As [`recv`](Self::recv), for who is done with a frame later than when asking for the next one: the receipt says when.
+    pub fn recv_held(&mut self, wait: Duration) -> Result<Option<(Event, Receipt)>, BusError> {
+        let item = self.take(wait)?;
+        Ok(item.map(|item| (item.event, Receipt::new(item.ticket))))
+    }
+
+    fn take(&self, wait: Duration) -> Result<Option<Item>, BusError> {
+        let clock = &self.shared.config.clock;
+        let item = self.shared.queue.pop(wait, || clock.unix_nanos())?;
+        if let (Some(tracer), Some(Item { event: Event::Frame(frame), .. })) = (&self.shared.config.tracer, &item) {
+            tracer.received(frame);
+        }
+        Ok(item)
+    }
+
+    /// Says that the last frame is done with and commits what is safe; waits for Kafka. With
+    /// [`SubscriberConfig::results`] nothing is committed here.
     pub fn commit(&mut self) -> Result<(), BusError> {
         self.finish_frame();
         drop(lock(&self.shared.commit_error).take());
@@ -227,6 +254,19 @@ impl Subscriber {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// What this subscription would deliver of what the directory says is live, and how it is coded.
+    pub(crate) fn live_streams(&self) -> Vec<(StreamId, Codec)> {
+        let SubscriberConfig { topics, cameras, .. } = &self.shared.config;
+        let entries = self.shared.places.entries().into_iter();
+        let is_ours = |(camera, entry): &(CameraId, StreamEntry)| {
+            entry.state == StreamState::Live && topics.contains(&entry.topic) && cameras.matches(camera.as_str())
+        };
+        let stream = |(camera, entry): (CameraId, StreamEntry)| {
+            (StreamId { camera, topic: entry.topic, name: entry.name }, entry.codec)
+        };
+        entries.filter(is_ours).map(stream).collect()
     }
 
     /// Counters; at most a commit interval old.
@@ -286,6 +326,9 @@ impl Subscriber {
                 tracing::error!("a reading thread panicked");
             }
         }
+        for partition in self.shared.places.held() {
+            partition.is_revoked.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -294,6 +337,20 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Connects the workers and gives each its partitions.
+fn begin(shared: &Arc<WorkerShared>) -> Result<Vec<Worker>, BusError> {
+    let consumers = shared.config.consumers.max(1);
+    let mut workers =
+        (0..consumers).map(|index| Worker::new(index, Arc::clone(shared))).collect::<Result<Vec<_>, _>>()?;
+    let partitions = workers[0].partitions(start::QUERY_TIMEOUT)?;
+    // A stream that moved is read in order only where all of them know who holds its old partition.
+    for (index, worker) in workers.iter_mut().enumerate() {
+        let share: Vec<_> = partitions.iter().skip(index).step_by(consumers).cloned().collect();
+        worker.begin(&share, &partitions)?;
+    }
+    Ok(workers)
 }
 
 fn watch(directory: &Directory, shared: &Arc<WorkerShared>) -> DirectoryWatch {

@@ -5,7 +5,7 @@ mod entrance;
 mod look_back;
 mod record;
 
-pub(crate) use record::LogRecord;
+pub(crate) use record::{LogRecord, raw_record};
 
 use super::event::{DeliveredFrame, Event, FrameRole, Notice, SubscriberStats};
 use super::filter::CameraFilter;
@@ -17,7 +17,6 @@ use lumenbus_frame::{CameraId, GapReason, StreamId, StreamName, TopicName};
 use lumenbus_wire::{
     Control, ControlRecord, FrameRecord, Opened, StreamEntry, StreamState as EntryState, WireError, open_record,
 };
-use record::raw_record;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -36,6 +35,11 @@ pub(crate) enum Beginning {
     OfTheLog,
     /// At the oldest record that retention left, or at a moment in between.
     Within,
+    /// At the first record appended at or after a moment; each stream from the keyframe before it.
+    Moment {
+        /// Frames taken before it are prerolls.
+        unix_nanos: i64,
+    },
     /// At the live end.
     Live,
     /// Where the group left off.
@@ -137,6 +141,11 @@ impl PartitionReader {
         self.next_offset = offset;
     }
 
+    /// What was before the beginning is gone: streams may lack theirs.
+    pub(crate) fn retention_passed(&mut self) {
+        self.has_jumped = true;
+    }
+
     pub(crate) fn next_offset(&self) -> i64 {
         self.next_offset
     }
@@ -180,6 +189,15 @@ impl PartitionReader {
             state.skip_to_keyframe(GapReason::Lagging);
             state.resumes = resumes;
         }
+    }
+
+    /// As [`skipped`](Self::skipped), where each frame has one result in the group's life: what was passed over comes as
+    /// preroll, on the way from the keyframe to the end.
+    pub(crate) fn passed_over(&mut self, offset: i64, now_unix_nanos: i64) {
+        let beginning = std::mem::replace(&mut self.config.beginning, Beginning::Live);
+        self.skipped(offset, now_unix_nanos);
+        let marks = if let Beginning::Resumed(marks) = beginning { marks } else { Marks::default() };
+        self.config.beginning = Beginning::Resumed(marks);
     }
 
     /// Reads one record; events are appended in order.

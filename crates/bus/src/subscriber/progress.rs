@@ -117,12 +117,12 @@ impl Progress {
     /// The frame that began there was handled, dropped or given up.
     pub(crate) fn done(&mut self, first_offset: i64) {
         let at = self.open.partition_point(|open| open.first_offset < first_offset);
-        if let Some(open) = self.open.get_mut(at).filter(|open| open.first_offset == first_offset) {
-            open.frames = open.frames.saturating_sub(1);
-            self.changed = true;
-        }
-        while self.open.front().is_some_and(|open| open.frames == 0) {
-            self.open.pop_front();
+        let Some(open) = self.open.get_mut(at).filter(|open| open.first_offset == first_offset) else { return };
+        open.frames = open.frames.saturating_sub(1);
+        self.changed = true;
+        if open.frames == 0 {
+            // At once, not when it is the oldest: one that never ends must not have all later ones kept.
+            self.open.remove(at);
         }
     }
 
@@ -174,6 +174,26 @@ mod tests {
         assert_eq!(progress.safe_offset(), 10);
         progress.done(10);
         assert_eq!(progress.safe_offset(), 13);
+    }
+
+    #[test]
+    fn one_that_stays_open_keeps_no_others() {
+        let mut progress = Progress::new(0, Marks::default());
+        progress.begin(0);
+        progress.read(0);
+        for offset in 1..1_000 {
+            // A batch of two.
+            progress.begin(offset);
+            progress.begin(offset);
+            progress.read(offset);
+            progress.done(offset);
+            assert_eq!(progress.open.len(), 2);
+            progress.done(offset);
+            progress.done(offset);
+        }
+        assert_eq!((progress.open.len(), progress.safe_offset()), (1, 0));
+        progress.done(0);
+        assert_eq!((progress.open.len(), progress.safe_offset()), (0, 1_000));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::offsets::{self, Place};
 use lumenbus_frame::TopicName;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -28,7 +29,8 @@ pub enum Start {
     Live,
     /// At the oldest record there is.
     Earliest,
-    /// At the first record appended at or after this Unix time in milliseconds.
+    /// At this moment: without a group, each stream from the keyframe before it, and frames taken before it have the
+    /// role [`Preroll`](super::FrameRole::Preroll); of a group, at the first record appended at or after it.
     At {
         /// Unix time in milliseconds.
         unix_millis: i64,
@@ -48,10 +50,10 @@ pub(crate) struct PartitionStart {
 pub(crate) fn starts(
     consumer: &BaseConsumer<Context>,
     partitions: &TopicPartitionList,
-    start: Start,
-    has_group: bool,
+    (start, has_group): (Start, bool),
+    is_stopped: &dyn Fn() -> bool,
 ) -> Result<Vec<PartitionStart>, KafkaError> {
-    let committed = if has_group { Some(consumer.committed_offsets(partitions.clone(), QUERY_TIMEOUT)?) } else { None };
+    let committed = if has_group { Some(committed(consumer, partitions, is_stopped)?) } else { None };
     let (mut found, mut fresh) = (Vec::with_capacity(partitions.count()), Vec::new());
     for element in partitions.elements() {
         let (topic, partition) = (element.topic(), element.partition());
@@ -64,14 +66,37 @@ pub(crate) fn starts(
             _ => fresh.push((topic.to_owned(), partition)),
         }
     }
-    found.extend(fresh_starts(consumer, &fresh, start)?);
+    found.extend(fresh_starts(consumer, &fresh, (start, has_group))?);
     Ok(found)
+}
+
+/// What the group has committed. A transaction that holds an offset back ends within its timeout; until then there is no
+/// answer, and going on without one would begin anew.
+fn committed(
+    consumer: &BaseConsumer<Context>,
+    partitions: &TopicPartitionList,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<TopicPartitionList, KafkaError> {
+    loop {
+        let list = consumer.committed_offsets(partitions.clone(), QUERY_TIMEOUT)?;
+        let is_open = |element: &TopicPartitionListElem<'_>| {
+            element.error().is_err_and(|error| code_of(&error) == Some(Code::UnstableOffsetCommit))
+        };
+        if !list.elements().iter().any(is_open) {
+            return Ok(list);
+        }
+        if is_stopped() {
+            return Err(KafkaError::Canceled);
+        }
+        // Kafka tells nobody of the end of a transaction: it is asked again.
+        std::thread::sleep(RETRY);
+    }
 }
 
 fn fresh_starts(
     consumer: &BaseConsumer<Context>,
     partitions: &[Place],
-    start: Start,
+    (start, has_group): (Start, bool),
 ) -> Result<Vec<PartitionStart>, KafkaError> {
     let (known, otherwise) = match start {
         Start::Live => (HashMap::new(), Offset::End),
@@ -90,7 +115,12 @@ fn fresh_starts(
             // Of an empty partition, too, every stream is seen from its first frame on.
             0 => Beginning::OfTheLog,
             _ if is_live(&place) => Beginning::Live,
-            _ => Beginning::Within,
+            _ => match start {
+                Start::At { unix_millis } if !has_group => {
+                    Beginning::Moment { unix_nanos: unix_millis.saturating_mul(1_000_000) }
+                }
+                _ => Beginning::Within,
+            },
         };
         PartitionStart { topic: place.0, partition: place.1, offset: *offset, beginning }
     };

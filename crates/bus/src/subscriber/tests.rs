@@ -1,6 +1,7 @@
 //! The reading core against logs made by hand and by a lane with faults; no Kafka.
 
 mod look_back;
+mod moment;
 
 use super::event::{Event, FrameRole, Notice};
 use super::filter::CameraFilter;
@@ -518,6 +519,33 @@ fn a_skip_goes_on_at_the_newest_keyframe_behind_the_end() {
     let (of_b, of_a): (Vec<_>, Vec<_>) = words.iter().map(String::as_str).partition(|word| word.starts_with("b:1 gap"));
     assert_eq!((of_a, of_b.is_empty()), (expected.to_vec(), false), "{words:?}");
     assert_eq!(reader.stats.rewinds, 1);
+}
+
+/// A frame that may have its result already is no more than a preroll.
+#[test]
+fn who_is_taken_to_the_end_has_nothing_twice() {
+    let log = long_log();
+    let mut reader = reader(Beginning::Resumed(Marks::default()), 2);
+    let mut events = read(&mut reader, &Log(log.0[..3].to_vec()), 2);
+    reader.passed_over(9, 0);
+    events.extend(read(&mut reader, &log, 9));
+    let words = words(&events);
+    let (of_b, of_a): (Vec<_>, Vec<_>) = words.iter().map(String::as_str).partition(|word| word.starts_with("b:"));
+    let expected = [
+        "a:1.0 preroll",
+        "a:1.1",
+        "a:1 gap 2..=3 lagging",
+        // For the decoder; what was passed over has no results.
+        "a:1.4 preroll",
+        "a:1.5 preroll",
+        "a:1.6 preroll",
+        "a:1.7",
+        "a:1.8",
+    ];
+    assert_eq!(of_a, expected, "{words:?}");
+    // Its newest keyframe was handed over before: it has to wait for the next.
+    assert_eq!(of_b, ["b:1.0 preroll", "b:1 gap 1..=1 lagging", "b:1 gap 2..=2 undecodable"], "{words:?}");
+    assert!(!reader.holds(8) && reader.holds(9), "what is behind the end moves no offset");
 }
 
 #[test]

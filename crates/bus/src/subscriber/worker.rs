@@ -4,7 +4,7 @@ mod context;
 mod intake;
 mod slot;
 
-pub(crate) use context::{Context, WorkerShared};
+pub(crate) use context::{Context, WorkerShared, add_commit};
 
 use super::Policy;
 use super::event::{Event, Notice, SubscriberStats};
@@ -12,7 +12,7 @@ use super::places::is_past;
 use super::queue::{Item, lock};
 use super::start::{PartitionStart, Start, partitions_of, starts};
 use crate::BusError;
-use context::{Change, add_commit};
+use context::Change;
 use intake::Hands;
 use lumenbus_frame::TopicName;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -39,6 +39,18 @@ const PARTITION_CHECK: Duration = Duration::from_secs(5);
 const PARTITION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a reader looks how far behind it is.
 const LAG_CHECK: Duration = Duration::from_secs(1);
+/// A group that comes back and wants the newest works through what it missed for so long.
+const MISSED: Duration = Duration::from_secs(2);
+
+/// Who has not read after this time what was in the log goes to its live end.
+fn late_after(policy: Policy, start: Start, is_linked: bool) -> Option<Duration> {
+    match policy {
+        Policy::Live { max_age } => Some(max_age + LAG_CHECK),
+        // Results of long ago are no news; but who asked for the log has all of it.
+        Policy::Newest if is_linked && start == Start::Live => Some(MISSED + LAG_CHECK),
+        Policy::Newest | Policy::Lossless => None,
+    }
+}
 
 pub(crate) struct Worker {
     index: usize,
@@ -66,6 +78,10 @@ impl Worker {
         client.set("group.id", shared.config.group.as_deref().unwrap_or("lumenbus-without-group"));
         // A jump that this causes is seen by its offsets and told as retention.
         client.set("auto.offset.reset", "earliest");
+        if shared.config.results.is_some() {
+            // With another one, offsets of a transaction under way would count as none at all.
+            client.set("isolation.level", "read_committed");
+        }
         let context = Context::new(index, Arc::clone(&shared));
         let consumer: BaseConsumer<Context> =
             client.create_with_context(context).map_err(|error| shared.explain(error))?;
@@ -106,7 +122,7 @@ impl Worker {
         for (topic, partition) in partitions {
             list.add_partition(topic, *partition);
         }
-        let found = starts(&self.consumer, &list, self.shared.config.start, false).map_err(as_error)?;
+        let found = starts(&self.consumer, &list, (self.shared.config.start, false), &|| false).map_err(as_error)?;
         for start in &found {
             list.set_partition_offset(&start.topic, start.partition, Offset::Offset(start.offset)).map_err(as_error)?;
         }
@@ -285,7 +301,8 @@ impl Worker {
         self.items.extend(told.into_iter().map(|event| Item { event, ticket: None }));
     }
 
-    /// Looks at partitions that are behind: `live` skips what is too old, incomplete frames are given up.
+    /// Looks at partitions that are behind: `live` skips what is too old, as does `newest` with results of the live end,
+    /// and incomplete frames are given up.
     ///
     /// No clock is compared with another: behind is who has not yet read what was in the log some time ago.
     fn look_behind(&mut self) {
@@ -293,10 +310,8 @@ impl Worker {
             return;
         }
         self.last_lag_check = Instant::now();
-        let late = match self.shared.config.policy {
-            Policy::Live { max_age } => Some(max_age + LAG_CHECK),
-            Policy::Lossless | Policy::Newest => None,
-        };
+        let is_linked = self.shared.config.results.is_some();
+        let late = late_after(self.shared.config.policy, self.shared.config.start, is_linked);
         let now = self.shared.config.clock.unix_nanos();
         let is_stale = |nanos: i64| now.saturating_sub(nanos) >= CHUNK_PATIENCE_NANOS;
         let is_watched = |slot: &&mut Slot| {
@@ -307,7 +322,7 @@ impl Worker {
         let ends = ends_of(&self.consumer, &unseen.collect::<Vec<_>>());
         for slot in &mut slots {
             let end = ends.get(&slot.place()).copied();
-            look_behind(&self.consumer, slot, late, (now, end));
+            look_behind(&self.consumer, slot, (late, is_linked), (now, end));
         }
     }
 
@@ -339,7 +354,7 @@ impl Worker {
         if list.count() > 0 {
             let shared = Arc::clone(&self.shared);
             let as_error = |error| shared.explain(error);
-            let found = starts(&self.consumer, &list, Start::Earliest, false).map_err(as_error)?;
+            let found = starts(&self.consumer, &list, (Start::Earliest, false), &|| false).map_err(as_error)?;
             for start in &found {
                 let offset = Offset::Offset(start.offset);
                 list.set_partition_offset(&start.topic, start.partition, offset).map_err(as_error)?;
@@ -371,7 +386,7 @@ impl Worker {
     }
 
     fn commit(&self, mode: CommitMode) {
-        if self.shared.config.group.is_none() {
+        if self.shared.config.group.is_none() || self.shared.config.results.is_some() {
             return;
         }
         let mut list = TopicPartitionList::new();
@@ -422,5 +437,24 @@ impl Worker {
             }
             other => tracing::warn!(error = %other, "the consumer reports an error and goes on"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_wants_what_is_live_is_taken_to_the_end() {
+        let max_age = Duration::from_millis(500);
+        assert_eq!(late_after(Policy::Live { max_age }, Start::Live, false), Some(max_age + LAG_CHECK));
+        assert_eq!(late_after(Policy::Newest, Start::Live, true), Some(MISSED + LAG_CHECK));
+        let others = [
+            (Policy::Newest, Start::Live, false),
+            (Policy::Newest, Start::Earliest, true),
+            (Policy::Newest, Start::At { unix_millis: 1 }, true),
+            (Policy::Lossless, Start::Live, true),
+        ];
+        assert!(others.iter().all(|(policy, start, is_linked)| late_after(*policy, *start, *is_linked).is_none()));
     }
 }

@@ -18,5 +18,9 @@ pub(crate) use plan::names;
 pub use plan::{PlanOptions, TopicGroup, TopicPlan, TopicSpec, plan};
 pub use print::{Format, print_drift, print_plan};
 
+/// Base name of the keyframe index's topic.
+pub const INDEX: &str = "lumenbus.index";
 /// Base name of the directory's topic.
 pub const CAMERAS: &str = "lumenbus.cameras";
+/// What analysis found in frames.
+pub const ANALYSIS_RESULTS: &str = "analysis_results";

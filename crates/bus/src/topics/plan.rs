@@ -1,6 +1,6 @@
 //! Which topics there should be, with which settings.
 
-use super::CAMERAS;
+use super::{ANALYSIS_RESULTS, CAMERAS, INDEX};
 use crate::config::TopicPrefix;
 use crate::diagnosis::ClusterFacts;
 use lumenbus_frame::UnknownName;
@@ -154,10 +154,10 @@ const TABLE: &[(&str, TopicGroup, Partitions, Kind)] = &[
     ("raw_images", TopicGroup::Frames, Partitions::AsFrames, FRAMES),
     ("raw_video", TopicGroup::Frames, Partitions::AsFrames, FRAMES),
     ("raw_pixels", TopicGroup::Frames, Partitions::AsFrames, FRAMES),
-    ("analysis_results", TopicGroup::Derived, Partitions::AsFrames, DERIVED),
+    (ANALYSIS_RESULTS, TopicGroup::Derived, Partitions::AsFrames, DERIVED),
     ("image_features", TopicGroup::Derived, Partitions::AsFrames, DERIVED),
     ("analysis_snapshots", TopicGroup::Derived, Partitions::AsFrames, DERIVED),
-    ("lumenbus.index", TopicGroup::Bus, Partitions::AsFrames, FRAMES),
+    (INDEX, TopicGroup::Bus, Partitions::AsFrames, FRAMES),
     ("lumenbus.control", TopicGroup::Bus, Partitions::One, REQUESTS),
     (CAMERAS, TopicGroup::Bus, Partitions::One, Kind::Compacted),
     ("dicom_metadata", TopicGroup::Dicom, Partitions::AsFrames, Kind::Kept),

@@ -8,6 +8,16 @@ use lumenbus_frame::{CameraId, FrameId, GapReason};
 use lumenbus_wire::Header;
 use std::sync::Arc;
 
+/// Frames appended after a moment were taken at most so long before it, if their camera's clock is right.
+const MAX_WAY_NANOS: i64 = 60_000_000_000;
+
+/// Records behind the beginning within which a stream's first record still leads back to a keyframe before it, at least.
+/// Later it does where the way back is as long: nothing is read twice that is more than what is read for it.
+const MAX_PASSED: i64 = 4_096;
+
+/// The same where somebody wants a moment: a publisher that was away around it is no reason to lose what it wrote after.
+const MAX_PASSED_OF_MOMENT: i64 = 65_536;
+
 /// A frame's way through the stream's state.
 pub(super) enum Admission {
     Passed(Verdict, FrameRole),
@@ -115,12 +125,21 @@ impl PartitionReader {
         };
         let gop_start = match &self.config.beginning {
             Beginning::Live => self.look_back.gop_start(header, hash, offset),
+            // The picture of that moment is the one before.
+            Beginning::Moment { unix_nanos }
+                if header.is_keyframe && header.id.seq.0 > 0 && header.capture.unix_nanos > *unix_nanos =>
+            {
+                self.look_back.keyframe_before(header, hash, offset)
+            }
+            Beginning::Moment { .. } => self.look_back.gop_start(header, hash, offset),
             Beginning::Resumed(_) if self.config.preroll == Preroll::Deliver => {
                 self.look_back.gop_start(header, hash, offset)
             }
             _ => GopStart::Unknown,
         };
         match gop_start {
+            // A stream that was silent since would have everything of all others read again.
+            GopStart::At(keyframe) if !self.is_worth_it(offset, open_offset(keyframe.offset)) => {}
             GopStart::At(keyframe) => {
                 let at = FrameId { epoch: header.id.epoch, seq: keyframe.seq };
                 let mut state = StreamState::new(stream, at, Entrance::OnTheWay, self.config.max_frame_bytes);
@@ -148,9 +167,23 @@ impl PartitionReader {
         None
     }
 
+    /// Whether reading goes back from a first record to its keyframe: not over much more than lies before the beginning.
+    fn is_worth_it(&self, offset: i64, keyframe: i64) -> bool {
+        let start = self.config.start;
+        let is_moment = matches!(self.config.beginning, Beginning::Moment { .. });
+        let least = if is_moment { MAX_PASSED_OF_MOMENT } else { MAX_PASSED };
+        offset.saturating_sub(start) <= start.saturating_sub(keyframe).max(least)
+    }
+
     pub(super) fn role(&self, camera: &CameraId, header: &Header, offset: i64) -> FrameRole {
         match &self.config.beginning {
             Beginning::Live if offset < self.config.start => FrameRole::CatchUp,
+            Beginning::Moment { unix_nanos } => {
+                // A camera whose clock is off is not before the moment for it.
+                let before = unix_nanos.saturating_sub(header.capture.unix_nanos);
+                let is_before = offset < self.config.start || (1..MAX_WAY_NANOS).contains(&before);
+                if is_before { FrameRole::Preroll } else { FrameRole::Current }
+            }
             Beginning::Resumed(marks) => {
                 let mark = marks.get(self.hash(camera, header.stream.as_ref()));
                 if offset < self.config.start || mark.is_some_and(|mark| header.id <= mark) {

@@ -78,9 +78,15 @@ impl LookBack {
         if let Some(hint) = header.keyframe {
             return if is_behind(&hint) { GopStart::At(hint) } else { GopStart::Unknown };
         }
+        self.keyframe_before(header, hash, offset)
+    }
+
+    /// The last keyframe of the record's stream and epoch before reading began, as the search says.
+    pub(super) fn keyframe_before(&mut self, header: &Header, hash: u64, offset: i64) -> GopStart {
         if let Some(found) = self.newest.get(&hash) {
             let hint = KeyframeHint { seq: found.id.seq, offset: found.offset.unsigned_abs() };
-            let is_ours = found.id.epoch == header.id.epoch && is_behind(&hint);
+            let is_behind = hint.offset < offset.unsigned_abs() && hint.seq < header.id.seq;
+            let is_ours = found.id.epoch == header.id.epoch && is_behind;
             return if is_ours { GopStart::At(hint) } else { GopStart::Unknown };
         }
         self.next_pass(hash, offset).map_or(GopStart::Unknown, GopStart::LookFrom)

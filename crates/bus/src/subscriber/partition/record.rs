@@ -1,8 +1,11 @@
 //! A record as it comes from Kafka.
 
+use crate::trace::TRACEPARENT_HEADER;
 use bytes::{BufMut as _, BytesMut};
 use lumenbus_frame::TraceContext;
-use lumenbus_wire::RawRecord;
+use lumenbus_wire::{CONTENT_TYPE_HEADER, FRAME_HEADER, RawRecord};
+use rdkafka::Timestamp;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
 /// A record as it comes from Kafka.
 #[derive(Debug, Clone, Copy)]
@@ -18,14 +21,42 @@ pub(crate) struct LogRecord<'a> {
     pub(crate) value: Option<&'a [u8]>,
 }
 
-impl LogRecord<'_> {
+impl<'a> LogRecord<'a> {
+    /// What librdkafka handed over at this moment.
+    pub(crate) fn of(message: &'a BorrowedMessage<'_>, received_unix_nanos: i64) -> Self {
+        let (mut content_type, mut header, mut traceparent) = (None, None, None);
+        if let Some(headers) = message.headers() {
+            for found in headers.iter() {
+                match found.key {
+                    CONTENT_TYPE_HEADER => content_type = found.value,
+                    FRAME_HEADER => header = found.value,
+                    TRACEPARENT_HEADER => traceparent = traceparent.or(found.value),
+                    _ => {}
+                }
+            }
+        }
+        Self {
+            offset: message.offset(),
+            append_unix_millis: match message.timestamp() {
+                Timestamp::LogAppendTime(millis) | Timestamp::CreateTime(millis) => Some(millis),
+                Timestamp::NotAvailable => None,
+            },
+            received_unix_nanos,
+            key: message.key(),
+            content_type,
+            header,
+            traceparent,
+            value: message.payload(),
+        }
+    }
+
     /// Somebody else's or damaged text is no trace.
     pub(super) fn trace(&self) -> Option<TraceContext> {
         self.traceparent.and_then(|text| TraceContext::from_traceparent(text).ok())
     }
 }
 /// Header and value go into one buffer: the one copy out of librdkafka's.
-pub(super) fn raw_record<'a>(record: &LogRecord<'a>) -> RawRecord<'a> {
+pub(crate) fn raw_record<'a>(record: &LogRecord<'a>) -> RawRecord<'a> {
     let (header, value) = (record.header.unwrap_or_default(), record.value.unwrap_or_default());
     let mut buffer = BytesMut::with_capacity(header.len() + value.len());
     buffer.put_slice(header);

@@ -9,7 +9,9 @@ use crate::diagnosis::{Attempt, explain};
 use crate::{BusError, ClientStatistics};
 use lumenbus_frame::TopicName;
 use rdkafka::bindings::rd_kafka_resp_err_t as RespErr;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
+};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
@@ -50,6 +52,8 @@ pub(crate) struct WorkerShared {
     pub(crate) assigned: AtomicI64,
     /// Per worker, what librdkafka counted last.
     pub(crate) statistics: Mutex<BTreeMap<usize, Arc<ClientStatistics>>>,
+    /// Who the consumer is in its group since the last assignment.
+    pub(crate) membership: Mutex<Option<Arc<ConsumerGroupMetadata>>>,
 }
 
 impl WorkerShared {
@@ -92,7 +96,8 @@ impl Context {
 
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) -> Result<(), KafkaError> {
         let config = &self.shared.config;
-        let found = starts(consumer, partitions, config.start, config.group.is_some())?;
+        let is_stopped = || self.shared.stop.load(Ordering::Acquire);
+        let found = starts(consumer, partitions, (config.start, config.group.is_some()), &is_stopped)?;
         for start in &found {
             partitions.set_partition_offset(&start.topic, start.partition, Offset::Offset(start.offset))?;
         }
@@ -100,6 +105,7 @@ impl Context {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions)?,
             _ => consumer.assign(partitions)?,
         }
+        *lock(&self.shared.membership) = consumer.group_metadata().map(Arc::new);
         self.leave(Change::Assigned(found));
         Ok(())
     }
@@ -108,11 +114,19 @@ impl Context {
         let names: Vec<_> =
             partitions.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
         let mut commits = TopicPartitionList::new();
+        let is_linked = self.shared.config.results.is_some();
         for shared in self.shared.places.held() {
             if names.iter().any(|(topic, partition)| *topic == shared.topic && *partition == shared.partition) {
                 shared.is_revoked.store(true, Ordering::Release);
-                add_commit(&mut commits, &shared)?;
+                if !is_linked {
+                    add_commit(&mut commits, &shared)?;
+                }
             }
+        }
+        if let Some(link) = &self.shared.config.results {
+            // Who gets them reads what was committed: nothing of ours may come after that.
+            link.end_transaction();
+            *lock(&self.shared.membership) = None;
         }
         if commits.count() > 0 && !consumer.assignment_lost() {
             // Losing this commit costs repeats, which the next owner's marks catch only in part.
@@ -157,7 +171,8 @@ impl ConsumerContext for Context {
         }
     }
 }
-pub(super) fn add_commit(list: &mut TopicPartitionList, shared: &PartitionShared) -> Result<(), KafkaError> {
+
+pub(crate) fn add_commit(list: &mut TopicPartitionList, shared: &PartitionShared) -> Result<(), KafkaError> {
     let Some((offset, metadata)) = lock(&shared.progress).take_commit() else { return Ok(()) };
     let mut element = list.add_partition(&shared.topic, shared.partition);
     element.set_offset(Offset::Offset(offset))?;

@@ -7,11 +7,10 @@ use super::super::progress::stream_hash;
 use super::super::queue::{Item, Ticket, lock};
 use super::context::{Context, WorkerShared};
 use super::slot::{Blocked, Slot, end_of, seek};
-use crate::trace::TRACEPARENT_HEADER;
 use lumenbus_frame::{FrameId, StreamId};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
-use rdkafka::{Timestamp, TopicPartitionList};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -58,7 +57,7 @@ impl Hands<'_> {
         if slot.seek.is_some() || slot.blocked.is_some() {
             return;
         }
-        let record = self.log_record(message);
+        let record = LogRecord::of(message, self.shared.config.clock.unix_nanos());
         let at = At { places: &self.shared.places, partition: slot.shared.partition };
         let step = slot.reader.record(&record, &at, self.events);
         self.keep_progress(slot, message.offset(), &step);
@@ -70,33 +69,6 @@ impl Hands<'_> {
                 seek(self.consumer, slot);
             }
             Step::Blocked { stream, hash, epoch } => self.block(slot, &stream, (hash, epoch), message.offset()),
-        }
-    }
-
-    fn log_record<'m>(&self, message: &'m BorrowedMessage<'_>) -> LogRecord<'m> {
-        let (mut content_type, mut header, mut traceparent) = (None, None, None);
-        if let Some(headers) = message.headers() {
-            for found in headers.iter() {
-                match found.key {
-                    "content-type" => content_type = found.value,
-                    "lb" => header = found.value,
-                    TRACEPARENT_HEADER => traceparent = traceparent.or(found.value),
-                    _ => {}
-                }
-            }
-        }
-        LogRecord {
-            offset: message.offset(),
-            append_unix_millis: match message.timestamp() {
-                Timestamp::LogAppendTime(millis) | Timestamp::CreateTime(millis) => Some(millis),
-                Timestamp::NotAvailable => None,
-            },
-            received_unix_nanos: self.shared.config.clock.unix_nanos(),
-            key: message.key(),
-            content_type,
-            header,
-            traceparent,
-            value: message.payload(),
         }
     }
 

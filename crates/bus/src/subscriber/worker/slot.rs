@@ -1,10 +1,10 @@
 //! The partitions of a worker: how they come and go, and where reading them goes on.
 
-use super::super::SubscriberStats;
-use super::super::partition::{Beginning, PartitionConfig, PartitionReader};
+use super::super::partition::{Beginning, PartitionConfig, PartitionReader, Preroll};
 use super::super::progress::{Marks, Progress};
 use super::super::queue::{PartitionShared, lock};
-use super::super::start::PartitionStart;
+use super::super::start::{PartitionStart, Start};
+use super::super::{SubscriberConfig, SubscriberStats};
 use super::context::{Change, Context, WorkerShared};
 use crate::offsets::{self, Place};
 use lumenbus_frame::TopicName;
@@ -87,10 +87,14 @@ pub(super) fn add_slot(
         Beginning::Resumed(marks) => marks.clone(),
         _ => Marks::default(),
     };
+    let mut progress = Progress::new(start.offset, marks);
+    if commits_start(&shared.config, &start.beginning) {
+        progress.retry_commit();
+    }
     let partition = Arc::new(PartitionShared {
         topic: start.topic.clone(),
         partition: start.partition,
-        progress: Mutex::new(Progress::new(start.offset, marks)),
+        progress: Mutex::new(progress),
         is_revoked: AtomicBool::new(false),
         frontier: AtomicI64::new(start.offset),
         handed_over: AtomicI64::new(start.offset),
@@ -108,6 +112,13 @@ pub(super) fn add_slot(
     shared.assigned.fetch_add(1, Ordering::AcqRel);
     let slot = Slot { reader, shared: partition, seek: None, blocked: None, seen_end: None, knows_directory: false };
     slots.entry(start.topic).or_default().insert(start.partition, slot);
+}
+
+/// Whether the beginning itself is committed: at the live end, the next owner would otherwise begin at a later one, and
+/// nobody would know of what lies between. Who goes on in the middle of a GOP must not find one that nobody has begun.
+fn commits_start(config: &SubscriberConfig, beginning: &Beginning) -> bool {
+    let is_found_again = matches!(beginning, Beginning::Resumed(_)) || config.start == Start::Earliest;
+    !is_found_again && config.preroll == Preroll::Deliver
 }
 
 pub(super) fn seek(consumer: &BaseConsumer<Context>, slot: &mut Slot) {
@@ -138,11 +149,12 @@ pub(super) fn ends_of(consumer: &BaseConsumer<Context>, places: &[Place]) -> Has
     })
 }
 
+/// `late`: who has not read after so long what was there is taken to the live end, and whether results hang on it.
 /// `end`: what the partition holds now, where it was asked for.
 pub(super) fn look_behind(
     consumer: &BaseConsumer<Context>,
     slot: &mut Slot,
-    late: Option<Duration>,
+    (late, is_linked): (Option<Duration>, bool),
     (now_unix_nanos, end): (i64, Option<i64>),
 ) {
     let is_rewinding = slot.reader.next_offset() < slot.reader.frontier() || slot.seek.is_some();
@@ -152,7 +164,11 @@ pub(super) fn look_behind(
                 && !is_rewinding
                 && let Some(end) = end_of(consumer, &slot.shared)
             {
-                slot.reader.skipped(end, now_unix_nanos);
+                if is_linked {
+                    slot.reader.passed_over(end, now_unix_nanos);
+                } else {
+                    slot.reader.skipped(end, now_unix_nanos);
+                }
                 give_up(slot);
                 slot.seek = Some(end);
                 slot.seen_end = None;
@@ -182,5 +198,27 @@ pub(super) fn give_up(slot: &mut Slot) {
     let mut progress = lock(&slot.shared.progress);
     for offset in slot.reader.gave_up.drain(..) {
         progress.done(offset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BusConfig;
+
+    #[test]
+    fn a_live_beginning_is_committed_before_anything_is_read() {
+        let mut config = SubscriberConfig::new(BusConfig::new("127.0.0.1:1"), Vec::new());
+        assert!(!commits_start(&config, &Beginning::Live), "the next owner would begin in the middle of a GOP");
+        config.preroll = Preroll::Deliver;
+        assert!(commits_start(&config, &Beginning::Live));
+        assert!(commits_start(&config, &Beginning::OfTheLog), "by its next owner the end is found elsewhere");
+        assert!(!commits_start(&config, &Beginning::Resumed(Marks::default())));
+        config.start = Start::Earliest;
+        assert!(!commits_start(&config, &Beginning::OfTheLog));
+        let mut progress = Progress::new(7, Marks::default());
+        assert_eq!(progress.take_commit(), None);
+        progress.retry_commit();
+        assert_eq!(progress.take_commit(), Some((7, Marks::default().encode())));
     }
 }
