@@ -1,7 +1,7 @@
 //! The decode stage: coded frames of one stream in, pictures with their identities out.
 
 use lumenbus_codec::{CodecError, Color, Decoder, DecoderConfig, Picture, Ticket, decoder};
-use lumenbus_frame::{EncodedFrame, FrameId, Gap, RawFrame};
+use lumenbus_frame::{EncodedFrame, FrameId, Gap, GapReason, RawFrame};
 use std::collections::VecDeque;
 
 /// Frames whose picture may still be held back by a decoder; H.264 and H.265 hold at most 16.
@@ -27,6 +27,13 @@ pub struct DecodeError {
     /// Why.
     #[source]
     pub source: CodecError,
+}
+
+/// Whether what comes after a gap needs a keyframe: not after repeats of the frame before, nor after frames that no other
+/// refers to.
+#[must_use]
+pub fn breaks_decoding(gap: &Gap) -> bool {
+    !gap.is_discardable && gap.reason != GapReason::Repeated
 }
 
 /// What became of the frames so far.
@@ -119,6 +126,12 @@ impl Decoding {
         self.decode(id, frame, out)
     }
 
+    /// Whether the frame's picture is still to come.
+    #[must_use]
+    pub fn holds(&self, id: FrameId) -> bool {
+        self.in_flight.iter().any(|(_, held)| *held == id)
+    }
+
     fn decode(&mut self, id: FrameId, frame: &EncodedFrame, out: &mut Vec<DecodedFrame>) -> Result<(), DecodeError> {
         let decoder = match &mut self.decoder {
             Some(decoder) => decoder,
@@ -168,9 +181,20 @@ impl Decoding {
         }
     }
 
-    /// Frames are missing here: what is held back is handed out, and decoding waits for a keyframe.
-    pub fn gap(&mut self, _gap: &Gap, out: &mut Vec<DecodedFrame>) {
-        self.interrupt(out);
+    /// Frames are missing here: what is held back is handed out, and decoding waits for a keyframe. Where no other frame
+    /// refers to the missing ones ([`breaks_decoding`]), it goes on across them.
+    pub fn gap(&mut self, gap: &Gap, out: &mut Vec<DecodedFrame>) {
+        if breaks_decoding(gap) {
+            self.interrupt(out);
+            return;
+        }
+        let epoch = gap.epoch.or(self.last.map(|last| last.epoch));
+        if let (Some(last), Some(epoch), Some(end)) = (&mut self.last, epoch, gap.last)
+            && last.epoch == epoch
+            && last.seq.next() >= gap.first
+        {
+            last.seq = last.seq.max(end);
+        }
     }
 
     fn interrupt(&mut self, out: &mut Vec<DecodedFrame>) {
@@ -183,6 +207,11 @@ impl Decoding {
             self.hand_out(out);
         }
         self.in_flight.clear();
+    }
+
+    /// The next frame is a keyframe that is not behind the last frame: for playing backwards.
+    pub fn turn(&mut self) {
+        self.last = None;
     }
 
     /// The end: hands out what is still held back.
@@ -206,7 +235,7 @@ impl std::fmt::Debug for Decoding {
 mod tests {
     use super::*;
     use lumenbus_codec::{EncoderConfig, encoder};
-    use lumenbus_frame::{CaptureTime, Codec, Dimensions, Epoch, GapReason, PixelFormat, Seq};
+    use lumenbus_frame::{CaptureTime, Codec, Dimensions, Epoch, PixelFormat, Seq};
 
     const SIZE: Dimensions = Dimensions { width: 32, height: 32 };
 
@@ -278,6 +307,25 @@ mod tests {
             let waiting = if how == "discontinuity" { 3 } else { 2 };
             let counts = DecodeCounts { decoded: 17, awaiting_keyframe: waiting, failed: 0 };
             assert_eq!(bench.decoding.counts(), counts, "{how}");
+        }
+    }
+
+    /// What was not sent because it equalled the frame before, or was of the upper temporal layer.
+    #[test]
+    fn decoding_goes_on_across_what_nothing_refers_to() {
+        let frames = coded(Codec::H264, 6, 100);
+        for (reason, is_discardable) in [(GapReason::Repeated, false), (GapReason::Overflow, true)] {
+            let mut bench = Bench::new();
+            for (frame, seq) in frames.iter().zip([0, 1, 2, 7, 8, 9]) {
+                if seq == 7 {
+                    let gap = Gap { epoch: Some(Epoch(1)), is_discardable, ..Gap::new(Seq(3), Seq(6), reason) };
+                    bench.decoding.gap(&gap, &mut bench.out);
+                }
+                bench.push(id(1, seq), frame).unwrap();
+            }
+            bench.decoding.finish(&mut bench.out);
+            let seqs: Vec<u64> = bench.out.iter().map(|decoded| decoded.id.seq.0).collect();
+            assert_eq!(seqs, [0, 1, 2, 7, 8, 9], "{reason}");
         }
     }
 

@@ -17,10 +17,12 @@
 pub mod decode;
 pub mod fleet;
 pub mod mux;
+pub mod pool;
 pub mod publish;
 mod shutdown;
 pub mod sink;
 pub mod subscribe;
 pub mod tally;
+pub mod video;
 
 pub use shutdown::Shutdown;

@@ -1,14 +1,25 @@
 //! From a source onto the bus, encoding on the way when asked to.
 
+mod encoding;
+mod snapshots;
+
+pub use snapshots::{SNAPSHOTS, SnapshotBudget, SnapshotError, Snapshots, snapshot_stream};
+
 use crate::Shutdown;
 use crate::decode::{DecodeError, DecodedFrame, Decoding};
+use crate::video::VideoOptions;
+use encoding::{Coded, Encoding};
 use lumenbus_bus::BusError;
 use lumenbus_bus::publisher::StreamHandle;
-use lumenbus_codec::{CodecError, DecoderConfig, Encoder, EncoderConfig, encoder};
+use lumenbus_codec::{CodecError, DecoderConfig, EncoderConfig};
 use lumenbus_frame::{CaptureTime, Clock, Codec, Deadline, EncodedFrame, Epoch, FrameId, GapReason, RawFrame, Seq};
+use lumenbus_lanes::{Admission, Need};
 use lumenbus_source::{Pacer, Source, SourceError, SourceItem};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// From one keyframe that makes good for a loss to the next: where everything is lost, each is too.
+const REPAIR_REST: Duration = Duration::from_millis(500);
 
 /// How fast a source that is not live is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +36,9 @@ pub enum Pace {
 pub struct FeedConfig {
     /// Encode (or transcode) with these settings; `None` passes coded frames through.
     pub encoder: Option<EncoderConfig>,
+    /// What comes before the encoder, and whether readers may ask for keyframes; what is for the encoder itself is in
+    /// its settings already ([`VideoOptions::apply`]).
+    pub video: VideoOptions,
     /// How fast.
     pub pace: Pace,
     /// Stop after this time.
@@ -54,6 +68,8 @@ pub struct FeedReport {
     pub frames: u64,
     /// Payload bytes submitted.
     pub bytes: u64,
+    /// Pictures that repeat the last one, and were told instead of sent.
+    pub repeated: u64,
     /// Frames that the source knew to be lost.
     pub lost: u64,
     /// Frames that could not be decoded for transcoding.
@@ -87,13 +103,16 @@ pub enum FeedError {
 pub struct Feed<'a> {
     stream: &'a StreamHandle,
     config: FeedConfig,
-    encoder: Option<Box<dyn Encoder>>,
+    encoding: Option<Encoding>,
     decoding: Option<Decoding>,
     clock: Arc<dyn Clock>,
     pacer: Pacer,
     decode_seq: u64,
     encoded: Vec<EncodedFrame>,
     decoded: Vec<DecodedFrame>,
+    /// When a keyframe may be forced again because the stream has lost the rest of its GOP.
+    repairs_from: Option<Instant>,
+    snapshots: Option<&'a mut Snapshots>,
     report: FeedReport,
 }
 
@@ -105,21 +124,34 @@ impl<'a> Feed<'a> {
         config: FeedConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, FeedError> {
-        let encoder = config.encoder.as_ref().map(encoder).transpose()?;
-        let is_transcoding = encoder.is_some() && source_codec != Codec::Raw;
+        let encoding = config.encoder.as_ref().map(|encoder| Encoding::new(encoder, &config.video)).transpose()?;
+        let is_transcoding = encoding.is_some() && source_codec != Codec::Raw;
+        let is_video = config.encoder.as_ref().is_some_and(|encoder| !encoder.codec.is_intra_only());
+        if is_video && config.video.keyframe_requests {
+            stream.answer_keyframe_requests()?;
+        }
         let decoding = is_transcoding.then(|| Decoding::new(DecoderConfig::default()));
         Ok(Self {
             stream,
             config,
-            encoder,
+            encoding,
             decoding,
             clock,
             pacer: Pacer::default(),
             decode_seq: 0,
             encoded: Vec::new(),
             decoded: Vec::new(),
+            repairs_from: None,
+            snapshots: None,
             report: FeedReport::default(),
         })
+    }
+
+    /// Stills are made of what is sent.
+    #[must_use]
+    pub fn with_snapshots(mut self, snapshots: Option<&'a mut Snapshots>) -> Self {
+        self.snapshots = snapshots;
+        self
     }
 
     /// Feeds until the source ends, a limit is reached or somebody asks to stop.
@@ -142,15 +174,17 @@ impl<'a> Feed<'a> {
             if let Some(ending) = ending() {
                 break ending;
             }
-            let is_announced = self.wait(source.next_media_time(), end, shutdown);
+            // A live source is its own pace, and knows when its pictures were taken.
+            let is_paced = !source.is_live();
+            let is_announced = is_paced && self.wait(source.next_media_time(), end, shutdown);
             let Some(mut item) = source.next_frame()? else { break FeedEnding::SourceEnded };
-            if !is_announced {
+            if is_paced && !is_announced {
                 self.wait(item.media_time(), end, shutdown);
             }
             if let Some(ending) = ending() {
                 break ending;
             }
-            if self.config.pace == Pace::RealTime {
+            if is_paced && self.config.pace == Pace::RealTime {
                 item.stamp(CaptureTime::arrival(self.clock.unix_nanos()));
             }
             self.item(item, source.name(), &mut on_damage)?;
@@ -189,7 +223,7 @@ impl<'a> Feed<'a> {
         on_damage: &mut impl FnMut(&SourceError),
     ) -> Result<(), FeedError> {
         match item {
-            SourceItem::Encoded { frame, .. } if self.encoder.is_none() => {
+            SourceItem::Encoded { frame, .. } if self.encoding.is_none() => {
                 self.report.frames += 1;
                 self.submit(frame)
             }
@@ -197,7 +231,7 @@ impl<'a> Feed<'a> {
                 self.report.frames += 1;
                 self.transcode(&frame)
             }
-            SourceItem::Raw { frame, .. } if self.encoder.is_some() => {
+            SourceItem::Raw { frame, .. } if self.encoding.is_some() => {
                 self.report.frames += 1;
                 self.encode(&frame)
             }
@@ -206,8 +240,7 @@ impl<'a> Feed<'a> {
                 on_damage(&error);
                 let lost = frames.unwrap_or(1);
                 self.report.lost += lost;
-                self.stream.lose(lost, GapReason::SourceDamaged)?;
-                Ok(())
+                self.lose(lost)
             }
             _ => Ok(()),
         }
@@ -218,13 +251,17 @@ impl<'a> Feed<'a> {
         self.decode_seq += 1;
         let Some(decoding) = &mut self.decoding else { return Ok(()) };
         let mut decoded = std::mem::take(&mut self.decoded);
-        match decoding.push(id, frame, &mut decoded) {
-            Ok(()) => {}
-            Err(DecodeError { source, .. }) => {
-                tracing::debug!(%source, "a frame could not be decoded for transcoding");
-                self.report.undecodable += 1;
-                self.stream.lose(1, GapReason::SourceDamaged)?;
-            }
+        let waited = decoding.counts().awaiting_keyframe;
+        let done = decoding.push(id, frame, &mut decoded);
+        // Behind a damaged frame nothing can be decoded until the source's next keyframe.
+        let mut undecodable = decoding.counts().awaiting_keyframe - waited;
+        if let Err(DecodeError { source, .. }) = done {
+            tracing::debug!(%source, "a frame could not be decoded for transcoding");
+            undecodable += 1;
+        }
+        if undecodable > 0 {
+            self.report.undecodable += undecodable;
+            self.lose(undecodable)?;
         }
         for picture in decoded.drain(..) {
             self.encode(&picture.picture)?;
@@ -234,13 +271,48 @@ impl<'a> Feed<'a> {
     }
 
     fn encode(&mut self, frame: &RawFrame) -> Result<(), FeedError> {
-        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        self.make_good();
+        let Some(encoding) = &mut self.encoding else { return Ok(()) };
+        if self.stream.take_keyframe_request() {
+            encoding.force_keyframe();
+        }
         let mut encoded = std::mem::take(&mut self.encoded);
-        encoder.encode(frame, &mut encoded)?;
+        if encoding.encode(frame, &mut encoded)? == Coded::Repeat {
+            self.report.repeated += 1;
+            self.stream.repeat(1)?;
+        }
         for frame in encoded.drain(..) {
             self.submit(frame)?;
         }
         self.encoded = encoded;
+        Ok(())
+    }
+
+    /// What was lost between here and Kafka, now or since it was queued: a picture that repeats one of those is sent, and
+    /// where others would have built on it, as a keyframe; the next may be far. While everything is lost, one in a while
+    /// is enough.
+    fn make_good(&mut self) {
+        let Some(encoding) = &mut self.encoding else { return };
+        let need = self.stream.need();
+        if need != Need::Nothing {
+            encoding.send_next();
+        }
+        let now = Instant::now();
+        if need == Need::Keyframe && self.repairs_from.is_none_or(|from| now >= from) {
+            encoding.force_keyframe();
+            self.repairs_from = Some(now + REPAIR_REST);
+        }
+    }
+
+    /// Frames that the source does not have: what comes next must not build on what was before.
+    fn lose(&mut self, frames: u64) -> Result<(), FeedError> {
+        self.stream.lose(frames, GapReason::SourceDamaged)?;
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.cut();
+        }
+        if let Some(encoding) = &mut self.encoding {
+            encoding.force_keyframe();
+        }
         Ok(())
     }
 
@@ -249,7 +321,16 @@ impl<'a> Feed<'a> {
             frame.deadline = self.config.deadline;
         }
         self.report.bytes += frame.payload.len() as u64;
-        self.stream.submit(frame)?;
+        // Shares the payload.
+        let shown = self.snapshots.is_some().then(|| frame.clone());
+        let admission = self.stream.submit(frame)?;
+        if let (Some(snapshots), Some(shown)) = (&mut self.snapshots, shown) {
+            match admission {
+                Admission::Queued(seq) => snapshots.frame(FrameId { epoch: self.stream.epoch(), seq }, shown),
+                // Readers do not get it, so no still shows it.
+                Admission::Dropped(..) => snapshots.cut(),
+            }
+        }
         Ok(())
     }
 

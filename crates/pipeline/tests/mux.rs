@@ -6,39 +6,10 @@ use lumenbus_frame::bitstream::NalCodec;
 use lumenbus_frame::{Codec, Timebase};
 use lumenbus_pipeline::mux::{LiveFrame, LiveMuxer, MuxError};
 use lumenbus_source::{Source as _, SourceItem, SourceOptions, open};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use support::{encoded, footage, pictures, probe};
 
-fn footage(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("LUMENBUS_DATA")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from);
-    let path = root.join("video").join(name);
-    if !path.exists() {
-        eprintln!("SKIPPED: {} is absent; set LUMENBUS_DATA to the folder with the shared data", path.display());
-        return None;
-    }
-    Some(path)
-}
-
-/// A hash per decoded picture, in presentation order.
-fn pictures(file: &Path) -> Vec<String> {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-i"]).arg(file).args([
-        "-map",
-        "0:v",
-        "-fps_mode",
-        "passthrough",
-        "-f",
-        "framemd5",
-        "-",
-    ]);
-    let output = command.stdin(Stdio::null()).output().expect("ffmpeg is installed");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && errors.is_empty(), "{}: {errors}", file.display());
-    let text = String::from_utf8(output.stdout).unwrap();
-    let hash = |line: &str| line.rsplit(',').next().unwrap().trim().to_owned();
-    text.lines().filter(|line| !line.starts_with('#')).map(hash).collect()
-}
+mod support;
 
 struct Muxing {
     muxer: LiveMuxer,
@@ -86,14 +57,6 @@ fn mux(path: &Path, frames: usize) -> Muxing {
     muxing.expect("the footage has frames")
 }
 
-fn probe(file: &Path, entries: &str) -> String {
-    let mut command = Command::new("ffprobe");
-    command.args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0", "-show_entries", entries]).arg(file);
-    let output = command.stdin(Stdio::null()).output().expect("ffprobe is installed");
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// Decodes both forms and compares; checks what a player is told.
 fn check(path: &Path, frames: usize, extension: &str) {
     let muxing = mux(path, frames);
@@ -128,16 +91,6 @@ fn footage_comes_out_bit_for_bit() {
             check(&path, 120, "h264");
         }
     }
-}
-
-/// Made on the spot: no footage in this codec is at hand.
-fn encoded(folder: &Path, name: &str, arguments: &[&str]) -> PathBuf {
-    let path = folder.join(name);
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-frames:v", "60"]);
-    command.args(arguments).arg(&path);
-    assert!(command.stdin(Stdio::null()).status().expect("ffmpeg is installed").success());
-    path
 }
 
 #[test]

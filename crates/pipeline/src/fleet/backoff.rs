@@ -41,9 +41,19 @@ impl Backoff {
         }
         let step = self.retry.first.saturating_mul(1 << self.failures.min(20)).min(self.retry.longest);
         self.failures = self.failures.saturating_add(1);
-        let part = u32::try_from(random % 251).unwrap_or(0);
-        step / 4 * 3 + step / 4 * part / 250
+        jittered(step, random)
     }
+
+    /// The longest wait at once: where each attempt may do harm.
+    pub(super) fn longest(&mut self, random: u64) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        jittered(self.retry.longest, random)
+    }
+}
+
+fn jittered(step: Duration, random: u64) -> Duration {
+    let part = u32::try_from(random % 251).unwrap_or(0);
+    step / 4 * 3 + step / 4 * part / 250
 }
 
 #[cfg(test)]
@@ -56,6 +66,13 @@ mod tests {
         let waits: Vec<_> = (0..5).map(|_| backoff.wait(Duration::ZERO, 250).as_millis()).collect();
         assert_eq!(waits, [400, 800, 1_600, 2_000, 2_000]);
         assert_eq!(backoff.wait(Duration::from_secs(60), 0).as_millis(), 300);
+    }
+
+    #[test]
+    fn the_longest_wait_comes_at_once_and_counts_as_one_failure() {
+        let mut backoff = Backoff::new(Retry { first: Duration::from_millis(400), longest: Duration::from_secs(2) });
+        let waits = [backoff.longest(250), backoff.longest(0), backoff.wait(Duration::ZERO, 250)];
+        assert_eq!(waits.map(|wait| wait.as_millis()), [2_000, 1_500, 1_600]);
     }
 
     #[test]

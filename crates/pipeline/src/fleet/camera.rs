@@ -1,10 +1,13 @@
 //! One camera as it is configured.
 
+use crate::video::VideoOptions;
 use bytes::Bytes;
 use lumenbus_bus::CameraDescription;
 use lumenbus_codec::EncoderConfig;
 use lumenbus_frame::{CameraId, Codec, Deadline, FrameRate, StreamName, StreamParameters, TopicName};
-use lumenbus_source::{Looped, Source, SourceError, SourceOptions, SourceSpec, open_bytes, open_spec, redact};
+use lumenbus_source::{
+    Credentials, Interrupt, Looped, Source, SourceError, SourceOptions, SourceSpec, open_bytes, open_spec, redact,
+};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,8 @@ pub enum CameraCodec {
     Passthrough,
     /// H.264, transcoded where the source is something else.
     H264,
+    /// AV1, in builds with the `ffmpeg` feature.
+    Av1,
     /// One JPEG a frame.
     Jpeg,
     /// One WebP a frame.
@@ -89,10 +94,12 @@ impl fmt::Debug for CameraSource {
 /// A camera of a fleet. Two that differ in name, group and labels only need no restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameraConfig {
-    /// Its id, unique in the fleet.
+    /// Its id; with `stream` unique in the fleet.
     pub id: CameraId,
     /// Where the frames come from.
     pub source: CameraSource,
+    /// Who asks a camera on the network; goes before what its address says.
+    pub credentials: Option<Credentials>,
     /// Display name; without one the directory has none.
     pub name: Option<String>,
     /// Group; without one the directory has none.
@@ -105,8 +112,8 @@ pub struct CameraConfig {
     pub bitrate: Option<u32>,
     /// Quality of encoded stills, 1 to 100.
     pub quality: u8,
-    /// Time between keyframes of encoded video.
-    pub keyframe_interval: Duration,
+    /// How video is encoded otherwise, and what is left out before.
+    pub video: VideoOptions,
     /// Goes before the rate that the source states.
     pub fps: Option<FrameRate>,
     /// Begin again at the end of the source.
@@ -117,6 +124,8 @@ pub struct CameraConfig {
     pub topic: Option<TopicName>,
     /// Which of the camera's streams this is.
     pub stream: StreamName,
+    /// Stills of its frames at this distance, on a stream of their own.
+    pub snapshots: Option<Duration>,
     /// A camera that is not enabled is listed and does not run.
     pub enabled: bool,
 }
@@ -128,20 +137,27 @@ impl CameraConfig {
         Self {
             id,
             source,
+            credentials: None,
             name: None,
             group: None,
             labels: Vec::new(),
             codec: CameraCodec::Auto,
             bitrate: None,
             quality: 85,
-            keyframe_interval: Duration::from_secs(2),
+            video: VideoOptions::default(),
             fps: None,
             is_looped: false,
             deadline: None,
             topic: None,
             stream: StreamName::main(),
+            snapshots: None,
             enabled: true,
         }
+    }
+
+    /// What it is known by in a fleet.
+    pub(super) fn key(&self) -> (CameraId, StreamName) {
+        (self.id.clone(), self.stream.clone())
     }
 
     /// How to encode what this source gives; `None` passes it through.
@@ -150,6 +166,7 @@ impl CameraConfig {
         let codec = match (self.codec, parameters.codec) {
             (CameraCodec::Auto, Codec::Raw) | (CameraCodec::H264, _) => Codec::H264,
             (CameraCodec::Auto | CameraCodec::Passthrough, _) => return None,
+            (CameraCodec::Av1, _) => Codec::Av1,
             (CameraCodec::Jpeg, _) => Codec::Jpeg,
             (CameraCodec::Webp, _) => Codec::Webp,
             (CameraCodec::Png, _) => Codec::Png,
@@ -162,9 +179,15 @@ impl CameraConfig {
         }
         config.timebase = parameters.timebase;
         config.bits_per_second = self.bitrate;
-        config.keyframe_interval = self.keyframe_interval;
         config.quality = self.quality;
+        self.video.apply(&mut config);
         Some(config)
+    }
+
+    /// Names of what is set for encoded video.
+    pub(super) fn chosen_for_encoding(&self) -> Vec<&'static str> {
+        let bitrate = self.bitrate.map(|_| "bitrate");
+        bitrate.into_iter().chain(self.video.chosen()).collect()
     }
 
     /// What people are told of it: this configuration is the whole truth.
@@ -179,8 +202,10 @@ impl CameraConfig {
         Self { name, group, labels, ..self.clone() } == *other
     }
 
-    pub(super) fn open(&self) -> Result<Looped, SourceError> {
-        let options = SourceOptions { frame_rate: self.fps, ..SourceOptions::default() };
+    /// `interrupt` ends the wait for a camera on the network.
+    pub(super) fn open(&self, interrupt: Interrupt) -> Result<Looped, SourceError> {
+        let credentials = self.credentials.clone();
+        let options = SourceOptions { frame_rate: self.fps, credentials, interrupt, ..SourceOptions::default() };
         let source = self.source.clone();
         let reopen = move || source.open(&options);
         if self.is_looped { Looped::new(reopen) } else { Looped::once(reopen) }
@@ -231,6 +256,7 @@ mod tests {
         assert_eq!(of(CameraCodec::Auto, Codec::Raw), Some(Codec::H264));
         assert_eq!(of(CameraCodec::Auto, Codec::Jpeg), None);
         assert_eq!(of(CameraCodec::Passthrough, Codec::Raw), None);
+        assert_eq!(of(CameraCodec::Av1, Codec::H264), Some(Codec::Av1));
         assert_eq!(of(CameraCodec::Jpeg, Codec::H264), Some(Codec::Jpeg));
         assert_eq!(of(CameraCodec::Jpeg2000, Codec::Jpeg), Some(Codec::Jpeg2000));
         assert_eq!(of(CameraCodec::Raw, Codec::Raw), Some(Codec::Raw));

@@ -9,8 +9,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum FleetError {
-    /// Two cameras of one id; the first counts.
-    #[error("camera {camera} is there twice; give each camera an id of its own")]
+    /// Two cameras of one id, or two streams of one name in a camera; the first counts.
+    #[error(
+        "camera {camera} is there twice; give each camera an id of its own, or each of its streams a name of its own"
+    )]
     Duplicate {
         /// The id.
         camera: CameraId,

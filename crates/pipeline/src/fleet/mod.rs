@@ -28,6 +28,8 @@
 mod backoff;
 mod camera;
 mod error;
+#[cfg(test)]
+mod live_tests;
 mod shared;
 mod status;
 mod worker;
@@ -37,10 +39,10 @@ pub use camera::{CameraCodec, CameraConfig, CameraSource, default_topic};
 pub use error::FleetError;
 pub use status::{CameraState, CameraStatus, Totals};
 
-use crate::publish::FeedReport;
+use crate::publish::{FeedReport, SnapshotBudget};
 use lumenbus_bus::TopicPrefix;
 use lumenbus_bus::publisher::{Publisher, StreamSummary};
-use lumenbus_frame::CameraId;
+use lumenbus_frame::{CameraId, StreamName};
 use shared::{Shared, Wanted, lock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -102,6 +104,9 @@ impl Changes {
     }
 }
 
+/// A camera's streams run by themselves.
+type Key = (CameraId, StreamName);
+
 struct Camera {
     config: CameraConfig,
     shared: Arc<Shared>,
@@ -121,9 +126,9 @@ impl Camera {
 
 #[derive(Default)]
 struct Members {
-    running: BTreeMap<CameraId, Camera>,
+    running: BTreeMap<Key, Camera>,
     /// Removed; their streams are being ended.
-    leaving: Vec<(CameraId, Camera)>,
+    leaving: Vec<(Key, Camera)>,
     is_finished: bool,
 }
 
@@ -135,16 +140,17 @@ pub struct Fleet {
     config: FleetConfig,
     members: Mutex<Members>,
     closed: Arc<Mutex<Totals>>,
+    budget: Arc<SnapshotBudget>,
 }
 
 impl Fleet {
     /// A fleet without cameras.
     #[must_use]
     pub fn start(publisher: Arc<Publisher>, config: FleetConfig) -> Self {
-        Self { publisher, config, members: Mutex::default(), closed: Arc::default() }
+        Self { publisher, config, members: Mutex::default(), closed: Arc::default(), budget: Arc::default() }
     }
 
-    /// Makes the fleet as `cameras` say: starts, restarts and stops what differs, by id, and returns at once.
+    /// Makes the fleet as `cameras` say: starts, restarts and stops what differs, by id and stream, and returns at once.
     ///
     /// What did not change runs on: same epoch, no frame lost. So does a camera of which only name, group or labels
     /// changed; the directory hears of it. One that changed otherwise is ended and comes back under a new epoch. Order
@@ -160,7 +166,7 @@ impl Fleet {
         let mut wanted = BTreeSet::new();
         for camera in cameras {
             let id = camera.id.clone();
-            let is_new = wanted.insert(id.clone());
+            let is_new = wanted.insert(camera.key());
             let taken = if is_new {
                 self.take(&mut members, camera, &mut changes)
             } else {
@@ -170,21 +176,21 @@ impl Fleet {
                 changes.refused.push((id, error));
             }
         }
-        let gone: Vec<_> = members.running.keys().filter(|id| !wanted.contains(*id)).cloned().collect();
-        for id in gone {
-            if let Some(camera) = members.running.remove(&id) {
+        let gone: Vec<_> = members.running.keys().filter(|key| !wanted.contains(*key)).cloned().collect();
+        for key in gone {
+            changes.removed.push(key.0.clone());
+            if let Some(camera) = members.running.remove(&key) {
                 camera.shared.want(Wanted::Stop(self.config.finish));
-                members.leaving.push((id.clone(), camera));
+                members.leaving.push((key, camera));
             }
-            changes.removed.push(id);
         }
         changes
     }
 
     /// Adds a camera, changes it or leaves it alone.
     fn take(&self, members: &mut Members, config: CameraConfig, changes: &mut Changes) -> Result<(), FleetError> {
-        let id = config.id.clone();
-        if let Some(known) = members.running.get_mut(&id).filter(|known| known.config.feeds_as(&config)) {
+        let (id, key) = (config.id.clone(), config.key());
+        if let Some(known) = members.running.get_mut(&key).filter(|known| known.config.feeds_as(&config)) {
             if known.config == config {
                 changes.unchanged.push(id);
             } else {
@@ -196,14 +202,14 @@ impl Fleet {
             return Ok(());
         }
         config.source.check().map_err(|error| FleetError::Source { camera: id.clone(), source: Arc::new(error) })?;
-        let is_known = members.running.contains_key(&id);
+        let is_known = members.running.contains_key(&key);
         if !is_known && members.running.len() >= MAX_FLEET_CAMERAS {
             return Err(FleetError::TooMany { limit: MAX_FLEET_CAMERAS });
         }
-        let mut before = members.running.remove(&id).filter(|camera| camera.thread.is_some());
+        let mut before = members.running.remove(&key).filter(|camera| camera.thread.is_some());
         if before.is_none() {
             // Removed or disabled a moment ago: its stream has to end first.
-            let position = members.leaving.iter().position(|(leaving, _)| *leaving == id);
+            let position = members.leaving.iter().position(|(leaving, _)| *leaving == key);
             before = position.map(|position| members.leaving.swap_remove(position).1);
         }
         if let Some(camera) = &before {
@@ -212,10 +218,10 @@ impl Fleet {
         let camera = if config.enabled {
             self.spawn(config, before.and_then(|camera| camera.thread))?
         } else {
-            members.leaving.extend(before.map(|camera| (id.clone(), camera)));
+            members.leaving.extend(before.map(|camera| (key.clone(), camera)));
             Camera::disabled(config)
         };
-        members.running.insert(id.clone(), camera);
+        members.running.insert(key, camera);
         if is_known { &mut changes.changed } else { &mut changes.added }.push(id);
         Ok(())
     }
@@ -231,6 +237,8 @@ impl Fleet {
             predecessor,
             source: None,
             stream: None,
+            snapshots: None,
+            budget: Arc::clone(&self.budget),
             away_since: None,
             told: None,
         };
@@ -260,18 +268,21 @@ impl Fleet {
 
     fn want(&self, id: &CameraId, wanted: Wanted) -> Result<(), FleetError> {
         let members = lock(&self.members);
-        let running = members.running.get(id).filter(|camera| camera.config.enabled);
-        running.ok_or_else(|| FleetError::Unknown { camera: id.clone() })?.shared.want(wanted);
+        let mut streams = members.running.values().filter(|camera| camera.config.id == *id && camera.config.enabled);
+        let first = streams.next().ok_or_else(|| FleetError::Unknown { camera: id.clone() })?;
+        for stream in [first].into_iter().chain(streams) {
+            stream.shared.want(wanted);
+        }
         Ok(())
     }
 
-    /// Every camera of this moment, in the order of their ids.
+    /// Every camera of this moment, in the order of their ids; one with several streams has a row for each.
     #[must_use]
     pub fn status(&self) -> Vec<CameraStatus> {
         let open: BTreeMap<_, _> =
             self.publisher.stats().streams.into_iter().map(|stats| (stats.stream.clone(), stats)).collect();
         let members = lock(&self.members);
-        let status = |(id, camera): (&CameraId, &Camera)| {
+        let status = |((id, stream_name), camera): (&Key, &Camera)| {
             let progress = camera.shared.progress();
             let ended = || match &progress.outcome {
                 Some(Ok(summary)) => Some(summary.stats.clone()),
@@ -279,6 +290,7 @@ impl Fleet {
             };
             CameraStatus {
                 id: id.clone(),
+                stream_name: stream_name.clone(),
                 name: camera.config.name.clone(),
                 group: camera.config.group.clone(),
                 source: camera.config.source.to_string(),
@@ -294,7 +306,7 @@ impl Fleet {
         members.running.iter().map(status).collect()
     }
 
-    /// Sums over every stream this fleet ever had.
+    /// Sums over every stream this fleet ever had; streams of stills once they have ended.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let mut totals = lock(&self.closed).clone();
@@ -321,10 +333,10 @@ impl Fleet {
     pub fn finish(&self, deadline: Duration) -> Vec<(CameraId, Result<StreamSummary, FleetError>)> {
         let end = Instant::now() + deadline + GRACE;
         let all = self.stop(deadline);
-        all.into_iter().filter_map(|(id, camera)| collect(id, camera, end)).collect()
+        all.into_iter().filter_map(|((id, _), camera)| collect(id, camera, end)).collect()
     }
 
-    fn stop(&self, deadline: Duration) -> Vec<(CameraId, Camera)> {
+    fn stop(&self, deadline: Duration) -> Vec<(Key, Camera)> {
         let mut members = lock(&self.members);
         members.is_finished = true;
         let running = std::mem::take(&mut members.running);
@@ -358,7 +370,7 @@ fn collect(id: CameraId, camera: Camera, end: Instant) -> Option<(CameraId, Resu
 impl Drop for Fleet {
     fn drop(&mut self) {
         let end = Instant::now() + DROP_FINISH + GRACE;
-        for (id, camera) in self.stop(DROP_FINISH) {
+        for ((id, _), camera) in self.stop(DROP_FINISH) {
             drop(collect(id, camera, end));
         }
     }
@@ -375,6 +387,7 @@ impl FeedReport {
     pub(crate) fn add(&mut self, other: &Self) {
         self.frames += other.frames;
         self.bytes += other.bytes;
+        self.repeated += other.repeated;
         self.lost += other.lost;
         self.undecodable += other.undecodable;
         self.ending = other.ending;

@@ -3,7 +3,7 @@
 use crate::fleet::FleetError;
 use crate::publish::FeedReport;
 use lumenbus_bus::publisher::{StreamStats, StreamSummary};
-use lumenbus_frame::{CameraId, Codec, GapReason, StreamId};
+use lumenbus_frame::{CameraId, Codec, GapReason, StreamId, StreamName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -62,6 +62,8 @@ impl CameraState {
 pub struct CameraStatus {
     /// Its id.
     pub id: CameraId,
+    /// Which of its streams.
+    pub stream_name: StreamName,
     /// Display name.
     pub name: Option<String>,
     /// Group.
@@ -103,6 +105,8 @@ pub struct Totals {
     pub drops: BTreeMap<GapReason, u64>,
     /// Frames of ended streams of which nobody knows whether they are in the log.
     pub unresolved_frames: u64,
+    /// Of the frames in the log, the stills of videos whose stream of stills has ended.
+    pub acknowledged_stills: u64,
 }
 
 impl Totals {
@@ -127,6 +131,11 @@ impl Totals {
         self.ended_streams += 1;
         self.unfinished_streams += u64::from(!summary.is_end_written);
         self.unresolved_frames += summary.unresolved_frames;
+    }
+
+    pub(super) fn add_stills(&mut self, summary: &StreamSummary) {
+        self.add_summary(summary);
+        self.acknowledged_stills += summary.stats.acknowledged_frames;
     }
 }
 

@@ -6,11 +6,11 @@ use crate::fleet::camera::{CameraConfig, default_topic};
 use crate::fleet::shared::{Shared, Wanted, lock};
 use crate::fleet::status::{CameraState, Totals};
 use crate::fleet::{FleetConfig, FleetError};
-use crate::publish::{Feed, FeedConfig, FeedEnding, FeedError, Pace};
+use crate::publish::{Feed, FeedConfig, FeedEnding, FeedError, Pace, SnapshotBudget, Snapshots};
 use lumenbus_bus::publisher::{Publisher, StreamHandle, StreamOptions};
 use lumenbus_bus::{BusError, SystemClock};
 use lumenbus_frame::{Codec, FrameRate, GapReason, StreamId, StreamParameters};
-use lumenbus_source::{DEFAULT_RATE, Looped, Source as _};
+use lumenbus_source::{DEFAULT_RATE, Interrupt, Looped, Source as _};
 use std::any::Any;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,8 +35,20 @@ impl Trouble {
         matches!(self, Self::Feed(FeedError::Bus(BusError::Superseded { .. } | BusError::Closed { .. })))
     }
 
+    fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Feed(FeedError::Source(error)) if error.is_unauthorized())
+    }
+
+    /// How long to wait after an attempt that lasted `ran`.
+    fn wait(&self, backoff: &mut Backoff, ran: Duration, random: u64) -> Duration {
+        // Cameras lock the account of who tries a wrong password too often.
+        if self.is_unauthorized() { backoff.longest(random) } else { backoff.wait(ran, random) }
+    }
+
     fn text(&self) -> Arc<str> {
         match self {
+            // Viewers tell a refused password from other troubles by this word.
+            Self::Feed(error) if self.is_unauthorized() => Arc::from(format!("unauthorized: {error}")),
             Self::Feed(error) => Arc::from(error.to_string()),
             Self::Panicked(what) => Arc::from(format!("a defect in this program: {what}")),
         }
@@ -54,6 +66,8 @@ pub(super) struct Worker {
     pub(super) predecessor: Option<JoinHandle<()>>,
     pub(super) source: Option<Looped>,
     pub(super) stream: Option<StreamHandle>,
+    pub(super) snapshots: Option<Snapshots>,
+    pub(super) budget: Arc<SnapshotBudget>,
     /// Since when it gives nothing, though it has given something before.
     pub(super) away_since: Option<SystemTime>,
     /// The failure that the log has already.
@@ -115,7 +129,7 @@ impl Worker {
             Ok(Err(error)) => Trouble::Feed(error),
             Err(panic) => Trouble::Panicked(panic_text(panic.as_ref())),
         };
-        let wait = backoff.wait(began.elapsed(), RandomState::new().hash_one(began));
+        let wait = trouble.wait(backoff, began.elapsed(), RandomState::new().hash_one(began));
         self.failed(&trouble, wait);
         None
     }
@@ -128,11 +142,13 @@ impl Worker {
         };
         let config = FeedConfig {
             encoder: self.config.encoder(source.parameters()),
+            video: self.config.video,
             pace: Pace::RealTime,
             deadline: self.config.deadline(),
             ..FeedConfig::default()
         };
         let feed = Feed::new(stream, source.codec(), config, Arc::new(SystemClock))?;
+        let feed = feed.with_snapshots(self.snapshots.as_mut());
         let (camera, shared, mut damages) = (&self.config.id, &self.shared, 0);
         let report = feed.run(
             source,
@@ -153,7 +169,11 @@ impl Worker {
     fn open_source(&mut self) -> Result<(), FeedError> {
         match &mut self.source {
             Some(source) => source.restart()?,
-            None => self.source = Some(self.config.open()?),
+            None => {
+                let shared = Arc::clone(&self.shared);
+                let interrupt = Interrupt::new(move || shared.wanted() != Wanted::Run);
+                self.source = Some(self.config.open(interrupt)?);
+            }
         }
         Ok(())
     }
@@ -166,6 +186,7 @@ impl Worker {
         if encoder.is_none() && parameters.codec == Codec::Raw {
             return Err(FeedError::NeedsEncoder { source_name: self.config.source.to_string() });
         }
+        let is_passed = encoder.is_none();
         let codec = encoder.map_or(parameters.codec, |encoder| encoder.codec);
         let stream = self.stream_id(codec);
         if self.shared.progress().codec == Some(codec) && self.stream.as_ref().is_some_and(|open| *open.id() == stream)
@@ -173,10 +194,12 @@ impl Worker {
             return Ok(());
         }
         self.end_stream(self.fleet.finish);
+        self.tell_futile(codec, is_passed);
         let mut options = stream_options(&parameters, codec);
         options.camera = self.shared.description();
         let before = options.camera.clone();
         self.stream = Some(self.publisher.stream(stream.clone(), options)?);
+        self.open_snapshots(&stream, &parameters);
         let after = self.shared.description();
         if after != before {
             // Who described it meanwhile did not find the stream yet.
@@ -185,6 +208,31 @@ impl Worker {
         let mut progress = self.shared.progress();
         (progress.codec, progress.stream) = (Some(codec), Some(stream));
         Ok(())
+    }
+
+    /// Video goes on without stills where there can be none.
+    fn open_snapshots(&mut self, video: &StreamId, parameters: &StreamParameters) {
+        let Some(interval) = self.config.snapshots else { return };
+        let mut options = stream_options(parameters, Codec::Jpeg);
+        options.camera = self.shared.description();
+        let budget = Arc::clone(&self.budget);
+        let opened = Snapshots::open(&self.publisher, video, &self.fleet.topic_prefix, options, interval, budget);
+        match opened {
+            Ok(snapshots) => self.snapshots = Some(snapshots),
+            Err(error) => tracing::warn!(camera = %self.config.id, "it has no stills: {error}"),
+        }
+    }
+
+    /// What is configured and does nothing with what the source turned out to be.
+    fn tell_futile(&self, codec: Codec, is_passed: bool) {
+        let (camera, chosen) = (&self.config.id, self.config.chosen_for_encoding());
+        if is_passed && !chosen.is_empty() {
+            let chosen = chosen.join(", ");
+            tracing::warn!(
+                %camera,
+                "its {codec} passes through as it is: {chosen} would count with codec = \"h264\", which transcodes it"
+            );
+        }
     }
 
     fn stream_id(&self, codec: Codec) -> StreamId {
@@ -201,6 +249,10 @@ impl Worker {
             tracing::error!(%camera, "the camera is given up: {reason}");
             self.shared.set_state(CameraState::Failed { reason });
             self.wait_for_stop();
+            return;
+        }
+        // Giving up to open it is what was asked for; why it failed before says more.
+        if self.shared.wanted() != Wanted::Run {
             return;
         }
         // Once, not at each attempt.
@@ -255,6 +307,9 @@ impl Worker {
         let since = self.go_away(reason);
         self.shared.set_state(CameraState::Offline { since, reason: Arc::from(reason) });
         let rate = self.source.as_ref().and_then(|source| self.config.fps.or(source.nominal_rate()));
+        if let Some(source) = &mut self.source {
+            source.leave();
+        }
         let began = Instant::now();
         // One was told on going away.
         let mut told = u64::from(was_live);
@@ -274,7 +329,21 @@ impl Worker {
         progress.earlier.lost += told;
     }
 
-    fn end_stream(&mut self, deadline: Duration) {
+    /// The video first; its stills have what it leaves of the time.
+    pub(super) fn end_stream(&mut self, deadline: Duration) {
+        let began = Instant::now();
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.stop();
+        }
+        self.end_video(deadline);
+        let Some(snapshots) = self.snapshots.take() else { return };
+        match snapshots.finish(deadline.saturating_sub(began.elapsed())) {
+            Ok(summary) => lock(&self.closed).add_stills(&summary),
+            Err(error) => tracing::warn!(camera = %self.config.id, "its stills have no end: {error}"),
+        }
+    }
+
+    fn end_video(&mut self, deadline: Duration) {
         let Some(stream) = self.stream.take() else { return };
         let stats = stream.stats();
         let outcome = stream.finish(deadline);
@@ -316,6 +385,23 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::Retry;
+    use lumenbus_source::{CameraFault, SourceError};
+
+    #[test]
+    fn a_refused_password_is_tried_again_slowly() {
+        let trouble = |fault| {
+            let error = SourceError::Camera { name: Arc::from("rtsp://cam/1"), fault };
+            Trouble::Feed(FeedError::Source(error))
+        };
+        let wait = |trouble: &Trouble| trouble.wait(&mut Backoff::new(Retry::default()), Duration::ZERO, 250);
+        for fault in [CameraFault::WrongPassword, CameraFault::NeedsPassword] {
+            let trouble = trouble(fault);
+            assert!(trouble.text().starts_with("unauthorized: rtsp://cam/1: "));
+            assert_eq!(wait(&trouble), Retry::default().longest);
+        }
+        assert_eq!(wait(&trouble(CameraFault::Ended)), Retry::default().first);
+    }
 
     #[test]
     fn frames_that_were_due() {

@@ -1,8 +1,9 @@
 //! Fragmented MP4 out of access units (ISO/IEC 14496-12 and 14496-15).
 //!
 //! [`Track`] reads the parameter sets of a keyframe and writes the initialisation segment; [`media_segment`] writes
-//! samples; [`LiveMuxer`] does both for a stream as it comes, one segment per frame, for Media Source in a browser. The
-//! coded pictures are not touched: start codes become lengths, and parameter sets move into the initialisation segment.
+//! samples; [`LiveMuxer`] does both for a stream as it comes, one segment per frame, for Media Source in a browser;
+//! [`recording`] writes files. The coded pictures are not touched: start codes become lengths, and parameter sets move
+//! into the initialisation segment.
 //!
 //! ```
 //! use lumenbus_frame::bitstream::NalCodec;
@@ -15,10 +16,15 @@
 //! # Ok::<(), lumenbus_pipeline::mux::MuxError>(())
 //! ```
 
+mod av1;
 mod boxes;
 mod configuration;
+mod decode_order;
 mod live;
+mod movie;
+pub(crate) mod presentation;
 mod rbsp;
+pub mod recording;
 mod segment;
 mod timeline;
 mod track;

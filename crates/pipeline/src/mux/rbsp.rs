@@ -28,6 +28,11 @@ impl Rbsp {
         Self { bytes, bit: 0 }
     }
 
+    /// Bits that have no emulation prevention.
+    pub(super) fn plain(payload: &[u8], limit: usize) -> Self {
+        Self { bytes: payload[..payload.len().min(limit)].to_vec(), bit: 0 }
+    }
+
     /// Whole bytes from the beginning.
     pub(super) fn front(&self, count: usize) -> Read<&[u8]> {
         self.bytes.get(..count).ok_or(EndOfPayload)
@@ -44,6 +49,10 @@ impl Rbsp {
             self.bit += 1;
             Ok(value << 1 | u32::from(bit))
         })
+    }
+
+    pub(super) fn flag(&mut self) -> Read<bool> {
+        Ok(self.bits(1)? == 1)
     }
 
     /// Exp-Golomb (H.264 9.1, H.265 9.2).

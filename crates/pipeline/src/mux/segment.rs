@@ -1,8 +1,8 @@
 //! Media segments: `moof` and `mdat` (ISO/IEC 14496-12, 8.8).
 
-use super::MuxError;
 use super::boxes::Boxes;
-use super::track::TRACK_ID;
+use super::movie::TRACK_ID;
+use super::{MuxError, av1};
 use bytes::Bytes;
 use lumenbus_frame::bitstream::{NalCodec, NalKind, nal_units};
 
@@ -38,6 +38,15 @@ impl Sample<'_> {
     }
 }
 
+/// How samples are coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// H.264 and H.265: units after their lengths.
+    Nal(NalCodec),
+    /// OBUs as they are.
+    Av1,
+}
+
 /// A segment of these samples, the first one decoded at `decode_ticks`. Parameter sets and delimiters are left out:
 /// the initialisation segment has the sets.
 ///
@@ -49,15 +58,27 @@ pub fn media_segment(
     decode_ticks: u64,
     samples: &[Sample<'_>],
 ) -> Result<Bytes, MuxError> {
+    segment(Coding::Nal(codec), sequence, decode_ticks, samples)
+}
+
+/// [`media_segment`] of any coding.
+pub(super) fn segment(
+    coding: Coding,
+    sequence: u32,
+    decode_ticks: u64,
+    samples: &[Sample<'_>],
+) -> Result<Bytes, MuxError> {
     let payload: usize = samples.iter().map(|sample| sample.access_unit.len() + 64).sum();
     let mut boxes = Boxes::with_capacity(payload + 128 + samples.len() * 16);
     let mut sizes_at = 0;
+    // Only version 1 knows pictures that are shown before their place in the file says.
+    let version = u8::from(samples.iter().any(|sample| sample.composition_offset < 0));
     boxes.boxed(b"moof", |b| {
         b.full(b"mfhd", 0, 0, |b| b.u32(sequence));
         b.boxed(b"traf", |b| {
             b.full(b"tfhd", 0, DEFAULT_BASE_IS_MOOF, |b| b.u32(TRACK_ID));
             b.full(b"tfdt", 1, 0, |b| b.u64(decode_ticks));
-            b.full(b"trun", 1, TRUN_FLAGS, |b| {
+            b.full(b"trun", version, TRUN_FLAGS, |b| {
                 b.u32(u32::try_from(samples.len()).unwrap_or(u32::MAX));
                 sizes_at = b.len();
                 b.u32(0); // data offset
@@ -75,12 +96,24 @@ pub fn media_segment(
     let mut outcome = Ok(());
     boxes.boxed(b"mdat", |b| {
         outcome = samples.iter().enumerate().try_for_each(|(at, sample)| {
-            let size = write_units(b, codec, sample.access_unit)?;
+            let size = match coding {
+                Coding::Nal(codec) => write_units(b, codec, sample.access_unit)?,
+                Coding::Av1 => write_obus(b, sample.access_unit)?,
+            };
             b.put_u32(sizes_at + 8 + at * 16, size);
             Ok(())
         });
     });
     outcome.map(|()| boxes.finish().into())
+}
+
+/// Without temporal delimiters, which samples stand for.
+fn write_obus(b: &mut Boxes, unit: &[u8]) -> Result<u32, MuxError> {
+    let start = b.len();
+    for obu in av1::obus(unit).filter(|obu| obu.kind != av1::Kind::TemporalDelimiter) {
+        b.bytes(obu.bytes);
+    }
+    size("a sample", b.len() - start)
 }
 
 fn write_units(b: &mut Boxes, codec: NalCodec, access_unit: &[u8]) -> Result<u32, MuxError> {

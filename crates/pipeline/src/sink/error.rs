@@ -5,7 +5,7 @@ use lumenbus_frame::{Codec, Dimensions, StreamId};
 use std::path::PathBuf;
 
 /// The forms that work, for messages.
-pub(super) const WORKS: &str = "a folder, .h264, .h265, .mjpeg, .y4m, or - for standard output";
+pub(super) const WORKS: &str = "a folder, .mp4, .mcap, .h264, .h265, .mjpeg, .y4m, or - for standard output";
 
 /// A sink could not be opened or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,29 @@ pub enum SinkError {
         codec: Codec,
         /// What the form holds.
         takes: Codec,
+    },
+    /// A frame of a codec that a container cannot hold.
+    #[error("{target} holds {takes}, and {stream} is {codec}; write {instead} instead")]
+    Uncontained {
+        /// The target.
+        target: String,
+        /// The stream.
+        stream: Box<StreamId>,
+        /// Its codec.
+        codec: Codec,
+        /// What the container holds.
+        takes: &'static str,
+        /// The forms that work.
+        instead: &'static str,
+    },
+    /// A container could not be written as it should.
+    #[error("{} could not be written", path.display())]
+    Container {
+        /// The target.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The picture size changed where it cannot.
     #[error(

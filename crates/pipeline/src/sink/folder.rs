@@ -69,11 +69,11 @@ impl Folder {
 
     /// Writes the pictures that are due with this frame; a frame that gives none is counted.
     fn pictures(&mut self, stream: &StreamId, id: FrameId, frame: &EncodedFrame) -> Result<(), SinkError> {
-        let quality = self.options.jpeg_quality;
+        let (quality, range) = (self.options.jpeg_quality, self.options.range);
         let branch = self.branch(stream)?;
         let stills = match &mut branch.stills {
             Some(stills) => stills,
-            none => none.insert(Stills::new(quality).map_err(|source| {
+            none => none.insert(Stills::new(quality, range).map_err(|source| {
                 let stream = Box::new(stream.clone());
                 SinkError::Codec { stream, form: "JPEG", source }
             })?),
@@ -152,6 +152,12 @@ impl Sink for Folder {
     fn gap(&mut self, stream: &StreamId, gap: &Gap) -> Result<(), SinkError> {
         self.report.note_gap(gap);
         self.interrupt(stream, Some(gap))
+    }
+
+    fn turn(&mut self, stream: &StreamId) {
+        if let Some(Branch { stills: Some(stills), .. }) = self.streams.get_mut(stream) {
+            stills.turn();
+        }
     }
 
     fn finish(mut self: Box<Self>) -> Result<SinkReport, SinkError> {

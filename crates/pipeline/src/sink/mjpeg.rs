@@ -18,7 +18,12 @@ const FORM: &str = "JPEG";
 impl Mjpeg {
     pub(super) fn new(output: Output, options: &SinkOptions) -> Result<Self, CodecError> {
         let report = SinkReport::of(output.name());
-        Ok(Self { output, stream: OnlyStream::default(), stills: Stills::new(options.jpeg_quality)?, report })
+        Ok(Self {
+            output,
+            stream: OnlyStream::default(),
+            stills: Stills::new(options.jpeg_quality, options.range)?,
+            report,
+        })
     }
 
     fn write(&mut self) -> Result<(), SinkError> {
@@ -57,6 +62,10 @@ impl Sink for Mjpeg {
     fn gap(&mut self, _stream: &StreamId, gap: &Gap) -> Result<(), SinkError> {
         self.report.note_gap(gap);
         self.interrupt(Some(gap))
+    }
+
+    fn turn(&mut self, _stream: &StreamId) {
+        self.stills.turn();
     }
 
     fn finish(mut self: Box<Self>) -> Result<SinkReport, SinkError> {

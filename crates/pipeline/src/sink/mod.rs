@@ -6,16 +6,21 @@
 mod appended;
 mod error;
 mod folder;
+mod mcap;
 mod mjpeg;
+mod mp4;
 mod output;
 mod stills;
 mod y4m;
 
+use crate::subscribe::CaptureRange;
 use appended::{Appended, Flushing};
 pub use error::SinkError;
 use folder::Folder;
-use lumenbus_frame::{Codec, EncodedFrame, FrameId, Gap, StreamId};
+use lumenbus_frame::{Codec, EncodedFrame, FrameId, Gap, GapReason, StreamId};
+use mcap::Mcap;
 use mjpeg::Mjpeg;
+use mp4::Mp4;
 use output::Output;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,8 +34,11 @@ pub trait Sink: Send {
     /// sink may be finished, nothing else.
     fn frame(&mut self, stream: &StreamId, id: FrameId, frame: &EncodedFrame) -> Result<(), SinkError>;
 
-    /// Takes note that frames are missing.
+    /// Takes note that frames are missing, or were not sent because they equal the one before (`repeated`).
     fn gap(&mut self, stream: &StreamId, gap: &Gap) -> Result<(), SinkError>;
+
+    /// The stream's next frame is not behind the last one: keyframes are being played backwards.
+    fn turn(&mut self, _stream: &StreamId) {}
 
     /// Writes what is held back, closes everything and says what was written.
     fn finish(self: Box<Self>) -> Result<SinkReport, SinkError>;
@@ -51,9 +59,9 @@ pub struct SinkReport {
     pub gaps: u64,
     /// Frames missing in them, where that is known.
     pub missing: u64,
-    /// Frames it got but could not decode.
+    /// Frames it got but could not decode, or not begin with.
     pub undecodable: u64,
-    /// Frames it left out because no keyframe had come.
+    /// Frames it left out because what they are decoded from is missing.
     pub awaiting_keyframe: u64,
 }
 
@@ -63,6 +71,9 @@ impl SinkReport {
     }
 
     fn note_gap(&mut self, gap: &Gap) {
+        if gap.reason == GapReason::Repeated {
+            return;
+        }
         self.gaps += 1;
         self.missing = self.missing.saturating_add(gap.count().unwrap_or(0));
     }
@@ -87,27 +98,31 @@ pub struct SinkOptions {
     pub form: Form,
     /// Quality of JPEG made from video, 1 to 100.
     pub jpeg_quality: u8,
+    /// Pictures outside it are decoded, not written; players of a container begin with it.
+    pub range: CaptureRange,
 }
 
 impl Default for SinkOptions {
     fn default() -> Self {
-        Self { overwrite: false, form: Form::default(), jpeg_quality: 90 }
+        Self { overwrite: false, form: Form::default(), jpeg_quality: 90, range: CaptureRange::default() }
     }
 }
 
 /// Opens the sink that a target's name asks for.
 ///
-/// `-` is standard output. `.h264`, `.h265`, `.mjpeg` and `.y4m` are files with one stream. A name without an
-/// extension, one that ends in `/`, and an existing folder are folders. Containers this build does not write are
-/// refused by name, before anything is created.
+/// `-` is standard output. `.mp4`, `.h264`, `.h265`, `.mjpeg` and `.y4m` are files with one stream, `.mcap` holds any
+/// number. A name without an extension, one that ends in `/`, and an existing folder are folders. Containers this build
+/// does not write are refused by name, before anything is created.
 pub fn open(target: &str, options: &SinkOptions) -> Result<Box<dyn Sink>, SinkError> {
     let path = Path::new(target);
     match kind(target)? {
         Kind::Stdout => Ok(to_writer(Box::new(std::io::stdout()))),
         Kind::Folder => Ok(Box::new(Folder::open(path, options)?)),
         Kind::Appended(codec) => open_appended(path, codec, options),
+        Kind::Mp4 => Ok(Box::new(Mp4::create(path, options)?)),
+        Kind::Mcap => Ok(Box::new(Mcap::new(Output::create(path, options)?)?)),
         Kind::Mjpeg => open_mjpeg(path, options),
-        Kind::Y4m => Ok(Box::new(Y4m::new(Output::create(path, options)?))),
+        Kind::Y4m => Ok(Box::new(Y4m::new(Output::create(path, options)?, options.range))),
     }
 }
 
@@ -116,10 +131,24 @@ pub fn check_form(target: &str) -> Result<(), SinkError> {
     kind(target).map(drop)
 }
 
+/// Whether the form can hold keyframes in any order: pictures, JPEG one after the other, and standard output.
+#[must_use]
+pub fn takes_backwards(target: &str) -> bool {
+    matches!(kind(target), Ok(Kind::Stdout | Kind::Folder | Kind::Mjpeg))
+}
+
+/// Whether the form is decoded, or begins with a keyframe of its own: then what came before the first frame is needed.
+#[must_use]
+pub fn needs_preroll(target: &str) -> bool {
+    matches!(kind(target), Ok(Kind::Folder | Kind::Mjpeg | Kind::Y4m | Kind::Mp4 | Kind::Mcap))
+}
+
 enum Kind {
     Stdout,
     Folder,
     Appended(Codec),
+    Mp4,
+    Mcap,
     Mjpeg,
     Y4m,
 }
@@ -137,6 +166,8 @@ fn kind(target: &str) -> Result<Kind, SinkError> {
         None if !target.is_empty() => Ok(Kind::Folder),
         Some("h264" | "264" | "avc") => Ok(Kind::Appended(Codec::H264)),
         Some("h265" | "265" | "hevc") => Ok(Kind::Appended(Codec::H265)),
+        Some("mp4" | "m4v") => Ok(Kind::Mp4),
+        Some("mcap") => Ok(Kind::Mcap),
         Some("mjpeg" | "mjpg") => Ok(Kind::Mjpeg),
         Some("y4m") => Ok(Kind::Y4m),
         other => Err(refusal(target, other)),
@@ -165,7 +196,7 @@ fn open_mjpeg(path: &Path, options: &SinkOptions) -> Result<Box<dyn Sink>, SinkE
 fn refusal(target: &str, extension: Option<&str>) -> SinkError {
     let form = match extension {
         None => "an empty name".to_owned(),
-        Some(container @ ("mp4" | "mkv" | "mov" | "avi" | "webm" | "mcap")) => format!("the container .{container}"),
+        Some(container @ ("mkv" | "mov" | "avi" | "webm")) => format!("the container .{container}"),
         Some(still @ ("jpg" | "jpeg" | "png" | "webp")) => {
             format!("a single .{still} (end the name with / for a folder of pictures)")
         }

@@ -36,7 +36,8 @@ impl Output {
         done.map_err(|source| self.failure(source))
     }
 
-    fn failure(&self, source: std::io::Error) -> SinkError {
+    /// What a failed write means, where something else did it.
+    pub(super) fn failure(&self, source: std::io::Error) -> SinkError {
         let bytes = self.bytes.saturating_sub(self.writer.buffer().len() as u64);
         SinkError::Write { path: self.path.clone(), bytes, source }
     }
@@ -47,6 +48,19 @@ impl Output {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+/// For what writes into anything.
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.writer.write(bytes)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every frame as a picture file: stills as they are, video decoded and written as JPEG.
 
 use crate::decode::{DecodedFrame, Decoding};
+use crate::subscribe::CaptureRange;
 use lumenbus_codec::{CodecError, DecoderConfig, Encoder, EncoderConfig, encoder};
 use lumenbus_frame::{Codec, EncodedFrame, FrameId, Gap, StreamId};
 
@@ -11,6 +12,7 @@ use lumenbus_frame::{Codec, EncodedFrame, FrameId, Gap, StreamId};
 pub(super) struct Stills {
     decoding: Decoding,
     encoder: Box<dyn Encoder>,
+    range: CaptureRange,
     decoded: Vec<DecodedFrame>,
     files: Vec<(FrameId, EncodedFrame)>,
     has_warned: bool,
@@ -25,12 +27,13 @@ pub(super) enum Trouble {
 }
 
 impl Stills {
-    pub(super) fn new(jpeg_quality: u8) -> Result<Self, CodecError> {
+    pub(super) fn new(jpeg_quality: u8, range: CaptureRange) -> Result<Self, CodecError> {
         let mut config = EncoderConfig::new(Codec::Jpeg);
         config.quality = jpeg_quality;
         Ok(Self {
             decoding: Decoding::new(DecoderConfig::default()),
             encoder: encoder(&config)?,
+            range,
             decoded: Vec::new(),
             files: Vec::new(),
             has_warned: false,
@@ -48,9 +51,14 @@ impl Stills {
             self.files.push((id, frame.clone()));
             return Ok(());
         }
+        let waited = self.awaiting_keyframe();
         let done = self.decoding.push(id, frame, &mut self.decoded);
         let encoded = self.encode();
         let error = match (done, encoded) {
+            // Readers may begin here, and this decoder cannot: at an H.264 recovery point.
+            (Ok(()), Ok(())) if frame.is_keyframe && self.awaiting_keyframe() > waited => {
+                CodecError::NeedsKeyframe { codec: frame.codec }
+            }
             (Ok(()), Ok(())) => return Ok(()),
             (Err(error), _) => error.source,
             (_, Err(error)) => error,
@@ -67,6 +75,9 @@ impl Stills {
     fn encode(&mut self) -> Result<(), CodecError> {
         let mut coded = Vec::new();
         for DecodedFrame { id, picture, color } in self.decoded.drain(..) {
+            if !self.range.contains(picture.capture.unix_nanos) {
+                continue;
+            }
             self.encoder.set_color(color);
             self.encoder.encode(&picture, &mut coded)?;
             self.files.extend(coded.drain(..).map(|file| (id, file)));
@@ -81,6 +92,11 @@ impl Stills {
             None => self.decoding.finish(&mut self.decoded),
         }
         self.encode()
+    }
+
+    /// The next frame is not behind the last one.
+    pub(super) fn turn(&mut self) {
+        self.decoding.turn();
     }
 
     /// The picture files that are due, in output order.

@@ -1,7 +1,7 @@
 use super::*;
 use bytes::Bytes;
 use lumenbus_codec::{EncoderConfig, Ticket, convert, decoder, encoder};
-use lumenbus_frame::bitstream::{NalCodec, split_access_units};
+use lumenbus_frame::bitstream::{NalCodec, nal_units, split_access_units};
 use lumenbus_frame::{CaptureTime, Dimensions, Epoch, FrameRate, GapReason, PixelFormat, RawFrame, Seq, StreamName};
 use std::collections::BTreeMap;
 use std::fs;
@@ -110,6 +110,24 @@ fn a_broken_picture_among_good_ones_stops_nothing() {
     assert!(report.undecodable >= 2);
 }
 
+/// A recovery point is a keyframe of the stream's, but no beginning for this decoder.
+#[test]
+fn a_keyframe_that_the_decoder_cannot_begin_with_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let mut frames = coded(Codec::H264, SIZE, 6);
+    let first = frames.remove(0);
+    let sets = nal_units(&first.payload).filter(|nal| matches!(nal[0] & 0x1F, 7 | 8));
+    let mut unit: Vec<u8> = sets.flat_map(|set| [&[0, 0, 0, 1], set].concat()).collect();
+    unit.extend_from_slice(&frames[2].payload);
+    frames[2] = EncodedFrame { is_keyframe: true, payload: unit.into(), ..frames[2].clone() };
+    for name in ["pictures", "x.mjpeg", "x.y4m"] {
+        let mut sink = open(root.path().join(name).to_str().unwrap(), &SinkOptions::default()).unwrap();
+        feed(sink.as_mut(), "gate", &frames).unwrap();
+        let report = sink.finish().unwrap();
+        assert_eq!((report.frames, report.undecodable, report.awaiting_keyframe), (0, 1, 5), "{name}");
+    }
+}
+
 #[test]
 fn coded_frames_can_be_kept_one_by_one() {
     let root = tempfile::tempdir().unwrap();
@@ -138,7 +156,7 @@ fn nothing_leaves_the_folder() {
 fn nothing_is_replaced_unless_asked() {
     let root = tempfile::tempdir().unwrap();
     let frames = coded(Codec::H264, SIZE, 2);
-    for name in ["x.h264", "x.mjpeg", "x.y4m", "x"] {
+    for name in ["x.h264", "x.mp4", "x.mcap", "x.mjpeg", "x.y4m", "x"] {
         let target = root.path().join(name);
         let target = target.to_str().unwrap();
         let once = |options: &SinkOptions| -> Result<SinkReport, SinkError> {
@@ -158,7 +176,7 @@ fn nothing_is_replaced_unless_asked() {
 #[test]
 fn containers_are_refused_by_name_before_anything_is_made() {
     let root = tempfile::tempdir().unwrap();
-    for name in ["x.mp4", "x.MCAP", "x.mkv", "x.jpg", "x.doc", ""] {
+    for name in ["x.mov", "x.MKV", "x.jpg", "x.doc", ""] {
         let target = if name.is_empty() { String::new() } else { format!("{}/{name}", root.path().display()) };
         let message = open(&target, &overwrite()).err().unwrap().to_string();
         assert!(message.contains(".y4m") && message.contains(name), "{message}");
@@ -256,6 +274,146 @@ fn y4m_has_a_header_and_refuses_a_new_size() {
     assert_eq!(bytes.len(), header.len() + 2 * (6 + 35 + 2 * 4 * 3));
 }
 
+/// Ten frames a second, captured when they are due.
+fn due(mut frame: EncodedFrame, index: u64) -> EncodedFrame {
+    frame.capture = CaptureTime::arrival(i64::try_from(index).unwrap() * 100_000_000);
+    frame
+}
+
+#[test]
+fn y4m_repeats_the_picture_where_frames_are_missing() {
+    let root = tempfile::tempdir().unwrap();
+    // Frames 3 to 7 are missing; 13 to 22 were not sent, for nothing moved; then the camera is away for an hour.
+    let places = [0, 1, 2, 8, 9, 10, 11, 12, 23, 36_023];
+    let frames = coded(Codec::Jpeg, SIZE, 10).into_iter().zip(places).map(|(frame, place)| due(frame, place));
+    let target = root.path().join("x.y4m");
+    let mut sink = open(target.to_str().unwrap(), &SinkOptions::default()).unwrap();
+    for (frame, place) in frames.zip(places) {
+        match place {
+            8 => sink.gap(&stream("gate"), &Gap::new(Seq(3), Seq(7), GapReason::Overflow)).unwrap(),
+            23 => sink.gap(&stream("gate"), &Gap::new(Seq(13), Seq(22), GapReason::Repeated)).unwrap(),
+            _ => {}
+        }
+        sink.frame(&stream("gate"), id(place), &frame).unwrap();
+    }
+    let report = sink.finish().unwrap();
+    assert_eq!((report.frames, report.gaps, report.missing), (10, 1, 5));
+    let bytes = fs::read(target).unwrap();
+    let header = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let pictures: Vec<&[u8]> = bytes[header..].chunks(6 + 64 * 48 * 3 / 2).collect();
+    // A minute of the hour.
+    assert_eq!(pictures.len(), 24 + 600);
+    let repeats = |range: std::ops::Range<usize>| pictures[range].windows(2).all(|pair| pair[0] == pair[1]);
+    assert!(repeats(2..8) && repeats(12..23) && repeats(23..623));
+    assert!(pictures[7] != pictures[8] && pictures[22] != pictures[23] && pictures[622] != pictures[623]);
+}
+
+#[test]
+fn y4m_keeps_the_time_of_what_cannot_be_decoded() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("x.y4m");
+    let mut sink = open(target.to_str().unwrap(), &SinkOptions::default()).unwrap();
+    for (frame, place) in coded(Codec::Jpeg, SIZE, 9).into_iter().zip(0..) {
+        let mut frame = due(frame, place);
+        if (3..6).contains(&place) {
+            frame.payload = b"no picture"[..].into();
+        }
+        sink.frame(&stream("gate"), id(place), &frame).unwrap();
+    }
+    let report = sink.finish().unwrap();
+    assert_eq!((report.frames, report.undecodable), (6, 3));
+    let bytes = fs::read(target).unwrap();
+    let header = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let pictures: Vec<&[u8]> = bytes[header..].chunks(6 + 64 * 48 * 3 / 2).collect();
+    assert_eq!(pictures.len(), 9, "three of them repeat the picture before");
+    assert!(pictures[2..6].windows(2).all(|pair| pair[0] == pair[1]) && pictures[5] != pictures[6]);
+}
+
+#[test]
+fn a_camera_that_comes_back_with_another_size_gets_another_file() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("x.mp4");
+    let mut sink = open(target.to_str().unwrap(), &SinkOptions::default()).unwrap();
+    feed(sink.as_mut(), "gate", &coded(Codec::H264, SIZE, 3)).unwrap();
+    for (frame, seq) in coded(Codec::H264, Dimensions::new(96, 64), 4).iter().zip(3..) {
+        sink.frame(&stream("gate"), id(seq), frame).unwrap();
+    }
+    let message = feed(sink.as_mut(), "door", &coded(Codec::H264, SIZE, 1)).unwrap_err().to_string();
+    assert!(message.contains("door") && message.contains("--camera"), "{message}");
+    let report = sink.finish().unwrap();
+    assert_eq!((report.frames, report.files), (7, 2));
+    let found = files(root.path());
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["x-2.mp4", "x.mp4"]);
+    assert_eq!(report.bytes, found.values().map(|file| file.len() as u64).sum::<u64>());
+    assert!(found.values().all(|file| file[4..8] == *b"ftyp"));
+}
+
+#[test]
+fn what_an_older_run_left_is_neither_replaced_nor_in_the_way() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["x-2.mp4", "x-3.mp4"] {
+        fs::write(root.path().join(name), name).unwrap();
+    }
+    let mut sink = open(root.path().join("x.mp4").to_str().unwrap(), &SinkOptions::default()).unwrap();
+    for (size, first) in [(SIZE, 0), (Dimensions::new(96, 64), 3), (SIZE, 6)] {
+        for (frame, seq) in coded(Codec::H264, size, 3).iter().zip(first..) {
+            sink.frame(&stream("gate"), id(seq), frame).unwrap();
+        }
+    }
+    let report = sink.finish().unwrap();
+    assert_eq!((report.frames, report.files), (9, 3));
+    let found = files(root.path());
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["x-2.mp4", "x-3.mp4", "x-4.mp4", "x-5.mp4", "x.mp4"]);
+    assert!(["x-2.mp4", "x-3.mp4"].iter().all(|name| found[*name] == name.as_bytes()));
+    assert!(["x.mp4", "x-4.mp4", "x-5.mp4"].iter().all(|name| found[*name][4..8] == *b"ftyp"));
+}
+
+#[test]
+fn what_a_container_cannot_hold_is_refused_with_what_can() {
+    let root = tempfile::tempdir().unwrap();
+    let still = coded(Codec::Jpeg, SIZE, 1);
+    let mut sink = open(root.path().join("x.mp4").to_str().unwrap(), &SinkOptions::default()).unwrap();
+    let message = feed(sink.as_mut(), "gate", &still).unwrap_err().to_string();
+    assert!(message.contains("jpeg") && message.contains(".mjpeg") && message.contains(".mcap"), "{message}");
+    assert_eq!(sink.finish().unwrap().frames, 0);
+    let mut sink = open(root.path().join("x.mcap").to_str().unwrap(), &SinkOptions::default()).unwrap();
+    let message = feed(sink.as_mut(), "gate", &coded(Codec::Jpeg2000, SIZE, 1)).unwrap_err().to_string();
+    assert!(message.contains("jpeg2000") && message.contains("a folder"), "{message}");
+}
+
+#[test]
+fn mcap_holds_every_stream_in_a_channel_of_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("x.mcap");
+    let mut sink = open(target.to_str().unwrap(), &SinkOptions::default()).unwrap();
+    let (video, stills) = (coded(Codec::H264, SIZE, 4), coded(Codec::Jpeg, SIZE, 3));
+    let frames = |frames: Vec<EncodedFrame>| frames.into_iter().zip(1..).map(|(frame, at)| due(frame, at)).collect();
+    let (video, stills): (Vec<_>, Vec<_>) = (frames(video), frames(stills));
+    // Not before a keyframe.
+    sink.frame(&stream("gate"), id(0), &video[1]).unwrap();
+    feed(sink.as_mut(), "gate", &video).unwrap();
+    feed(sink.as_mut(), "door", &stills).unwrap();
+    sink.gap(&stream("gate"), &Gap::new(Seq(4), Seq(6), GapReason::Overflow)).unwrap();
+    sink.frame(&stream("gate"), id(7), &video[1]).unwrap();
+    let report = sink.finish().unwrap();
+    assert_eq!((report.frames, report.awaiting_keyframe, report.gaps), (7, 2, 1));
+    let bytes = fs::read(&target).unwrap();
+    assert_eq!(report.bytes, bytes.len() as u64);
+    let mut seen: BTreeMap<String, Vec<(u64, usize)>> = BTreeMap::new();
+    for message in ::mcap::MessageStream::new(&bytes).unwrap().map(Result::unwrap) {
+        let schema = message.channel.schema.as_ref().unwrap();
+        let name = format!("{} {}", message.channel.topic, schema.name);
+        seen.entry(name).or_default().push((message.log_time, message.data.len()));
+    }
+    let names: Vec<_> = seen.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        ["/door/raw_video/image foxglove.CompressedImage", "/gate/raw_video/video foxglove.CompressedVideo"]
+    );
+    let times: Vec<u64> = seen.values().next_back().unwrap().iter().map(|(time, _)| *time).collect();
+    assert_eq!(times, [100_000_000, 200_000_000, 300_000_000, 400_000_000]);
+}
+
 #[test]
 fn a_full_disk_is_reported_with_path_and_bytes() {
     let full = Path::new("/dev/full");
@@ -266,7 +424,8 @@ fn a_full_disk_is_reported_with_path_and_bytes() {
     let root = tempfile::tempdir().unwrap();
     let large = coded(Codec::Jpeg, Dimensions::new(640, 480), 8);
     let units = coded(Codec::H264, Dimensions::new(640, 480), 8);
-    for (name, frames) in [("x.h264", &units), ("x.mjpeg", &large), ("x.y4m", &large)] {
+    let files = [("x.h264", &units), ("x.mp4", &units), ("x.mcap", &units), ("x.mjpeg", &large), ("x.y4m", &large)];
+    for (name, frames) in files {
         let target = root.path().join(name);
         std::os::unix::fs::symlink(full, &target).unwrap();
         let mut sink = open(target.to_str().unwrap(), &overwrite()).unwrap();
