@@ -1,0 +1,180 @@
+//! The thread that detects: pictures into results, results to the writer.
+
+use super::counts::{Counter, Counters};
+use super::desk::{Desk, Facts, Waiting, Work};
+use super::{DetectorSource, Policy, micros};
+use crate::detector::{Detection, Detector, VisionError};
+use crate::track::{TrackConfig, Tracked, Tracker};
+use lumenbus_bus::results::{ResultRecord, ResultWriter};
+use lumenbus_frame::{CaptureTime, FrameId, StreamId};
+use lumenbus_wire::{AnalysisResult, DetectedObject, Model, ResultForm, StageTimes};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How results are made.
+#[derive(Clone)]
+pub(super) struct Maker {
+    pub(super) model: Model,
+    pub(super) form: ResultForm,
+    pub(super) policy: Policy,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl Maker {
+    /// The result of a frame that has no picture; none under a policy that owes none.
+    pub(super) fn without_picture(
+        &self,
+        stream: &StreamId,
+        capture: CaptureTime,
+        facts: &Facts,
+        why: String,
+    ) -> Option<ResultRecord> {
+        if facts.is_preroll {
+            return None;
+        }
+        self.counters.add(Counter::Undecodable, 1);
+        tracing::debug!(%stream, seq = facts.id.seq.0, why, "a frame gave no picture");
+        if self.policy == Policy::Newest {
+            return None;
+        }
+        let result = AnalysisResult::new(stream.clone(), facts.id, capture, self.model.clone());
+        self.record(&AnalysisResult { error: Some(why), ..result }, facts.partition)
+    }
+
+    pub(super) fn record(&self, result: &AnalysisResult, partition: i32) -> Option<ResultRecord> {
+        let value = match result.encode(self.form) {
+            Ok(value) => value,
+            Err(error) => {
+                // A detector beyond the limits: the frame still has its one result.
+                tracing::warn!(stream = %result.stream, %error, "a result cannot be written as it is");
+                let why = Some(error.to_string());
+                let plain = AnalysisResult { detections: Vec::new(), error: why, ..result.clone() };
+                plain.encode(self.form).ok()?
+            }
+        };
+        let key = result.stream.camera.to_string();
+        let content_type = self.form.content_type();
+        Some(ResultRecord { key, frame_partition: partition, content_type, value })
+    }
+}
+
+/// What is known of one stream.
+struct Sight {
+    detector: Box<dyn Detector>,
+    tracker: Tracker,
+}
+
+pub(super) struct Analyst<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) writer: &'a ResultWriter,
+    pub(super) detectors: &'a DetectorSource,
+    pub(super) maker: Maker,
+    pub(super) sights: Sights,
+}
+
+/// By the desk's keys.
+#[derive(Default)]
+pub(super) struct Sights(HashMap<u64, Sight>);
+
+impl Analyst<'_> {
+    /// Until the desk is closed, or nothing can be written.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.desk.take() {
+                Work::Closed => return,
+                Work::Forget(keys) => keys.iter().for_each(|key| drop(self.sights.0.remove(key))),
+                Work::Submit(items) => {
+                    for (result, receipt) in items {
+                        if let Err(error) = self.writer.submit(result, receipt) {
+                            // The other thread asks the writer itself.
+                            tracing::debug!(%error, "results are not taken");
+                            return self.desk.close();
+                        }
+                    }
+                }
+                Work::Look(key, waiting) => {
+                    let result = self.look(key, &waiting);
+                    self.desk.resolve(key, waiting.id, result);
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, key: u64, waiting: &Waiting) -> Option<ResultRecord> {
+        let began = Instant::now();
+        let found = self.find(key, waiting);
+        let (facts, picture, counters) = (&waiting.facts, &waiting.picture, &self.maker.counters);
+        if facts.is_preroll {
+            return None;
+        }
+        let capture = picture.capture;
+        let model = self.maker.model.clone();
+        let mut result = AnalysisResult::new(StreamId::clone(&waiting.stream), facts.id, capture, model);
+        result.size = Some(picture.dimensions());
+        result.pts = picture.pts;
+        let waited = began.duration_since(facts.received).saturating_sub(facts.decode);
+        result.stages.receive_micros = since(capture.unix_nanos, facts.received_unix_nanos);
+        result.stages.wait_micros = Some(StageTimes::micros(waited));
+        result.stages.decode_micros = Some(StageTimes::micros(facts.decode));
+        match found {
+            Ok(found) => {
+                counters.add(Counter::Analysed, 1);
+                counters.add(Counter::Detections, found.objects.len() as u64);
+                counters.add(Counter::DetectMicros, micros(found.detect));
+                result.stages.detect_micros = Some(StageTimes::micros(found.detect));
+                result.stages.track_micros = Some(StageTimes::micros(found.track));
+                result.detections = found.objects.into_iter().map(object).collect();
+            }
+            Err(error) => {
+                counters.add(Counter::Failed, 1);
+                tracing::debug!(stream = %waiting.stream, seq = facts.id.seq.0, %error, "a picture was not looked at");
+                result.error = Some(error.to_string());
+            }
+        }
+        self.maker.record(&result, facts.partition)
+    }
+
+    fn find(&mut self, key: u64, waiting: &Waiting) -> Result<Found, VisionError> {
+        let sight = match self.sights.0.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                new.insert(Sight { detector: self.detectors.open()?, tracker: Tracker::new(TrackConfig::default()) })
+            }
+        };
+        if waiting.facts.resets {
+            sight.detector.reset();
+            sight.tracker.reset();
+        }
+        let began = Instant::now();
+        let detections = sight.detector.detect(&waiting.picture)?;
+        let detected = Instant::now();
+        let objects = sight.tracker.update(waiting.id, waiting.picture.capture, detections);
+        Ok(Found { objects, detect: detected.duration_since(began), track: detected.elapsed() })
+    }
+}
+
+/// What is in a picture, and how long it took to see it.
+struct Found {
+    objects: Vec<Tracked>,
+    detect: Duration,
+    track: Duration,
+}
+
+fn object(tracked: Tracked) -> DetectedObject {
+    let track_id = tracked.confirmed_id();
+    let Detection { class, score, bounds } = tracked.detection;
+    DetectedObject { class, score, bounds, track_id }
+}
+
+/// Microseconds between two moments; `None` where they are not in order.
+fn since(from_unix_nanos: i64, to_unix_nanos: i64) -> Option<u32> {
+    let nanos = u64::try_from(to_unix_nanos.checked_sub(from_unix_nanos)?).ok()?;
+    Some(StageTimes::micros(Duration::from_nanos(nanos)))
+}
+
+/// What a frame is called in a message.
+pub(super) fn lost(id: FrameId) -> String {
+    format!("the decoder gave no picture for frame {}/{}", id.epoch, id.seq)
+}

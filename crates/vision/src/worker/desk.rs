@@ -1,0 +1,273 @@
+//! Between the thread that decodes and the one that detects: pictures that wait, and what became of each frame, in order.
+//!
+//! Results leave in the order of their stream's frames, whatever order pictures come in: so a commit says of a stream
+//! "done up to here", and means it.
+
+use super::counts::{Counter, Counters};
+use lumenbus_bus::results::ResultRecord;
+use lumenbus_bus::subscriber::Receipt;
+use lumenbus_frame::{FrameId, RawFrame, StreamId};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Frames and other events of a stream that are not submitted.
+const MAX_ENTRIES: usize = 4_096;
+
+/// Which pictures wait for the detector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// All, up to this many bytes of pixels; one always may.
+    All { bytes: usize },
+    /// The newest of each stream.
+    Newest,
+}
+
+/// A picture on its way to the detector.
+pub(super) struct Waiting {
+    pub(super) stream: Arc<StreamId>,
+    pub(super) id: FrameId,
+    pub(super) picture: RawFrame,
+    pub(super) facts: Facts,
+}
+
+/// What is known of a frame beside its picture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) id: FrameId,
+    pub(super) partition: i32,
+    pub(super) received_unix_nanos: i64,
+    pub(super) received: Instant,
+    pub(super) decode: Duration,
+    /// It was handed over before, and is here so that decoder and detector can go on.
+    pub(super) is_preroll: bool,
+    /// What came before has nothing to do with it.
+    pub(super) resets: bool,
+}
+
+struct Entry {
+    id: Option<FrameId>,
+    /// What to submit, when that is known.
+    outcome: Option<Option<ResultRecord>>,
+    receipt: Receipt,
+}
+
+#[derive(Default)]
+struct Stream {
+    entries: VecDeque<Entry>,
+    pictures: VecDeque<Waiting>,
+}
+
+impl Stream {
+    fn has_outcome(&self) -> bool {
+        self.entries.front().is_some_and(|entry| entry.outcome.is_some())
+    }
+}
+
+#[derive(Default)]
+struct State {
+    streams: HashMap<u64, Stream>,
+    next_key: u64,
+    /// Streams with pictures, in turn.
+    turns: VecDeque<u64>,
+    /// Streams whose oldest entry may have its outcome.
+    settled: VecDeque<u64>,
+    /// Streams that are over.
+    gone: Vec<u64>,
+    picture_bytes: usize,
+    is_busy: bool,
+    is_closed: bool,
+}
+
+/// What the detecting thread does next.
+pub(super) enum Work {
+    /// To be submitted, in order.
+    Submit(Vec<(Option<ResultRecord>, Receipt)>),
+    /// To be looked at.
+    Look(u64, Box<Waiting>),
+    /// Streams of which nothing more comes.
+    Forget(Vec<u64>),
+    /// The end.
+    Closed,
+}
+
+pub(super) struct Desk {
+    state: Mutex<State>,
+    work: Condvar,
+    room: Condvar,
+    keeps: Keeps,
+    counters: Arc<Counters>,
+}
+
+impl Desk {
+    pub(super) fn new(keeps: Keeps, counters: Arc<Counters>) -> Self {
+        Self { state: Mutex::default(), work: Condvar::new(), room: Condvar::new(), keeps, counters }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(&self, is_full: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let waits = |state: &mut State| !state.is_closed && is_full(state);
+        self.room.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a stream.
+    pub(super) fn open(&self) -> u64 {
+        let mut state = self.lock();
+        let key = state.next_key;
+        state.next_key += 1;
+        state.streams.insert(key, Stream::default());
+        key
+    }
+
+    /// Takes a frame whose outcome is to come; waits while too many are.
+    pub(super) fn frame(&self, key: u64, id: FrameId, receipt: Receipt) {
+        self.entry(key, Entry { id: Some(id), outcome: None, receipt });
+    }
+
+    /// Takes something else that moves offsets.
+    pub(super) fn event(&self, key: u64, receipt: Receipt) {
+        self.entry(key, Entry { id: None, outcome: Some(None), receipt });
+    }
+
+    fn entry(&self, key: u64, entry: Entry) {
+        let entries = |state: &State| state.streams.get(&key).map_or(0, |stream| stream.entries.len());
+        let mut state = self.wait_while(|state| entries(state) >= MAX_ENTRIES);
+        if let Some(stream) = state.streams.get_mut(&key) {
+            stream.entries.push_back(entry);
+            self.settle(&mut state, key);
+        }
+    }
+
+    /// What became of a frame: its result, or that it has none.
+    pub(super) fn resolve(&self, key: u64, id: FrameId, result: Option<ResultRecord>) {
+        let mut state = self.lock();
+        Self::set(&mut state, key, id, result);
+        self.settle(&mut state, key);
+    }
+
+    fn set(state: &mut State, key: u64, id: FrameId, result: Option<ResultRecord>) {
+        let Some(stream) = state.streams.get_mut(&key) else { return };
+        if let Some(entry) = stream.entries.iter_mut().find(|entry| entry.id == Some(id) && entry.outcome.is_none()) {
+            entry.outcome = Some(result);
+        }
+    }
+
+    fn settle(&self, state: &mut State, key: u64) {
+        let Some(stream) = state.streams.get(&key) else { return };
+        if stream.has_outcome() && !state.settled.contains(&key) {
+            state.settled.push_back(key);
+            self.work.notify_one();
+        }
+    }
+
+    /// Takes a picture, under the policy: waits for room, or lets go of an older one.
+    pub(super) fn picture(&self, key: u64, waiting: Waiting) {
+        let bytes = waiting.picture.pixels().len();
+        let mut state = match self.keeps {
+            Keeps::All { bytes: limit } => {
+                self.wait_while(|state| state.picture_bytes > 0 && state.picture_bytes + bytes > limit)
+            }
+            Keeps::Newest => self.lock(),
+        };
+        let Some(stream) = state.streams.get_mut(&key) else { return };
+        let mut waiting = waiting;
+        let old = if self.keeps == Keeps::Newest { std::mem::take(&mut stream.pictures) } else { VecDeque::new() };
+        waiting.facts.resets |= old.iter().any(|old| old.facts.resets);
+        stream.pictures.push_back(waiting);
+        state.picture_bytes += bytes;
+        for old in old {
+            state.picture_bytes -= old.picture.pixels().len();
+            Self::set(&mut state, key, old.id, None);
+            if !old.facts.is_preroll {
+                self.counters.add(Counter::Superseded, 1);
+            }
+        }
+        if !state.turns.contains(&key) {
+            state.turns.push_back(key);
+        }
+        self.settle(&mut state, key);
+        self.work.notify_one();
+    }
+
+    /// Lets go of a stream that others have now.
+    pub(super) fn discard(&self, key: u64) {
+        let mut state = self.lock();
+        if let Some(stream) = state.streams.remove(&key) {
+            let bytes: usize = stream.pictures.iter().map(|waiting| waiting.picture.pixels().len()).sum();
+            state.picture_bytes -= bytes;
+            state.gone.push(key);
+        }
+        drop(state);
+        self.room.notify_all();
+    }
+
+    /// The next piece of work; waits for it.
+    pub(super) fn take(&self) -> Work {
+        let mut state = self.lock();
+        state.is_busy = false;
+        self.room.notify_all();
+        loop {
+            if state.is_closed {
+                return Work::Closed;
+            }
+            if let Some(work) = Self::next(&mut state) {
+                state.is_busy = true;
+                return work;
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn next(state: &mut State) -> Option<Work> {
+        if !state.gone.is_empty() {
+            return Some(Work::Forget(std::mem::take(&mut state.gone)));
+        }
+        while let Some(key) = state.settled.pop_front() {
+            let Some(stream) = state.streams.get_mut(&key) else { continue };
+            let mut done = Vec::new();
+            while stream.has_outcome() {
+                let Some(entry) = stream.entries.pop_front() else { break };
+                done.push((entry.outcome.flatten(), entry.receipt));
+            }
+            if !done.is_empty() {
+                return Some(Work::Submit(done));
+            }
+        }
+        while let Some(key) = state.turns.pop_front() {
+            let Some(stream) = state.streams.get_mut(&key) else { continue };
+            let Some(waiting) = stream.pictures.pop_front() else { continue };
+            if !stream.pictures.is_empty() {
+                state.turns.push_back(key);
+            }
+            state.picture_bytes -= waiting.picture.pixels().len();
+            return Some(Work::Look(key, Box::new(waiting)));
+        }
+        None
+    }
+
+    /// Waits until nothing is left to do, at most so long; whether that is so.
+    pub(super) fn is_idle(&self, wait: Duration) -> bool {
+        let is_at_work = |state: &mut State| !state.is_closed && !Self::has_nothing(state);
+        let state = self.room.wait_timeout_while(self.lock(), wait, is_at_work);
+        Self::has_nothing(&state.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    fn has_nothing(state: &State) -> bool {
+        let is_done = |stream: &Stream| stream.pictures.is_empty() && !stream.has_outcome();
+        !state.is_busy && state.streams.values().all(is_done)
+    }
+
+    /// The detecting thread ends after what it does now; nobody waits any more.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.work.notify_all();
+        self.room.notify_all();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+}
