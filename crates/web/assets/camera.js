@@ -1,28 +1,31 @@
 // Camera: one stream large, and everything about it: stages, gaps, figures over time, how to read it elsewhere.
 
 import { Actions } from './activity.js';
+import { BoxesButton } from './boxes.js';
 import { brokersOf, commandsFor } from './commands.js';
 import { copyText, el, icon, setAttribute, setText } from './dom.js';
-import { age, bytes, clock, mbit, number } from './format.js';
+import { age, bytes, clock, mbit, moment, number } from './format.js';
 import { gapReason, gapText, stateText, t } from './i18n.js';
 import { Plot, Waterfall } from './plot.js';
-import { cameraPath, codecName, drawStrip, GAP_SHOWN_MS, Veil } from './tile.js';
+import { cameraPath, codecName, drawStrip, Freshness, GAP_SHOWN_MS, substitute, Veil } from './tile.js';
+import { Timeline } from './timeline.js';
 
 const GAPS_SHOWN = 50;
 
 const panel = (title, ...content) => el('section', { class: 'panel', 'aria-label': title }, el('h2', { text: title }), ...content);
 
-/** Saves a picture: the server's newest one of this stream. */
-export async function saveSnapshot(facts, say) {
+/** Saves a picture: the server's newest one of this stream, or that of a recorded moment. */
+export async function saveSnapshot(facts, say, at = NaN) {
   try {
-    const answer = await fetch(`/api/v1/cameras/${encodeURIComponent(facts.camera)}/snapshot?stream=${facts.n}`, { cache: 'no-store' });
+    const when = Number.isFinite(at) ? `&at_ms=${Math.round(at * 1000) / 1000}&exact=1` : '';
+    const answer = await fetch(`/api/v1/cameras/${encodeURIComponent(facts.camera)}/snapshot?stream=${facts.n}${when}`, { cache: 'no-store' });
     if (!answer.ok) {
       const body = await answer.json().catch(() => ({}));
       throw new Error(typeof body?.error?.message === 'string' ? body.error.message.slice(0, 300) : `${answer.status}`);
     }
     const nanos = answer.headers.get('X-Lumenbus-Capture-Unix-Nanos');
-    const at = new Date(nanos ? Number(nanos) / 1e6 : Date.now());
-    const name = `${facts.camera}-${at.toISOString().slice(0, 19).replaceAll(':', '')}Z.jpg`;
+    const taken = new Date(nanos ? Number(nanos) / 1e6 : Date.now());
+    const name = `${facts.camera}-${taken.toISOString().slice(0, 19).replaceAll(':', '')}Z.jpg`;
     const address = URL.createObjectURL(await answer.blob());
     el('a', { href: address, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
@@ -40,9 +43,13 @@ export class CameraScreen {
   #command = 'python';
   #isClosed = false;
   #chipTimer = 0;
+  #timeline = null;
+  #from = null;
 
-  constructor(app, { id, topic, stream }) {
+  /** `at`: a recorded moment to begin with, Unix milliseconds. */
+  constructor(app, { id, topic, stream, at = null }) {
     this.app = app;
+    this.#from = at;
     this.wanted = { id, topic, stream };
     const { store } = app;
     this.back = el('a', { class: 'button icon-only', href: '/', 'aria-label': t('back'), title: `${t('back')} (Esc)` }, icon('back'));
@@ -51,14 +58,21 @@ export class CameraScreen {
     this.meta = el('p', { class: 'camera-meta' });
     this.streams = el('div', { class: 'chips-row' });
     this.snapshot = el('button', { class: 'button', type: 'button', title: `${t('snapshot')} (s)`, on: { click: () => this.#save() } }, icon('snapshot'), el('span', { text: t('snapshot') }));
+    this.boxes = new BoxesButton(app, () => Boolean(this.#stream?.stat.analysis));
     this.full = el('button', { class: 'button icon-only', type: 'button', 'aria-label': t('full'), title: `${t('full')} (f)`, on: { click: () => app.toggleFull() } }, icon('full'));
     this.previous = el('a', { class: 'button icon-only', 'aria-label': t('previous'), title: `${t('previous')} (←)` }, icon('back'));
     this.next = el('a', { class: 'button icon-only', 'aria-label': t('next'), title: `${t('next')} (→)` }, icon('forward'));
     this.holder = el('div', { class: 'holder' });
     this.veil = new Veil();
     this.gapChip = el('span', { class: 'chip chip-gap', hidden: true });
+    this.freshness = new Freshness();
+    this.recordedChip = el('span', { class: 'chip chip-recorded', hidden: true });
+    this.boxesChip = el('span', { class: 'chip', hidden: true });
+    this.times = el('div', { class: 'timeline-holder', hidden: true });
     this.strip = el('canvas', { class: 'strip', 'aria-hidden': 'true' });
-    this.stage = el('div', { class: 'stage-picture' }, el('div', { class: 'picture' }, this.holder, this.veil.element, el('div', { class: 'chips' }, this.gapChip)), this.strip);
+    this.stage = el('div', { class: 'stage-picture' }, el('div', { class: 'picture' }, this.holder, this.veil.element, el('div', { class: 'chips' }, this.recordedChip, this.boxesChip, this.freshness.element, this.gapChip)), this.strip);
+    this.other = el('a', { class: 'other-stream', hidden: true }, this.veil.other);
+    this.veil.element.append(this.other);
     this.figures = el('dl', { class: 'camera-figures' });
     this.plots = [
       new Plot({ title: t('plot.bitrate'), unit: 'Mbit/s', lines: [{ name: t('plot.bitrate'), class: 'line-a', of: (point) => point.mbit }] }),
@@ -82,13 +96,13 @@ export class CameraScreen {
 
   #head() {
     return el('header', { class: 'camera-head' }, this.back, el('div', { class: 'camera-title' }, el('div', { class: 'camera-line' }, this.name, this.state), this.meta),
-      this.streams, el('div', { class: 'buttons' }, this.previous, this.next, this.snapshot, this.full));
+      this.streams, el('div', { class: 'buttons' }, this.previous, this.next, this.boxes.element, this.snapshot, this.full));
   }
 
   #body() {
     const pre = el('pre', { tabindex: 0, 'aria-label': t('commands') }, this.code);
     return el('div', { class: 'camera-body' },
-      el('div', { class: 'camera-main' }, this.stage, this.figures, this.actions.element, el('div', { class: 'plots' }, ...this.plots.map((plot) => plot.element))),
+      el('div', { class: 'camera-main' }, this.stage, this.times, this.figures, this.actions.element, el('div', { class: 'plots' }, ...this.plots.map((plot) => plot.element))),
       el('div', { class: 'camera-side' },
         panel(t('stages'), this.waterfall.element, this.waiting),
         panel(t('gaps'), this.gapSums, this.gapNone, this.gapList),
@@ -102,7 +116,9 @@ export class CameraScreen {
     on('streams', () => this.#choose());
     on('stats', () => this.#stats());
     on('trouble', () => this.#stats());
-    on('link', () => this.#choose());
+    on('link', () => this.#linked());
+    on('boxes', () => this.#timeline?.recall.isPlaying && this.#timeline.recall.play());
+    on('hello', () => this.#setTimeline());
     on('actions', () => this.actions.update());
     on('gap', (gap) => gap.n === this.#stream?.facts.n && this.#gaps());
     this.#choose();
@@ -113,6 +129,9 @@ export class CameraScreen {
     this.#isClosed = true;
     clearTimeout(this.#chipTimer);
     this.#stops.forEach((stop) => stop());
+    this.boxes.close();
+    this.#timeline?.close();
+    this.#timeline = null;
     if (this.#stream) this.app.theatre.remove(this.#stream.facts.n);
     this.plots.forEach((plot) => plot.close());
   }
@@ -141,8 +160,13 @@ export class CameraScreen {
       if (this.#stream) theatre.remove(this.#stream.facts.n);
       this.#stream = chosen;
       this.#hasPicture = false;
+      this.#timeline?.close();
+      this.#timeline = null;
       if (chosen) {
-        theatre.add(chosen.facts.n, this.holder, { onShown: () => this.#shown() });
+        theatre.add(chosen.facts.n, this.holder, {
+          onShown: (picture) => this.#shown(picture), onWatched: () => this.#timeline?.recall.watched(), accepts: (header) => this.#timeline?.recall.accepts(header) ?? true,
+        });
+        this.#setTimeline();
         theatre.setVisible(chosen.facts.n, true);
         this.#gaps();
       }
@@ -155,7 +179,34 @@ export class CameraScreen {
     this.#neighbours();
   }
 
-  #shown() {
+  /** Where the viewer has recordings, and once: the place in time is kept while the connection comes and goes. */
+  #setTimeline() {
+    if (this.#timeline || !this.#stream || !this.#stream.facts.topic || this.#stream.facts.isSealed || !this.app.store.sections.includes('timeline')) return;
+    this.#timeline = new Timeline(this.app, this.#stream, this.holder, () => this.#recalled());
+    this.times.replaceChildren(this.#timeline.element);
+    this.times.hidden = false;
+    if (this.#from !== null) this.#timeline.goTo(this.#from, { isToShow: true });
+    this.#from = null;
+  }
+
+  #linked() {
+    if (this.app.store.link.state === 'open') this.#timeline?.recall.watched();
+    this.#choose();
+  }
+
+  /** On the picture: that it is not of now. */
+  #recalled() {
+    const { recall } = this.#timeline ?? {};
+    const isLive = recall?.isLive ?? true;
+    setAttribute(this.stage, 'data-recall', isLive ? null : recall.mode);
+    this.recordedChip.hidden = isLive;
+    if (!isLive) setText(this.recordedChip, t('recall.chip', { time: moment(recall.at) }));
+    this.freshness.element.classList.toggle('is-recorded', !isLive);
+  }
+
+  #shown(picture) {
+    this.#timeline?.recall.shown(picture);
+    this.freshness.shown(picture, this.app.now());
     if (this.#hasPicture) return;
     this.#hasPicture = true;
     this.#stats();
@@ -185,9 +236,13 @@ export class CameraScreen {
   #stats() {
     if (!this.#stream) return;
     const { stat, facts, history } = this.#stream;
-    const state = this.veil.update(this.#stream, this.#hasPicture);
+    // A picture of the past is one, too.
+    const isRecalled = this.#timeline !== null && !this.#timeline.recall.isLive;
+    const state = this.veil.update(this.#stream, this.#hasPicture || isRecalled);
     setAttribute(this.state, 'data-state', state);
     setText(this.state, stateText(state));
+    this.#offerOther(state);
+    this.#analysis(isRecalled);
     if (facts.width && facts.height) this.stage.style.setProperty('--ratio', `${facts.width} / ${facts.height}`);
     const figures = [
       ['figure.fps', number(stat.fps, 1), t('figure.fps.unit')],
@@ -205,6 +260,24 @@ export class CameraScreen {
     this.#gapTotals();
     this.#aboutFacts();
     drawStrip(this.strip, this.#stream);
+  }
+
+  /** On the picture: who looks for what, and how long the picture waits for that. */
+  #analysis(isRecalled) {
+    const { stat, facts } = this.#stream;
+    const wait = isRecalled ? null : this.app.theatre.wait(facts.n);
+    this.boxesChip.hidden = wait === null || !stat.analysis;
+    if (!this.boxesChip.hidden) setText(this.boxesChip, t('boxes.wait', { models: stat.analysis.models.join(', '), ms: wait }));
+    this.boxes.update();
+  }
+
+  /** Where this browser cannot play a stream, another one of the same camera may do. */
+  #offerOther(state) {
+    const other = state === 'unplayable' ? substitute(this.#stream, this.app.store.ofCamera(this.wanted.id)) : null;
+    this.other.hidden = other === null;
+    this.veil.offer(other);
+    if (!other) return;
+    setAttribute(this.other, 'href', cameraPath(other.facts, false));
   }
 
   #lossText() {
@@ -286,11 +359,16 @@ export class CameraScreen {
   }
 
   #save() {
-    return saveSnapshot(this.#stream.facts, this.app.say);
+    return saveSnapshot(this.#stream.facts, this.app.say, this.moment);
   }
 
   get current() {
     return this.#stream;
+  }
+
+  /** The recorded moment that is shown, NaN while live. */
+  get moment() {
+    return this.#timeline?.recall.at ?? NaN;
   }
 
   get fullElement() {
@@ -299,7 +377,9 @@ export class CameraScreen {
 
   key(event) {
     if (event.target.closest?.('pre, .gap-list, [role=tablist]')) return false;
-    const to = { ArrowLeft: this.previous, ArrowRight: this.next }[event.key];
+    if (this.#timeline?.key(event)) return true;
+    const keys = this.#timeline ? { '[': this.previous, ']': this.next } : { ArrowLeft: this.previous, ArrowRight: this.next };
+    const to = keys[event.key];
     if (to?.getAttribute('href')) {
       this.app.go(to.getAttribute('href'), { isReplacing: true });
       return true;

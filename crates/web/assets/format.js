@@ -34,6 +34,9 @@ export function short(value) {
   return number(value, size < 0.995 ? 2 : size < 9.95 ? 1 : 0);
 }
 
+/** Between 0.9 and 1 the third digit is what counts. */
+export const ssim = (value) => number(value, 3);
+
 export const mbit = (value) => number(value, Math.abs(value) < 9.995 ? 2 : 1);
 
 /** Milliseconds below one second, else seconds and what is above them. */
@@ -69,4 +72,11 @@ export function clock(millis) {
   const isToday = date.toDateString() === new Date().toDateString();
   const day = isToday ? {} : { year: 'numeric', month: '2-digit', day: '2-digit' };
   return date.toLocaleString(language(), { ...day, hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });
+}
+
+/** A moment: the time of day, tenths where asked for, the date where it is not today. */
+export function moment(millis, hasTenths = true) {
+  if (!Number.isFinite(millis) || Math.abs(millis) > 8.64e15) return DASH;
+  const tenths = hasTenths ? `.${Math.floor((((millis % 1000) + 1000) % 1000) / 100)}` : '';
+  return clock(millis) + tenths;
 }

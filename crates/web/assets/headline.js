@@ -1,7 +1,7 @@
 // The figures on top: what it costs against JPEG, how old the pictures are, whether anything was lost without a reason.
 
 import { el, setAttribute, setText } from './dom.js';
-import { age, compact, mbit, number, short } from './format.js';
+import { age, compact, mbit, number, short, ssim } from './format.js';
 import { t } from './i18n.js';
 
 function figure(name, ...more) {
@@ -54,7 +54,10 @@ export class Headline {
     }
     setText(this.bandwidth.value, `${short(ratio.times)}×`);
     setText(this.bandwidth.unit, t('headline.bandwidth.less'));
-    setText(this.bandwidth.sub, t('headline.bandwidth.sub', { coded: mbit(ratio.coded), jpeg: mbit(ratio.jpeg) }));
+    const rates = { coded: mbit(ratio.coded), jpeg: mbit(ratio.jpeg) };
+    const isJudged = Number.isFinite(ratio.codedSsim) && Number.isFinite(ratio.jpegSsim);
+    const quality = isJudged && { codedSsim: ssim(ratio.codedSsim), jpegSsim: ssim(ratio.jpegSsim) };
+    setText(this.bandwidth.sub, quality ? t('headline.bandwidth.judged', { ...rates, ...quality }) : t('headline.bandwidth.sub', rates));
     this.coded.style.width = `${Math.min(100, Math.max(1, (100 * ratio.coded) / ratio.jpeg))}%`;
   }
 

@@ -14,7 +14,7 @@ const en = {
   'unit.days': '{n} days', 'fps': '{n} fps', 'since': 'since {time}',
 
   'headline': 'Headline', 'headline.bandwidth': 'Bandwidth against JPEG', 'headline.bandwidth.less': 'less',
-  'headline.bandwidth.sub': '{coded} vs {jpeg} Mbit/s', 'headline.bandwidth.all': 'Bandwidth', 'headline.bandwidth.none': 'all cameras',
+  'headline.bandwidth.sub': '{coded} vs {jpeg} Mbit/s', 'headline.bandwidth.judged': '{coded} vs {jpeg} Mbit/s, SSIM {codedSsim} vs {jpegSsim}', 'headline.bandwidth.all': 'Bandwidth', 'headline.bandwidth.none': 'all cameras',
   'headline.age': 'Age, capture to screen', 'headline.age.here': 'median · p99 {p99}', 'headline.age.server': 'median at the viewer · p99 {p99}',
   'headline.loss': 'Unexplained losses', 'headline.loss.sub': '{missing} explained of {frames}',
   'headline.now': 'Cameras live', 'headline.now.sub': '{mbit} Mbit/s · watching: {viewers}',
@@ -35,6 +35,8 @@ const en = {
   'unplayable.failed': 'The decoder gave up: {why}',
   'unplayable.insecure': 'This browser decodes {codec} only over HTTPS or on localhost.',
 
+  'boxes': 'Boxes', 'boxes.title': 'Boxes of what was found; pictures wait for them', 'boxes.wait': '{models} · waits {ms} ms', 'key.b': 'boxes of what was found',
+  'catching-up': '{age} old, catching up', 'unplayable.other': 'Show {codec} ({stream})',
   'gap': 'gap', 'gap.frames': '{n} frames', 'gap.frame': '1 frame', 'gap.open': 'frames of unknown number', 'gap.from': 'from {first}', 'gap.extent': '{first} – {last}',
   'reason.overflow': 'queue full', 'reason.expired': 'past the deadline', 'reason.delivery-failed': 'not acknowledged by Kafka', 'reason.oversize': 'too large',
   'reason.undecodable': 'rest of a dropped GOP', 'reason.source-damaged': 'damaged at the source', 'reason.source-lost': 'camera was away', 'reason.stopped': 'publisher stopped',
@@ -54,6 +56,16 @@ const en = {
   'gaps': 'Gaps', 'gaps.none': 'Nothing is missing.', 'commands': 'Without this page', 'copy': 'Copy', 'copied': 'Copied', 'copy.failed': 'Not copied: {why}',
   'about': 'About this stream', 'about.codec': 'Codec', 'about.size': 'Picture', 'about.topic': 'Topic', 'about.partition': 'partition {n}', 'about.bytes': 'Received', 'about.keyframe': 'Last keyframe', 'about.skipped': 'Skipped by slow pages',
 
+  'timeline': 'Timeline', 'timeline.play': 'Play', 'timeline.pause': 'Pause', 'timeline.previous': 'Keyframe before', 'timeline.next': 'Next keyframe', 'timeline.live': 'Back to live', 'timeline.speed': 'Speed',
+  'timeline.field': 'Go to a time', 'timeline.field.title': 'Go to a time: 14:03, 14:03:20, -10m, 2026-11-23 14:03', 'timeline.field.wrong': 'Type a time like 14:03, 14:03:20, -10m or 2026-11-23 14:03.',
+  'timeline.in': 'Show less time', 'timeline.out': 'Show more time', 'timeline.mark-in': 'Clip begins here', 'timeline.mark-in.short': 'In', 'timeline.mark-out': 'Clip ends here', 'timeline.mark-out.short': 'Out',
+  'timeline.export': 'Export clip', 'timeline.clear': 'Remove the marks', 'timeline.length': '{length} · about {size}', 'timeline.half': 'Mark the other end, too.', 'timeline.mark-first': 'Mark where the clip begins (I) and ends (O).',
+  'timeline.exporting': 'The clip of {length} is being saved.', 'timeline.no-export': 'No clip: {why}', 'timeline.playing': 'Playing {speed}', 'timeline.recorded': 'Recorded', 'timeline.keyframe': 'Nearest keyframe',
+  'timeline.twice': 'this time occurs twice, the later one is shown', 'timeline.loading': 'Looking for footage …', 'timeline.none': 'Nothing has been recorded yet.', 'timeline.nothing': 'no footage', 'timeline.since': 'Footage since {time} · {length}',
+  'timeline.incomplete': 'not all of it has been searched', 'timeline.unread': 'The recording cannot be read: {why}',
+  'overview.range': 'Stretch of time', 'overview.15m': '15 min', 'overview.1h': '1 hour', 'overview.6h': '6 hours', 'overview.1d': '1 day', 'overview.7d': '7 days', 'overview.now': 'Now', 'overview.hint': 'A click opens the camera at that moment; on the keyboard, arrows and Enter. Drag to move, Ctrl and wheel to zoom.', 'reason.unknown': 'nothing was recorded',
+  'recall.caught-up': 'Caught up with live.', 'recall.ended': 'This is the end of the recording.', 'recall.failed': 'Cannot play: {why}', 'recall.nothing': 'There is no footage of that moment.', 'recall.no-picture': 'No picture of that moment: {why}', 'recall.chip': 'Recorded {time}',
+
   'health.good': 'Nothing needs you', 'health.at': 'as of {time}', 'health.problems': 'Needs you: {n}', 'health.unreachable': 'Kafka does not answer', 'health.unread': 'The viewer does not answer: {why}',
   'health.disk': 'Disk', 'health.left': 'until the disk is full', 'health.used': 'used', 'health.disk.used': '{used} used', 'health.disk.free': '{free} free', 'health.disk.unknown': 'free space unknown', 'health.estimate': 'estimated',
   'health.brokers': 'Brokers', 'health.embedded': 'Embedded broker', 'health.controller': 'controller', 'health.address': 'Address', 'health.none': 'Not known yet.',
@@ -63,6 +75,7 @@ const en = {
 
   'help': 'Keys', 'help.open': 'Help: keys', 'key.arrows': 'between tiles; on a camera, to its neighbours', 'key.enter': 'opens the camera', 'key.esc': 'back', 'key.search': 'search', 'key.s': 'saves a snapshot',
   'key.f': 'full screen', 'key.t': 'colours', 'key.l': 'language', 'key.g': 'Live, Health', 'key.help': 'this list',
+  'help.timeline': 'On a camera', 'key.space': 'plays, pauses', 'key.keyframe': 'keyframe before, after', 'key.far': 'ten seconds back, on', 'key.neighbour': 'camera before, after', 'key.live': 'back to live', 'key.mark': 'clip begins, ends here', 'key.export': 'exports the clip', 'key.zoom': 'shows less, more time',
 };
 
 const zh = {
@@ -77,7 +90,7 @@ const zh = {
   'unit.days': '{n} 天', 'fps': '{n} 帧/秒', 'since': '自 {time}',
 
   'headline': '概要', 'headline.bandwidth': '与 JPEG 相比的带宽', 'headline.bandwidth.less': '更省',
-  'headline.bandwidth.sub': '{coded} 对 {jpeg} Mbit/s', 'headline.bandwidth.all': '带宽', 'headline.bandwidth.none': '所有摄像机合计',
+  'headline.bandwidth.sub': '{coded} 对 {jpeg} Mbit/s', 'headline.bandwidth.judged': '{coded} 对 {jpeg} Mbit/s，SSIM {codedSsim} 对 {jpegSsim}', 'headline.bandwidth.all': '带宽', 'headline.bandwidth.none': '所有摄像机合计',
   'headline.age': '时延：采集到屏幕', 'headline.age.here': '中位数 · p99 {p99}', 'headline.age.server': '查看器处中位数 · p99 {p99}',
   'headline.loss': '无法解释的丢失', 'headline.loss.sub': '{missing} 帧有原因，共 {frames} 帧',
   'headline.now': '在线摄像机', 'headline.now.sub': '{mbit} Mbit/s · {viewers} 人在看',
@@ -98,6 +111,8 @@ const zh = {
   'unplayable.failed': '解码器已放弃：{why}',
   'unplayable.insecure': '此浏览器只在 HTTPS 或 localhost 下解码 {codec}。',
 
+  'boxes': '检测框', 'boxes.title': '显示分析结果的检测框；画面会等待它们', 'boxes.wait': '{models} · 等待 {ms} 毫秒', 'key.b': '显示检测框',
+  'catching-up': '{age}前的画面，正在追赶', 'unplayable.other': '显示 {codec}（{stream}）',
   'gap': '缺口', 'gap.frames': '{n} 帧', 'gap.frame': '1 帧', 'gap.open': '帧数未知', 'gap.from': '自 {first}', 'gap.extent': '{first} – {last}',
   'reason.overflow': '队列已满', 'reason.expired': '超过期限', 'reason.delivery-failed': 'Kafka 未确认', 'reason.oversize': '过大',
   'reason.undecodable': '被丢弃 GOP 的其余部分', 'reason.source-damaged': '源数据损坏', 'reason.source-lost': '摄像机不在线', 'reason.stopped': '发布端已停止',
@@ -117,6 +132,16 @@ const zh = {
   'gaps': '缺口', 'gaps.none': '没有缺失。', 'commands': '不用本页读取', 'copy': '复制', 'copied': '已复制', 'copy.failed': '未能复制：{why}',
   'about': '关于此流', 'about.codec': '编码', 'about.size': '画面', 'about.topic': '主题', 'about.partition': '分区 {n}', 'about.bytes': '已接收', 'about.keyframe': '最近关键帧', 'about.skipped': '慢速页面跳过',
 
+  'timeline': '时间轴', 'timeline.play': '播放', 'timeline.pause': '暂停', 'timeline.previous': '上一关键帧', 'timeline.next': '下一关键帧', 'timeline.live': '回到实时', 'timeline.speed': '速度',
+  'timeline.field': '跳到某一时刻', 'timeline.field.title': '跳到某一时刻：14:03、14:03:20、-10m、2026-11-23 14:03', 'timeline.field.wrong': '请输入时刻，例如 14:03、14:03:20、-10m 或 2026-11-23 14:03。',
+  'timeline.in': '放大', 'timeline.out': '缩小', 'timeline.mark-in': '片段从此处开始', 'timeline.mark-in.short': '起点', 'timeline.mark-out': '片段到此处结束', 'timeline.mark-out.short': '终点',
+  'timeline.export': '导出片段', 'timeline.clear': '清除标记', 'timeline.length': '{length} · 约 {size}', 'timeline.half': '请再标记另一端。', 'timeline.mark-first': '请先标记片段的起点（I）和终点（O）。',
+  'timeline.exporting': '正在保存 {length} 的片段。', 'timeline.no-export': '无法导出：{why}', 'timeline.playing': '播放 {speed}', 'timeline.recorded': '录像', 'timeline.keyframe': '最近的关键帧',
+  'timeline.twice': '该时刻出现两次，显示较晚的一次', 'timeline.loading': '正在查找录像……', 'timeline.none': '还没有任何录像。', 'timeline.nothing': '没有录像', 'timeline.since': '录像自 {time} 起 · {length}',
+  'timeline.incomplete': '尚未全部查找', 'timeline.unread': '无法读取录像：{why}',
+  'overview.range': '时间范围', 'overview.15m': '15 分钟', 'overview.1h': '1 小时', 'overview.6h': '6 小时', 'overview.1d': '1 天', 'overview.7d': '7 天', 'overview.now': '现在', 'overview.hint': '点击可打开该时刻的摄像机画面；键盘操作请用方向键和回车。拖动可平移，Ctrl 加滚轮可缩放。', 'reason.unknown': '没有录制',
+  'recall.caught-up': '已追上实时。', 'recall.ended': '录像到此结束。', 'recall.failed': '无法播放：{why}', 'recall.nothing': '该时刻没有录像。', 'recall.no-picture': '没有该时刻的画面：{why}', 'recall.chip': '录像 {time}',
+
   'health.good': '一切正常', 'health.at': '截至 {time}', 'health.problems': '待处理：{n}', 'health.unreachable': 'Kafka 没有应答', 'health.unread': '查看器没有应答：{why}',
   'health.disk': '磁盘', 'health.left': '后磁盘写满', 'health.used': '已用', 'health.disk.used': '已用 {used}', 'health.disk.free': '剩余 {free}', 'health.disk.unknown': '剩余空间未知', 'health.estimate': '估计值',
   'health.brokers': '代理', 'health.embedded': '内置代理', 'health.controller': '控制器', 'health.address': '地址', 'health.none': '尚不清楚。',
@@ -126,6 +151,7 @@ const zh = {
 
   'help': '按键', 'help.open': '帮助：按键', 'key.arrows': '在画面之间移动；在摄像机页切换相邻摄像机', 'key.enter': '打开摄像机', 'key.esc': '返回', 'key.search': '搜索', 'key.s': '保存截图',
   'key.f': '全屏', 'key.t': '颜色', 'key.l': '语言', 'key.g': '实时、健康', 'key.help': '此列表',
+  'help.timeline': '摄像机页', 'key.space': '播放、暂停', 'key.keyframe': '上一、下一关键帧', 'key.far': '后退、前进十秒', 'key.neighbour': '上一、下一路摄像机', 'key.live': '回到实时', 'key.mark': '片段起点、终点', 'key.export': '导出片段', 'key.zoom': '放大、缩小时间轴',
 };
 
 export const texts = { en, zh };

@@ -155,6 +155,13 @@ export class Link {
     this.#send({ type: 'rejoin', n });
   }
 
+  /** Another time than now, or now again, for a stream that is watched: `play`, `pause`, `live`. */
+  recall(message) {
+    // The server must know that the stream is watched before it hears from when.
+    this.#sendWatched();
+    this.#send(message);
+  }
+
   /** A picture that was shown, all times in this page's clock. A sample of them is sent. */
   shown(header, received, decoded, shown) {
     // A frame whose number or times are nonsense is not reported: the server would refuse the whole message.

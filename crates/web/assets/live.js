@@ -1,6 +1,7 @@
 // Live: all cameras in a grid that adapts, by group, with search, the headline, the demo's buttons and what happened.
 
 import { Actions, Log } from './activity.js';
+import { BoxesButton } from './boxes.js';
 import { el, icon, setAttribute, setText } from './dom.js';
 import { Headline } from './headline.js';
 import { t } from './i18n.js';
@@ -18,6 +19,8 @@ const PHONE = 560;
 const MAX_SCROLLING_COLUMNS = 5;
 /** Fewer tiles stand in one grid, with the group's name beside their own. */
 const MIN_FOR_HEADINGS = 17;
+/** With more tiles in view each shows keyframes only, but the one that is pointed at or has the focus. */
+export const MAX_MOVING = 16;
 
 /** Columns and width of tiles: the largest of which all fit into the height, or else some of a readable width. */
 export function arrangement(groups, width, height) {
@@ -55,6 +58,7 @@ export class LiveScreen {
     this.chips = el('div', { class: 'chips-row', role: 'group', 'aria-label': t('groups') });
     this.empty = el('div', { class: 'nothing', hidden: true });
     this.grid = el('div', { class: 'groups' });
+    this.boxes = new BoxesButton(app, () => store.isAnalysed);
     this.actions = new Actions(store, app.say);
     this.log = new Log(store);
     this.actionsTitle = el('h2', { text: t('actions') });
@@ -62,12 +66,13 @@ export class LiveScreen {
       this.headline.element,
       el('div', { class: 'live-body' },
         el('div', { class: 'live-main' },
-          el('div', { class: 'toolbar' }, el('label', { class: 'search' }, icon('search'), this.search, el('kbd', { text: '/', 'aria-hidden': 'true' })), this.chips),
+          el('div', { class: 'toolbar' }, el('label', { class: 'search' }, icon('search'), this.search, el('kbd', { text: '/', 'aria-hidden': 'true' })), this.chips, this.boxes.element),
           this.empty, this.grid),
         el('aside', { class: 'rail', 'aria-label': t('log') }, this.actionsTitle, this.actions.element, el('h2', { text: t('log') }), this.log.element)));
     this.observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: '80px' });
     this.resize = new ResizeObserver(() => this.#layout());
     this.grid.addEventListener('focusin', (event) => this.#focused(event));
+    for (const type of ['pointerover', 'pointerout', 'focusin', 'focusout']) this.grid.addEventListener(type, () => this.#liven());
   }
 
   mount() {
@@ -90,6 +95,7 @@ export class LiveScreen {
 
   unmount() {
     this.#stops.forEach((stop) => stop());
+    this.boxes.close();
     this.observer.disconnect();
     this.resize.disconnect();
     window.removeEventListener('resize', this.#layoutSoon);
@@ -125,7 +131,7 @@ export class LiveScreen {
         tile.setFacts(isOnly);
         continue;
       }
-      const made = new Tile(stream, theatre, isOnly);
+      const made = new Tile(stream, theatre, isOnly, () => store.ofCamera(stream.facts.camera));
       this.#tiles.set(n, made);
       this.observer.observe(made.element);
     }
@@ -229,6 +235,13 @@ export class LiveScreen {
     // More than the server sends to one page: the first ones in view.
     const watched = new Set([...this.#visible].slice(0, MAX_WATCHED));
     for (const n of this.#tiles.keys()) this.app.theatre.setVisible(n, watched.has(n));
+    this.#liven();
+  }
+
+  /** Which tiles show every picture. */
+  #liven() {
+    const isCrowded = this.#visible.size > MAX_MOVING;
+    for (const [n, { element }] of this.#tiles) this.app.theatre.setStill(n, isCrowded && !element.matches(':hover, :focus'));
   }
 
   // Keyboard: one tile is in the tab order, arrows move by place.

@@ -7,6 +7,7 @@ import { language, memory, setLanguage, t } from './i18n.js';
 import { LaterScreen } from './later.js';
 import { Link } from './link.js';
 import { LiveScreen } from './live.js';
+import { OverviewScreen } from './overview.js';
 import { media } from './player.js';
 import { SECTIONS, Store } from './store.js';
 import { Theatre } from './theatre.js';
@@ -33,7 +34,7 @@ let theme = THEMES.includes(memory.get('lumenbus.theme')) ? memory.get('lumenbus
 let sayTimer = 0;
 
 const app = {
-  store, theatre, go, goBack, toggleFull, say,
+  store, theatre, link, go, goBack, toggleFull, say,
   now: () => link.clock.now(),
 };
 
@@ -81,10 +82,11 @@ function buildFrame() {
 const ownTitle = () => store.title.replace(/^lumenbus\b\s*/i, '');
 
 function helpDialog() {
-  const keys = [['← ↑ → ↓', 'arrows'], ['Enter', 'enter'], ['Esc', 'esc'], ['/', 'search'], ['s', 's'], ['f', 'f'], ['1  2', 'g'], ['t', 't'], ['l', 'l'], ['?', 'help']];
-  const rows = keys.flatMap(([key, name]) => [el('dt', {}, ...key.split('  ').map((one) => el('kbd', { text: one }))), el('dd', { text: t(`key.${name}`) })]);
+  const keys = [['← ↑ → ↓', 'arrows'], ['Enter', 'enter'], ['Esc', 'esc'], ['/', 'search'], ['s', 's'], ['f', 'f'], ['b', 'b'], ['1  2', 'g'], ['t', 't'], ['l', 'l'], ['?', 'help']];
+  const rows = (list) => el('dl', {}, ...list.flatMap(([key, name]) => [el('dt', {}, ...key.split('  ').map((one) => el('kbd', { text: one }))), el('dd', { text: t(`key.${name}`) })]));
+  const more = store.sections.includes('timeline') ? [['␣', 'space'], ['←  →', 'keyframe'], ['⇧ ←  ⇧ →', 'far'], ['[  ]', 'neighbour'], ['l', 'live'], ['i  o', 'mark'], ['e', 'export'], ['+  -', 'zoom']] : [];
   const close = el('button', { class: 'button icon-only', type: 'button', 'aria-label': t('close'), on: { click: () => dialog.close() } }, icon('close'));
-  const dialog = el('dialog', { class: 'help', 'aria-label': t('help') }, el('div', { class: 'help-head' }, el('h2', { text: t('help') }), close), el('dl', {}, ...rows),
+  const dialog = el('dialog', { class: 'help', 'aria-label': t('help') }, el('div', { class: 'help-head' }, el('h2', { text: t('help') }), close), rows(keys), more.length > 0 ? el('h2', { text: t('help.timeline') }) : null, more.length > 0 ? rows(more) : null,
     el('p', { class: 'faint', text: store.version ? `lumenbus ${store.version}` : '' }));
   dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   return dialog;
@@ -136,9 +138,11 @@ function screenFor({ pathname, searchParams }) {
     } catch {
       // Shown as it was typed; no camera has such a name.
     }
-    return ['live', new CameraScreen(app, { id, topic: searchParams.get('topic'), stream: searchParams.get('stream') })];
+    const at = searchParams.has('at') ? Number(searchParams.get('at')) : NaN;
+    return ['live', new CameraScreen(app, { id, topic: searchParams.get('topic'), stream: searchParams.get('stream'), at: Number.isFinite(at) ? at : null })];
   }
   if (pathname === '/health') return ['health', new HealthScreen(app)];
+  if (pathname === '/timeline' && store.sections.includes('timeline')) return ['timeline', new OverviewScreen(app)];
   const later = SECTIONS.find((name) => pathname === `/${name}`);
   if (later) return [later, new LaterScreen(app, later)];
   return ['live', new LiveScreen(app)];
@@ -222,12 +226,13 @@ const KEYS = {
   '?': () => frame.help.showModal(),
   f: toggleFull,
   t: switchTheme,
+  b: () => (store.isAnalysed || theatre.hasBoxes) && (theatre.hasBoxes = !theatre.hasBoxes),
   l: switchLanguage,
   1: () => go('/'),
   2: () => go('/health'),
   s: () => {
     const stream = screen?.current;
-    if (stream) saveSnapshot(stream.facts, say);
+    if (stream) saveSnapshot(stream.facts, say, screen.moment);
   },
 };
 
@@ -248,6 +253,8 @@ document.addEventListener('keydown', (event) => {
 
 store.on('hello', () => {
   frame.nav.replaceChildren(...navigation());
+  // Which screens there are is known only now.
+  if (screen instanceof LaterScreen) show();
   markCurrent();
   setText(frame.title, ownTitle());
   frame.help.replaceWith((frame.help = helpDialog()));

@@ -54,7 +54,9 @@ async function paint() {
   for (const surface of waiting) {
     waiting.delete(surface);
     const picture = await surface.draw();
-    if (picture) drawn.push([surface, picture]);
+    if (!picture) continue;
+    surface.onDrawn?.(picture);
+    drawn.push([surface, picture]);
     if (performance.now() - begin > BUDGET_MS) break;
   }
   isScheduled = false;
@@ -74,7 +76,7 @@ export class Surface {
   #box = { width: 0, height: 0 };
   #observer;
 
-  /** `onShown(picture, at)` is told when a picture has reached the screen, `onOvertaken()` when one never will. */
+  /** `onDrawn(picture)` is told before the display shows a picture, `onShown(picture, at)` when it has reached the screen, `onOvertaken()` when one never will. */
   constructor(canvas) {
     this.canvas = canvas;
     this.#context = canvas.getContext('2d', { alpha: false });

@@ -56,7 +56,7 @@ export class Player {
   #isResting = false;
   #callbacks;
 
-  /** `holder` gets a canvas or a video. `callbacks`: onShown(picture, at), onSkipped(frames), onRejoin(), onForm(), onTrouble(why). */
+  /** `holder` gets a canvas or a video. `callbacks`: onDrawn(picture), onShown(picture, at), onSkipped(frames), onRejoin(), onForm(), onTrouble(why). */
   constructor(facts, ways, holder, callbacks) {
     this.#facts = facts;
     this.#ways = [...ways];
@@ -83,7 +83,10 @@ export class Player {
     this.#clear();
     const inner = {
       onPicture: (picture) => this.#surface?.offer(picture),
-      onShown: (picture, at) => this.#shown(picture, at),
+      onShown: (picture, at) => {
+        this.#callbacks.onDrawn(picture);
+        this.#shown(picture, at);
+      },
       onSkipped: (frames) => this.#callbacks.onSkipped(frames),
       onStarved: () => this.#rejoin(),
       onTrouble: (why) => this.#trouble(why),
@@ -98,6 +101,7 @@ export class Player {
     this.#canvas = el('canvas', { 'aria-hidden': 'true', width: 16, height: 9 });
     this.holder.replaceChildren(this.#canvas);
     this.#surface = new Surface(this.#canvas);
+    this.#surface.onDrawn = (picture) => this.#callbacks.onDrawn(picture);
     this.#surface.onShown = (picture, at) => this.#shown(picture, at);
     this.#surface.onOvertaken = () => this.#callbacks.onSkipped(1);
     this.#player = this.form === 'annexb' ? new WebCodecsPlayer(this.#facts.codecString, inner) : new PicturePlayer(this.#facts.codec, inner);

@@ -1,6 +1,6 @@
 // What the page knows: streams, their figures over time, what happened. Screens subscribe to topics of it.
 
-import { count, finite, object, readActions, readGap, readStat, readStreams, readTotals, list, text } from './wire.js';
+import { count, finite, object, readActions, readFound, readGap, readPlayback, readStat, readStreams, readTotals, list, text } from './wire.js';
 
 const HISTORY = 300;
 const MAX_GAPS = 100;
@@ -16,7 +16,7 @@ const ORDER = new Intl.Collator(undefined, { numeric: true });
 
 const NO_STAT = {
   state: 'connecting', reason: '', since: NaN, fps: NaN, mbit: NaN, age50: NaN, age99: NaN, frames: 0, bytes: 0, missing: new Map(),
-  openGaps: 0, unexplained: 0, repeated: 0, skipped: 0, stages: new Map(), keyframeAge: NaN,
+  openGaps: 0, unexplained: 0, repeated: 0, skipped: 0, stages: new Map(), keyframeAge: NaN, analysis: null,
 };
 
 /** Whether a gap goes on where another one ended. */
@@ -122,6 +122,8 @@ export class Store {
       stats: () => this.#stats(message),
       gap: () => this.#gap(readGap(message)),
       event: () => this.#event(message),
+      playback: () => this.#playback(readPlayback(message)),
+      found: () => this.#found(readFound(message)),
       notice: () => this.note({ kind: 'notice', what: text(message.kind, 40), text: text(message.text), at: finite(message.at_ms) }),
     };
     if (Object.hasOwn(take, message.type)) take[message.type]();
@@ -191,6 +193,19 @@ export class Store {
     stream.gaps.unshift(gap);
     stream.gaps.length = Math.min(stream.gaps.length, MAX_GAPS);
     this.note({ kind: 'gap', gap, gaps: new Set([gap]), camera: stream.facts.name, at: gap.at });
+  }
+
+  #found(message) {
+    if (message) this.emit('found', message);
+  }
+
+  /** Whether anybody analyses anything. */
+  get isAnalysed() {
+    return [...this.streams.values()].some(({ stat }) => stat.analysis !== null);
+  }
+
+  #playback(message) {
+    if (message) this.emit('playback', message);
   }
 
   #event(message) {

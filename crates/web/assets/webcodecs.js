@@ -63,11 +63,14 @@ export class WebCodecsPlayer {
 
   /** Drops what is too much: discardable frames first, else everything before the newest keyframe that waits. */
   #trim() {
-    const limit = this.#catchUpLeft > 0 ? MAX_CATCHING_UP : MAX_WAITING;
-    const oldest = this.#catchUpLeft > 0 ? -Infinity : localNow() - MAX_WAITING_MS;
+    // A recording does not age while it waits.
+    const isPatient = this.#catchUpLeft > 0 || this.#waiting[0]?.isRecorded;
+    const limit = isPatient ? MAX_CATCHING_UP : MAX_WAITING;
+    const oldest = isPatient ? -Infinity : localNow() - MAX_WAITING_MS;
     const isTooMuch = () => this.#waiting.length > limit || this.#waitingBytes > MAX_WAITING_BYTES || this.#waiting[0]?.receivedMs < oldest;
     // Catching up too slowly: a keyframe that came meanwhile is a better place to go on.
-    const isOvertaken = this.#waiting.length > MAX_WAITING && this.#waiting.at(-1).isKeyframe && !this.#waiting.at(-1).isCatchUp;
+    const last = this.#waiting.at(-1);
+    const isOvertaken = this.#waiting.length > MAX_WAITING && last.isKeyframe && !last.isCatchUp && !last.isRecorded;
     if (isTooMuch()) this.#drop((header) => header.isDiscardable);
     if (!isTooMuch() && !isOvertaken) return;
     const newest = this.#waiting.findLastIndex((header) => header.isKeyframe);
@@ -139,8 +142,9 @@ export class WebCodecsPlayer {
   #output(frame) {
     const header = this.#inDecoder.get(frame.timestamp);
     this.#inDecoder.delete(frame.timestamp);
-    if (!header) {
+    if (!header || header.isPreroll) {
       frame.close();
+      if (header) this.#pump();
       return;
     }
     this.#callbacks.onPicture({ image: frame, width: frame.displayWidth, height: frame.displayHeight, header, decodedMs: localNow() });

@@ -9,7 +9,7 @@ export const HEADER_BYTES = 56;
 export const FRAME = 1;
 export const INIT_SEGMENT = 2;
 export const MEDIA_SEGMENT = 3;
-const FLAGS = { keyframe: 1, discontinuity: 2, catchUp: 4, discardable: 8 };
+const FLAGS = { keyframe: 1, discontinuity: 2, catchUp: 4, discardable: 8, recorded: 16, preroll: 32 };
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 export const list = (value) => (Array.isArray(value) ? value : []);
@@ -95,7 +95,30 @@ export function readStat(raw) {
     skipped: count(raw.skipped),
     stages: entries(raw.stages, readStage, 16),
     keyframeAge: finite(raw.keyframe_age_ms),
+    analysis: readAnalysis(raw.analysis),
   };
+}
+
+/** Who analyses a stream, and how long after a frame its result comes; null: nobody. */
+function readAnalysis(raw) {
+  if (!isObject(raw)) return null;
+  return { models: list(raw.models).slice(0, 8).map((model) => text(model, 128)), late50: finite(raw.late_p50_ms), late99: finite(raw.late_p99_ms) };
+}
+
+const MAX_BOXES = 200;
+const share = (value) => (Number.isFinite(value) && Math.abs(value) < 10 ? value : NaN);
+
+/** What a model found in a frame, or null; boxes in parts of the picture. */
+export function readFound(raw) {
+  const n = index(raw.n);
+  if (n === null) return null;
+  const boxes = list(raw.boxes).slice(0, MAX_BOXES).filter(isObject).map((box) => ({
+    class: text(box.class, 40),
+    track: /^\d{1,20}$/.test(box.track) ? box.track : null,
+    x: share(box.x), y: share(box.y), width: share(box.width), height: share(box.height),
+  }));
+  const isPlace = ({ x, y, width, height }) => Number.isFinite(x + y + width + height) && width > 0 && height > 0;
+  return { n, epoch: text(raw.epoch, 24), seq: count(raw.seq), model: text(raw.model, 128), boxes: boxes.filter(isPlace) };
 }
 
 export function readTotals(value) {
@@ -109,7 +132,7 @@ export function readTotals(value) {
     age50: finite(raw.age_p50_ms),
     age99: finite(raw.age_p99_ms),
     viewers: count(raw.viewers),
-    ratio: ratio && { coded: finite(ratio.coded_mbit), jpeg: finite(ratio.jpeg_mbit), times: finite(ratio.ratio) },
+    ratio: ratio && { coded: finite(ratio.coded_mbit), jpeg: finite(ratio.jpeg_mbit), times: finite(ratio.ratio), codedSsim: finite(ratio.coded_ssim), jpegSsim: finite(ratio.jpeg_ssim) },
   };
 }
 
@@ -130,6 +153,13 @@ export function readGap(raw) {
   return { n, epoch: text(raw.epoch, 24), first: finite(raw.first), last, reason: text(raw.reason, 40) || 'other', at: finite(raw.at_ms) };
 }
 
+/** What became of a wish to see another time than now, or null. */
+export function readPlayback(raw) {
+  const n = index(raw.n);
+  if (n === null) return null;
+  return { n, id: count(raw.id), state: text(raw.state, 16), speed: finite(raw.speed), code: text(raw.code, 40), message: text(raw.message) };
+}
+
 /** The header of a binary message and its payload, or null. */
 export function parseBinary(buffer) {
   if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < HEADER_BYTES) return null;
@@ -144,6 +174,8 @@ export function parseBinary(buffer) {
     isDiscontinuity: (flags & FLAGS.discontinuity) !== 0,
     isCatchUp: (flags & FLAGS.catchUp) !== 0,
     isDiscardable: (flags & FLAGS.discardable) !== 0,
+    isRecorded: (flags & FLAGS.recorded) !== 0,
+    isPreroll: (flags & FLAGS.preroll) !== 0,
     n: view.getUint16(2, true),
     skipped: view.getUint32(4, true),
     epoch: view.getBigUint64(8, true),

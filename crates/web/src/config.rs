@@ -81,13 +81,30 @@ pub struct ConfiguredCamera {
     pub trouble: Option<String>,
 }
 
+/// How close two codings come to the same pictures: mean SSIM of luma.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ComparedSsim {
+    /// Of the video.
+    pub coded: f64,
+    /// Of the JPEG pictures.
+    pub jpeg: f64,
+}
+
+/// Somebody who has the original pictures and compares.
+pub trait QualityJudge: fmt::Debug + Send + Sync {
+    /// So far; `None` until both were compared.
+    fn ssim(&self) -> Option<ComparedSsim>;
+}
+
 /// Two cameras that show the same, coded as video and as JPEG.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Comparison {
     /// Coded as video.
     pub coded: CameraId,
     /// Coded as JPEG.
     pub jpeg: CameraId,
+    /// Bandwidth without quality says little.
+    pub judge: Option<Arc<dyn QualityJudge>>,
 }
 
 /// What the viewer may use.

@@ -4,6 +4,8 @@
 //! the others. What fails is tried again, with growing pauses.
 
 use crate::hub::Hub;
+use lumenbus_bus::control::ControlSender;
+use lumenbus_bus::results::ResultReader;
 use lumenbus_bus::subscriber::CameraFilter;
 use lumenbus_bus::{BusConfig, BusError, Directory, FrameTracer, Subscriber, SubscriberConfig, probe};
 use lumenbus_frame::TopicName;
@@ -103,6 +105,10 @@ struct Feeder {
 impl Feeder {
     fn manage(&self) {
         let Some(directory) = self.open(|| Directory::open_reading(&self.config.bus)) else { return };
+        match ControlSender::open(&self.config.bus, "view") {
+            Ok(control) => self.hub.set_control(control),
+            Err(error) => tracing::info!("publishers cannot be asked for keyframes: {error}"),
+        }
         let named = Arc::new(Named::default());
         let watch = {
             let (hub, named) = (Arc::clone(&self.hub), Arc::clone(&named));
@@ -114,6 +120,10 @@ impl Feeder {
             named.add(self.hub.directory(&camera, &entry));
         }
         let mut threads: BTreeMap<TopicName, JoinHandle<()>> = BTreeMap::new();
+        let results = self.clone();
+        let results =
+            std::thread::Builder::new().name("viewer-results".to_owned()).spawn(move || results.follow_results());
+        let results = results.inspect_err(|error| tracing::error!("cannot start a thread to read results: {error}"));
         while !self.shutdown.is_requested() {
             for topic in named.take() {
                 self.read(topic, &mut threads);
@@ -121,9 +131,9 @@ impl Feeder {
             self.look_for_broker();
         }
         drop(watch);
-        for thread in threads.into_values() {
+        for thread in threads.into_values().chain(results.ok()) {
             if thread.join().is_err() {
-                tracing::error!("a thread that reads frames for the viewer panicked");
+                tracing::error!("a thread that reads for the viewer panicked");
             }
         }
     }
@@ -209,5 +219,34 @@ impl Feeder {
             }
         }
         Ok(())
+    }
+
+    /// Reads what analysis finds. Without a worker there is no such topic, and without results a viewer is whole: the
+    /// page is told of neither.
+    fn follow_results(&self) {
+        let mut pause = Pause(FIRST_PAUSE);
+        while !self.shutdown.is_requested() {
+            match ResultReader::open(&self.config.bus) {
+                Ok(reader) => {
+                    pause = Pause(FIRST_PAUSE);
+                    self.pump_results(&reader);
+                }
+                Err(error) => tracing::debug!("no results of analysis to read: {error}"),
+            }
+            pause.next(&self.shutdown);
+        }
+    }
+
+    fn pump_results(&self, reader: &ResultReader) {
+        while !self.shutdown.is_requested() {
+            match reader.recv(WAIT) {
+                Ok(Some(result)) => self.hub.found(&result),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::info!("reading results of analysis stopped and begins anew: {error}");
+                    return;
+                }
+            }
+        }
     }
 }

@@ -20,17 +20,19 @@ mod http;
 mod hub;
 pub mod packet;
 pub mod protocol;
+mod recordings;
 mod session;
 mod tls;
 mod token;
 mod viewer;
 
 pub use config::{
-    Action, Actions, CameraName, Comparison, ConfiguredCamera, HealthFacts, Limits, NoHealthFacts, ViewerConfig,
+    Action, Actions, CameraName, ComparedSsim, Comparison, ConfiguredCamera, HealthFacts, Limits, NoHealthFacts,
+    QualityJudge, ViewerConfig,
 };
 pub use error::ViewerError;
 pub use feed::MAX_TOPICS;
-pub use hub::{JpegRatio, MAX_STREAMS, Percentiles, StreamPhase, StreamSnapshot, Totals, ViewerSnapshot};
+pub use hub::{Analysis, JpegRatio, MAX_STREAMS, Percentiles, StreamPhase, StreamSnapshot, Totals, ViewerSnapshot};
 pub use tls::{TlsConfig, TlsError};
 pub use token::{Token, TokenError};
 pub use viewer::Viewer;

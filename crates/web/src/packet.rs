@@ -13,6 +13,10 @@ pub const DISCONTINUITY: u8 = 2;
 pub const CATCH_UP: u8 = 4;
 /// No later frame refers to this one.
 pub const DISCARDABLE: u8 = 8;
+/// Out of a recording, not live.
+pub const RECORDED: u8 = 16;
+/// On the way to the moment that is played from: decode, don't show.
+pub const PREROLL: u8 = 32;
 
 /// What the payload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

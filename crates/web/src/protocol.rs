@@ -10,8 +10,15 @@ pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 pub const MAX_WATCHED: usize = 64;
 /// Most entries of each list in one report.
 const MAX_REPORTS: usize = 256;
+/// Longest that frames can wait for what was found in them, in milliseconds.
+pub const MAX_BOXES_MS: u16 = 2_000;
 /// Most kinds of media a page can name.
 const MAX_MEDIA: usize = 16;
+
+/// Slowest and fastest that a recording is played, forwards and backwards.
+pub const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=16.0;
+/// The year 2200: beyond it no nanoseconds fit.
+pub(crate) const MAX_MILLIS: f64 = 7_258_118_400_000.0;
 
 /// How a client wants a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -36,6 +43,12 @@ pub struct Watch {
     pub n: u16,
     /// How it is wanted.
     pub form: Form,
+    /// What analysis found in its frames is wanted, too, and each frame waits so many milliseconds for that.
+    #[serde(default)]
+    pub boxes_ms: Option<u16>,
+    /// Keyframes are enough, one a second at most.
+    #[serde(default)]
+    pub keyframes: bool,
 }
 
 /// One frame that a page has shown; times are Unix milliseconds in the server's clock.
@@ -99,6 +112,31 @@ pub enum ClientMessage {
         #[serde(default)]
         queue: Vec<Count>,
     },
+    /// Play what was recorded, instead of what comes.
+    Play {
+        /// The stream's number.
+        n: u16,
+        /// Returned with the answer.
+        id: u32,
+        /// From when, Unix milliseconds.
+        at_ms: f64,
+        /// 0.25 to 16; negative: backwards.
+        speed: f64,
+    },
+    /// Send nothing of this stream until `play` or `live`.
+    Pause {
+        /// The stream's number.
+        n: u16,
+        /// Returned with the answer.
+        id: u32,
+    },
+    /// Back to what comes.
+    Live {
+        /// The stream's number.
+        n: u16,
+        /// Returned with the answer.
+        id: u32,
+    },
     /// Asks for a pong.
     Ping {
         /// Returned as it is.
@@ -143,6 +181,10 @@ impl MessageError {
     }
 }
 
+fn malformed(reason: String) -> MessageError {
+    MessageError::Malformed { reason }
+}
+
 impl ClientMessage {
     /// Reads one message. Nesting is limited by `serde_json` (128 levels), length by [`MAX_MESSAGE_BYTES`].
     pub fn parse(text: &str) -> Result<Self, MessageError> {
@@ -159,13 +201,25 @@ impl ClientMessage {
         let limit = |list, len, max| if len > max { Err(MessageError::TooMany { list, len, max }) } else { Ok(()) };
         match self {
             Self::Hello { media, .. } => limit("media", media.len(), MAX_MEDIA),
-            Self::Watch { streams } => limit("streams", streams.len(), MAX_WATCHED),
+            Self::Watch { streams } => {
+                let longest = streams.iter().filter_map(|watch| watch.boxes_ms).max();
+                if longest.is_some_and(|longest| longest > MAX_BOXES_MS) {
+                    return Err(malformed(format!("boxes_ms is at most {MAX_BOXES_MS}")));
+                }
+                limit("streams", streams.len(), MAX_WATCHED)
+            }
             Self::Shown { reports, skipped, queue } => {
                 limit("reports", reports.len(), MAX_REPORTS)?;
                 limit("skipped", skipped.len(), MAX_REPORTS)?;
                 limit("queue", queue.len(), MAX_REPORTS)
             }
-            Self::Rejoin { .. } | Self::Ping { .. } => Ok(()),
+            Self::Play { at_ms, speed, .. } => {
+                let is_moment = (0.0..=MAX_MILLIS).contains(at_ms);
+                let is_speed = SPEEDS.contains(&speed.abs());
+                let reason = "at_ms is a Unix time in milliseconds, and speed is 0.25 to 16 or negative";
+                (is_moment && is_speed).then_some(()).ok_or_else(|| malformed(reason.to_owned()))
+            }
+            Self::Rejoin { .. } | Self::Pause { .. } | Self::Live { .. } | Self::Ping { .. } => Ok(()),
         }
     }
 }
@@ -182,13 +236,30 @@ mod tests {
     #[test]
     fn the_messages_of_the_protocol() {
         let watch = ClientMessage::parse(r#"{"type":"watch","streams":[{"n":3,"form":"fmp4"}]}"#).unwrap();
-        assert_eq!(watch, ClientMessage::Watch { streams: vec![Watch { n: 3, form: Form::Fmp4 }] });
+        assert_eq!(
+            watch,
+            ClientMessage::Watch { streams: vec![Watch { n: 3, form: Form::Fmp4, boxes_ms: None, keyframes: false }] }
+        );
+        let boxes = ClientMessage::parse(
+            r#"{"type":"watch","streams":[{"n":3,"form":"raw","boxes_ms":300,"keyframes":true}]}"#,
+        )
+        .unwrap();
+        let wanted = Watch { n: 3, form: Form::Raw, boxes_ms: Some(300), keyframes: true };
+        assert_eq!(boxes, ClientMessage::Watch { streams: vec![wanted] });
         assert_eq!(
             ClientMessage::parse(r#"{"type":"hello","protocol":1,"media":["annexb","jpeg"],"later":{}}"#).unwrap(),
             ClientMessage::Hello { protocol: 1, media: vec!["annexb".to_owned(), "jpeg".to_owned()] }
         );
         assert_eq!(ClientMessage::parse(r#"{"type":"rejoin","n":0}"#).unwrap(), ClientMessage::Rejoin { n: 0 });
         assert_eq!(ClientMessage::parse(r#"{"type":"ping","t0":1.5}"#).unwrap(), ClientMessage::Ping { t0: 1.5 });
+        assert_eq!(
+            ClientMessage::parse(r#"{"type":"play","n":1,"id":4,"at_ms":1.5,"speed":-4}"#).unwrap(),
+            ClientMessage::Play { n: 1, id: 4, at_ms: 1.5, speed: -4.0 }
+        );
+        assert_eq!(
+            ClientMessage::parse(r#"{"type":"live","n":1,"id":4}"#).unwrap(),
+            ClientMessage::Live { n: 1, id: 4 }
+        );
         let shown = r#"{"type":"shown","reports":[{"n":0,"epoch":"18446744073709551615","seq":7,"received_ms":1.0,"decoded_ms":2.0,"shown_ms":3.5}],"skipped":[{"n":0,"frames":3}]}"#;
         assert!(
             matches!(ClientMessage::parse(shown).unwrap(), ClientMessage::Shown { reports, .. } if reports.len() == 1)
@@ -204,7 +275,16 @@ mod tests {
             refused(&format!(r#"{{"type":"rejoin","n":{n}}}"#), "malformed");
         }
         refused(r#"{"type":"watch","streams":[{"n":0,"form":"exe"}]}"#, "malformed");
+        refused(r#"{"type":"watch","streams":[{"n":0,"form":"raw","boxes_ms":2001}]}"#, "malformed");
         refused(r#"{"type":"ping","t0":NaN}"#, "malformed");
+        for play in [
+            r#""at_ms":-1,"speed":1"#,
+            r#""at_ms":1e300,"speed":1"#,
+            r#""at_ms":1,"speed":0"#,
+            r#""at_ms":1,"speed":-17"#,
+        ] {
+            refused(&format!(r#"{{"type":"play","n":0,"id":1,{play}}}"#), "malformed");
+        }
     }
 
     #[test]

@@ -3,23 +3,25 @@
 //! One task per client sends and receives in turn. A client that reads slowly only slows its own task: frames wait in
 //! the hub's rings, and when the client is too far behind it goes on at the newest keyframe.
 
+mod playing;
+mod recall;
 mod watched;
 
 use crate::http::{App, Permit};
 use crate::hub::{Hub, HubStream, ViewerTicket, millis, now_micros, text};
 use crate::protocol::{ClientMessage, Count, MAX_MESSAGE_BYTES, MessageError, PROTOCOL, Shown, Watch};
+use crate::recordings::Recordings;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
-use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, broadcast, watch};
-use watched::{Moment, Watched};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use watched::{Moment, Next, Outgoing, Watched};
 
 /// Messages a client may send in a second, and at once.
 const MAX_MESSAGES_PER_SECOND: f64 = 100.0;
@@ -53,7 +55,7 @@ pub(crate) fn hello(app: &App) -> Value {
     json!({
         "type": "hello", "protocol": PROTOCOL, "version": env!("CARGO_PKG_VERSION"), "title": app.title,
         "server_ms": millis(now_micros()), "actions": app.action_list(), "comparison": comparison,
-        "sections": { "events": false, "timeline": false, "studies": false },
+        "sections": { "events": false, "timeline": true, "studies": false },
     })
 }
 
@@ -112,7 +114,7 @@ struct Client {
 enum Step {
     Received(Option<Result<Message, axum::Error>>),
     Tell(Utf8Bytes),
-    Send(Bytes),
+    Send(Outgoing),
     Again,
 }
 
@@ -121,7 +123,8 @@ impl Client {
         let hub = Arc::clone(&app.hub);
         let allowance = Allowance { left: MAX_MESSAGES_PER_SECOND, at: Instant::now() };
         let _ticket = hub.viewer();
-        Self { app, socket, session: Session::new(hub), allowance, said_hello: false, _ticket }
+        let session = Session::new(hub, Arc::clone(&app.recordings));
+        Self { app, socket, session, allowance, said_hello: false, _ticket }
     }
 
     async fn run(&mut self) -> End {
@@ -143,6 +146,7 @@ impl Client {
                 self.session.fill();
             }
             let has_media = !self.session.outbox.is_empty();
+            let next = self.session.next_turn.filter(|_| is_open && !has_media);
             let step = tokio::select! {
                 biased;
                 _ = closing.wait_for(|is_closing| *is_closing) => return Err(End::Closing),
@@ -154,6 +158,7 @@ impl Client {
                 text = newest(&mut streams), if is_open => Step::Tell(text),
                 text = newest(&mut stats), if is_open => Step::Tell(text),
                 () = self.session.wake.notified(), if is_open && !has_media => Step::Again,
+                () = at(next), if next.is_some() => Step::Again,
                 () = std::future::ready(()), if has_media => {
                     self.session.outbox.pop_front().map_or(Step::Again, Step::Send)
                 }
@@ -163,7 +168,8 @@ impl Client {
                 Step::Received(Some(message)) => self.received(message).await?,
                 Step::Tell(text) if text.is_empty() => {}
                 Step::Tell(text) => self.socket.send(Message::Text(text)).await?,
-                Step::Send(media) => self.socket.send(Message::Binary(media)).await?,
+                Step::Send(Outgoing::Media(media)) => self.socket.send(Message::Binary(media)).await?,
+                Step::Send(Outgoing::Text(text)) => self.socket.send(Message::Text(text)).await?,
                 Step::Again => {}
             }
         }
@@ -198,6 +204,9 @@ impl Client {
                 }
             }
             ClientMessage::Rejoin { n } => self.session.rejoin(n),
+            ClientMessage::Play { n, id, at_ms, speed } => self.session.play(n, id, micros(at_ms), speed),
+            ClientMessage::Pause { n, id } => self.session.pause(n, id),
+            ClientMessage::Live { n, id } => self.session.go_live(n, id),
             ClientMessage::Shown { reports, skipped, .. } => self.session.shown(&reports, &skipped),
             ClientMessage::Ping { t0 } => {
                 let pong = json!({ "type": "pong", "t0": t0, "t1": millis(now_micros()) });
@@ -253,6 +262,18 @@ fn next_event(event: Result<Utf8Bytes, broadcast::error::RecvError>) -> Step {
     event.map_or(Step::Again, Step::Tell)
 }
 
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a message's times are checked to be before 2200")]
+fn micros(millis: f64) -> i64 {
+    (millis * 1_000.0).round() as i64
+}
+
 async fn newest(texts: &mut watch::Receiver<Utf8Bytes>) -> Utf8Bytes {
     if texts.changed().await.is_err() {
         std::future::pending::<()>().await;
@@ -267,27 +288,39 @@ struct Session {
     wake: Arc<Notify>,
     watched: BTreeMap<u16, (Arc<HubStream>, Watched)>,
     /// Messages of the frame under way: its initialisation segment, if any, and the frame.
-    outbox: VecDeque<Bytes>,
+    outbox: VecDeque<Outgoing>,
+    recordings: Arc<Recordings>,
+    /// Places of threads that read recordings for this client.
+    tapes: Arc<Semaphore>,
+    /// When the next frame is due that is not due yet.
+    next_turn: Option<Instant>,
 }
 
 impl Session {
-    fn new(hub: Arc<Hub>) -> Self {
+    fn new(hub: Arc<Hub>, recordings: Arc<Recordings>) -> Self {
         let number = NEXT_SESSION.fetch_add(1, Ordering::Relaxed);
-        Self { number, hub, wake: Arc::new(Notify::new()), watched: BTreeMap::new(), outbox: VecDeque::new() }
+        let (wake, watched, outbox) = (Arc::new(Notify::new()), BTreeMap::new(), VecDeque::new());
+        let tapes = Arc::new(Semaphore::new(recall::MAX_PLAYED));
+        Self { number, hub, wake, watched, outbox, recordings, tapes, next_turn: None }
     }
 
     /// Replaces the watched set; answers the numbers that no stream has.
     fn watch(&mut self, wanted: &[Watch]) -> Vec<u16> {
-        let forms: BTreeMap<u16, _> = wanted.iter().map(|watch| (watch.n, watch.form)).collect();
-        let gone: Vec<u16> = self.watched.keys().copied().filter(|n| !forms.contains_key(n)).collect();
+        let wanted: BTreeMap<u16, Watch> = wanted.iter().map(|watch| (watch.n, *watch)).collect();
+        let gone: Vec<u16> = self.watched.keys().copied().filter(|n| !wanted.contains_key(n)).collect();
         for n in gone {
             if let Some((stream, _)) = self.watched.remove(&n) {
                 stream.lock().unwatch(self.number);
             }
         }
         let mut unknown = Vec::new();
-        for (n, form) in forms {
-            if self.watched.get(&n).is_some_and(|(_, watched)| watched.form() == form) {
+        for (n, wanted) in wanted {
+            if let Some((stream, watched)) = self.watched.get_mut(&n)
+                && watched.form() == wanted.form
+            {
+                let mut stream = stream.lock();
+                watched.change(wanted, &stream);
+                stream.watch(self.number, &self.wake, watched.wait_micros());
                 continue;
             }
             let Some(stream) = self.hub.by_number(n) else {
@@ -296,8 +329,10 @@ impl Session {
             };
             let watched = {
                 let mut locked = stream.lock();
-                locked.watch(self.number, &self.wake);
-                Watched::join(n, form, &locked)
+                self.hub.ask_keyframe(&locked);
+                let watched = Watched::join(wanted, &locked);
+                locked.watch(self.number, &self.wake, watched.wait_micros());
+                watched
             };
             self.watched.insert(n, (stream, watched));
         }
@@ -305,17 +340,35 @@ impl Session {
     }
 
     fn rejoin(&mut self, n: u16) {
-        if let Some((stream, watched)) = self.watched.get_mut(&n) {
-            watched.rejoin(&stream.lock());
+        let Some((stream, watched)) = self.watched.get_mut(&n) else { return };
+        let from = watched.rejoin(&stream.lock());
+        if let Some((id, at_micros, speed)) = from {
+            self.play(n, id, at_micros, speed);
         }
     }
 
     /// The oldest frame that is due on any watched stream goes into the outbox.
     fn fill(&mut self) {
+        self.fill_recorded();
+        if !self.outbox.is_empty() {
+            return;
+        }
         let at = moment(&self.hub);
-        let due = self.watched.iter_mut();
-        let due = due.filter_map(|(n, (stream, watched))| Some((watched.peek(&stream.lock(), at)?, *n)));
-        let Some((_, n)) = due.min() else { return };
+        let mut due: Option<(u64, u16)> = None;
+        for (n, (stream, watched)) in &mut self.watched {
+            let stream = stream.lock();
+            watched.take_found(&stream, &mut self.outbox);
+            match watched.peek(&stream, at) {
+                Next::Frame(order) => due = Some(due.map_or((order, *n), |known| known.min((order, *n)))),
+                Next::At(micros) => {
+                    let wait = Duration::from_micros(u64::try_from(micros - at.now).unwrap_or(0));
+                    let turn = Instant::now() + wait;
+                    self.next_turn = Some(self.next_turn.map_or(turn, |known| known.min(turn)));
+                }
+                Next::Nothing => {}
+            }
+        }
+        let Some((_, n)) = due else { return };
         if let Some((stream, watched)) = self.watched.get_mut(&n) {
             watched.take(&mut stream.lock(), at, &mut self.outbox);
         }

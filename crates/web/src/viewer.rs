@@ -5,6 +5,7 @@ use crate::error::ViewerError;
 use crate::feed::{FeedConfig, Feeds};
 use crate::http::{App, AppParts, Hosts, Server, listen, router};
 use crate::hub::{Hub, ViewerSnapshot};
+use crate::recordings::Recordings;
 use crate::tls::{Tls, machine_name};
 use crate::token::Token;
 use lumenbus_bus::ClientStatistics;
@@ -36,6 +37,7 @@ pub struct Viewer {
     closing: watch::Sender<bool>,
     feeds: Feeds,
     subscribers: SubscriberMetrics,
+    recordings: Arc<Recordings>,
     runtime: Option<Runtime>,
 }
 
@@ -72,6 +74,7 @@ impl Viewer {
         let feeds = Feeds::start(Arc::clone(&hub), feed_config(&config, &subscribers))
             .map_err(|source| ViewerError::Thread { source })?;
         let (closing, is_closing) = watch::channel(false);
+        let recordings = Arc::new(Recordings::new(config.bus.clone()));
         let app = Arc::new(App::new(AppParts {
             hub: Arc::clone(&hub),
             title: config.title,
@@ -81,6 +84,7 @@ impl Viewer {
             actions: config.actions,
             facts: config.health_facts,
             closing: is_closing.clone(),
+            recordings: Arc::clone(&recordings),
         }));
         runtime.spawn(keep_figures(Arc::clone(&app), config.configured, config.health.clone()));
         runtime.spawn(keep_list(Arc::clone(&hub)));
@@ -103,6 +107,7 @@ impl Viewer {
             closing,
             feeds,
             subscribers,
+            recordings,
             runtime: Some(runtime),
         })
     }
@@ -172,6 +177,7 @@ impl Viewer {
     fn stop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         self.closing.send_replace(true);
+        self.recordings.close();
         self.feeds.close();
         runtime.shutdown_timeout(CLOSE_TIME);
     }

@@ -40,8 +40,9 @@ fn right_findings(rights: &[Right]) -> Vec<Finding> {
     for right in rights {
         if let Verdict::Denied { code } = &right.verdict {
             let what = format!("{} {} is denied ({code})", right.operation, right.resource);
-            let finding =
-                Finding::error("rights.denied", what).because(format!("it is needed for {}", right.needed_for));
+            let severity = if right.is_optional { Severity::Warning } else { Severity::Error };
+            let finding = Finding::new(severity, "rights.denied", what);
+            let finding = finding.because(format!("it is needed for {}", right.needed_for));
             findings.push(finding.remedy(format!("ask the operator for: kafka-acls.sh {}", right.acl)));
         }
     }

@@ -45,6 +45,8 @@ pub struct DoctorConfig {
     pub free_bytes: Option<u64>,
     /// Whether this program's H.264 code has its assembly; `None` where there is none or nobody knows.
     pub has_h264_assembly: Option<bool>,
+    /// The system's FFmpeg that this program is linked with, if any.
+    pub system_ffmpeg: Option<SystemFfmpeg>,
     /// The Kafka client's name and version.
     pub client: String,
 }
@@ -63,9 +65,19 @@ impl DoctorConfig {
             data: None,
             free_bytes: None,
             has_h264_assembly: None,
+            system_ffmpeg: None,
             client: "librdkafka".to_owned(),
         }
     }
+}
+
+/// A library that a build may be linked with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemFfmpeg {
+    /// As it calls itself.
+    pub version: String,
+    /// What it is under.
+    pub license: String,
 }
 
 /// Everything that was found.
@@ -108,6 +120,7 @@ pub fn diagnose(config: &DoctorConfig, mut on_finding: impl FnMut(&Finding)) -> 
         None => tell(connect::tls_of_bootstrap(&config.bus)),
     }
     tell(assembly(config.has_h264_assembly));
+    tell(config.system_ffmpeg.as_ref().map(ffmpeg).into_iter().collect());
     let budget = budget(&config.bus, config.traffic);
     tell(budget_findings(&budget, config.budget_millis));
     Diagnosis { findings, is_reachable: facts.is_some(), budget }
@@ -149,6 +162,16 @@ fn disk(config: &DoctorConfig, reader: &mut StatusReader, before: &ClusterStatus
     rates.add(&config.bus, &after, &usages, &mut usage);
     usage.free_bytes = config.free_bytes.or(usage.free_bytes);
     cluster::disk(&usage)
+}
+
+fn ffmpeg(ffmpeg: &SystemFfmpeg) -> Finding {
+    let SystemFfmpeg { version, license } = ffmpeg;
+    Finding::new(
+        Severity::Note,
+        "build.ffmpeg",
+        format!("this program is linked with FFmpeg {version}, under {license}"),
+    )
+    .because("a program that is linked with it is as a whole under that licence, which counts for whoever passes it on")
 }
 
 fn assembly(has_h264_assembly: Option<bool>) -> Vec<Finding> {

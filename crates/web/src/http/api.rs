@@ -1,9 +1,10 @@
 //! The JSON API.
 
-use super::{App, refusal};
+use super::{App, Named, refusal};
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use lumenbus_frame::CameraId;
@@ -48,7 +49,15 @@ struct Press {
 }
 
 /// `POST /api/v1/actions/{action}`: presses a button.
-pub(crate) async fn act(State(app): State<Arc<App>>, Path(action): Path<String>, body: Bytes) -> Response<Body> {
+pub(crate) async fn act(
+    State(app): State<Arc<App>>,
+    Named(action): Named,
+    body: Result<Bytes, BytesRejection>,
+) -> Response<Body> {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return refusal(rejection.status(), "bad-body", &rejection.body_text()),
+    };
     let Some(actions) = app.actions.clone() else {
         return refusal(StatusCode::NOT_FOUND, "unknown-action", "this viewer has no buttons");
     };

@@ -72,6 +72,17 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
+/// Whether a page of another site asks in the background: with `fetch`, as its picture or script, in a frame. A link to a
+/// picture or a clip that somebody follows is none of these. Programs say nothing of it, and browsers only where they
+/// take the connection for safe: it is checked beside the cookie's `SameSite` and `Cross-Origin-Resource-Policy`.
+fn is_background_of_another_site(headers: &HeaderMap) -> bool {
+    let is = |name: &'static str, value: &str| {
+        headers.get(header::HeaderName::from_static(name)).is_some_and(|known| known.as_bytes() == value.as_bytes())
+    };
+    let is_visit = is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document");
+    is("sec-fetch-site", "cross-site") && !is_visit
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -87,7 +98,8 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// The path of a page, as against an API path or a file.
 fn is_page(method: &Method, path: &str) -> bool {
-    let is_page = matches!(path, "/" | "/health") || path.starts_with("/camera/") || LATER.contains(&path);
+    let is_page =
+        matches!(path, "/" | "/health" | "/timeline") || path.starts_with("/camera/") || LATER.contains(&path);
     is_page && (method == Method::GET || method == Method::HEAD)
 }
 
@@ -140,7 +152,8 @@ fn check(app: &App, request: &Request) -> Result<(), Box<Response>> {
         return Err(Box::new(refusal(StatusCode::FORBIDDEN, "host-not-allowed", message)));
     };
     let changes_something = request.method() != Method::GET && request.method() != Method::HEAD;
-    if (changes_something || path == "/ws") && !is_same_origin(headers, host) {
+    let is_foreign = path.starts_with("/api/") && is_background_of_another_site(headers);
+    if is_foreign || ((changes_something || path == "/ws") && !is_same_origin(headers, host)) {
         let message = "the request comes from a page of another origin";
         return Err(Box::new(refusal(StatusCode::FORBIDDEN, "origin-not-allowed", message)));
     }

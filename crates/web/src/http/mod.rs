@@ -1,6 +1,7 @@
 //! Requests: pages, files, the API, and the way to the WebSocket.
 
 mod api;
+mod asked;
 mod assets;
 mod guard;
 mod listen;
@@ -8,22 +9,25 @@ mod serve;
 mod snapshot;
 mod timed;
 
+pub(crate) use asked::{Asked, Named};
 pub(crate) use guard::Hosts;
 pub(crate) use listen::listen;
 pub(crate) use serve::{Permit, Server};
 
 use crate::config::{Actions, HealthFacts};
 use crate::hub::Hub;
+use crate::recordings::{self, Recordings};
 use crate::token::Token;
 use assets::Assets;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use axum::routing::{any, get, post};
 use serde_json::json;
 use snapshot::Snapshots;
+pub(crate) use snapshot::{SnapshotQuery, jpeg_of};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
@@ -31,7 +35,7 @@ use tokio::sync::{Semaphore, watch};
 const MAX_BODY_BYTES: usize = 4 * 1024;
 
 /// Screens whose place in the navigation is kept and that this version does not have: the page says so.
-const LATER: [&str; 3] = ["/events", "/timeline", "/studies"];
+const LATER: [&str; 2] = ["/events", "/studies"];
 
 /// What every request can reach.
 pub(crate) struct App {
@@ -43,6 +47,7 @@ pub(crate) struct App {
     pub(crate) actions: Option<Arc<dyn Actions>>,
     pub(crate) facts: Arc<dyn HealthFacts>,
     pub(crate) closing: watch::Receiver<bool>,
+    pub(crate) recordings: Arc<Recordings>,
     assets: Assets,
     snapshots: Snapshots,
     /// Buttons pressed at the same time: one.
@@ -59,20 +64,27 @@ pub(crate) struct AppParts {
     pub(crate) actions: Option<Arc<dyn Actions>>,
     pub(crate) facts: Arc<dyn HealthFacts>,
     pub(crate) closing: watch::Receiver<bool>,
+    pub(crate) recordings: Arc<Recordings>,
 }
 
 impl App {
     pub(crate) fn new(parts: AppParts) -> Self {
-        let AppParts { hub, title, token, hosts, is_tls, actions, facts, closing } = parts;
+        let AppParts { hub, title, token, hosts, is_tls, actions, facts, closing, recordings } = parts;
         let (assets, snapshots) = (Assets::new(), Snapshots::default());
         let pressing = Arc::new(Semaphore::new(1));
-        Self { hub, title, token, hosts, is_tls, actions, facts, closing, assets, snapshots, pressing }
+        Self { hub, title, token, hosts, is_tls, actions, facts, closing, recordings, assets, snapshots, pressing }
     }
 
     /// The buttons as they are now.
     pub(crate) fn action_list(&self) -> Vec<crate::config::Action> {
         self.actions.as_ref().map(|actions| actions.list()).unwrap_or_default()
     }
+}
+
+/// A moment as it stands in the names of files: `2026-11-23T140300Z`.
+pub(crate) fn file_time(unix_seconds: i64) -> String {
+    let at = jiff::Timestamp::from_second(unix_seconds).unwrap_or_default();
+    at.strftime("%Y-%m-%dT%H%M%SZ").to_string()
 }
 
 /// An error as every path but a page's gives it.
@@ -87,15 +99,20 @@ pub(crate) fn router(app: Arc<App>, health: Router) -> Router {
     later
         .route("/", get(page))
         .route("/health", get(page))
+        .route("/timeline", get(page))
         .route("/camera/{id}", get(page))
         .route("/assets/{*path}", get(asset))
         .route("/favicon.ico", get(favicon))
         .route("/api/v1/state", get(api::state))
         .route("/api/v1/health", get(api::health))
         .route("/api/v1/cameras/{id}/snapshot", get(snapshot::snapshot))
+        .route("/api/v1/cameras/{id}/timeline", get(recordings::timeline))
+        .route("/api/v1/cameras/{id}/clip.mp4", get(recordings::clip_mp4))
+        .route("/api/v1/cameras/{id}/clip.mjpeg", get(recordings::clip_mjpeg))
         .route("/api/v1/actions/{action}", post(api::act))
         .route("/ws", any(crate::session::upgrade))
         .fallback(unknown)
+        .method_not_allowed_fallback(not_so)
         .with_state(Arc::clone(&app))
         .merge(health)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -114,7 +131,7 @@ async fn later(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body
     response
 }
 
-async fn asset(State(app): State<Arc<App>>, Path(path): Path<String>, headers: HeaderMap) -> Response<Body> {
+async fn asset(State(app): State<Arc<App>>, Named(path): Named, headers: HeaderMap) -> Response<Body> {
     app.assets.get(&path, &headers).unwrap_or_else(not_found)
 }
 
@@ -124,6 +141,10 @@ async fn favicon(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Bo
 
 async fn unknown() -> Response<Body> {
     not_found()
+}
+
+async fn not_so() -> Response<Body> {
+    refusal(StatusCode::METHOD_NOT_ALLOWED, "method", "what is at this path is not asked for with this method")
 }
 
 fn not_found() -> Response<Body> {

@@ -1,13 +1,14 @@
 //! The newest picture of a stream as a JPEG file.
 
-use super::{App, refusal};
+use super::{App, Asked, Named, refusal};
 use crate::hub::{HubFrame, HubStream};
+use crate::recordings::moment_picture;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{Response, StatusCode, header};
 use bytes::Bytes;
-use lumenbus_codec::{CodecError, DecoderConfig, EncoderConfig, Ticket, decoder, encoder};
-use lumenbus_frame::{CameraId, CaptureTime, Codec, EncodedFrame, FrameId};
+use lumenbus_codec::{CodecError, Color, DecoderConfig, EncoderConfig, Ticket, decoder, encoder};
+use lumenbus_frame::{CameraId, CaptureTime, Codec, EncodedFrame, FrameId, RawFrame};
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +38,17 @@ impl Default for Snapshots {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct SnapshotQuery {
-    stream: Option<u16>,
+    pub(crate) stream: Option<u16>,
+    /// A recorded moment, Unix milliseconds; without it the newest keyframe.
+    at_ms: Option<f64>,
+    /// The frame of that moment instead of the keyframe before it.
+    exact: Option<String>,
+}
+
+impl SnapshotQuery {
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact.as_deref().is_some_and(|value| value != "0")
+    }
 }
 
 impl Snapshots {
@@ -92,11 +103,15 @@ fn to_jpeg(frame: &HubFrame) -> Result<Option<Bytes>, CodecError> {
     let mut decoder = decoder(frame.codec, &DecoderConfig::default())?;
     decoder.decode(Ticket(0), &coded, &mut pictures)?;
     decoder.flush(&mut pictures)?;
-    let Some(picture) = pictures.first() else { return Ok(None) };
+    pictures.first().map_or(Ok(None), |picture| jpeg_of(&picture.frame, picture.color))
+}
+
+/// The picture as a JPEG file.
+pub(crate) fn jpeg_of(picture: &RawFrame, color: Color) -> Result<Option<Bytes>, CodecError> {
     let mut encoder = encoder(&EncoderConfig::new(Codec::Jpeg))?;
-    encoder.set_color(picture.color);
+    encoder.set_color(color);
     let mut files = Vec::new();
-    encoder.encode(&picture.frame, &mut files)?;
+    encoder.encode(picture, &mut files)?;
     Ok(files.first().map(|file| file.payload.clone()))
 }
 
@@ -114,9 +129,12 @@ fn choose(app: &App, camera: &CameraId, wanted: Option<u16>) -> Option<(Arc<HubS
 
 pub(crate) async fn snapshot(
     State(app): State<Arc<App>>,
-    Path(camera): Path<String>,
-    Query(query): Query<SnapshotQuery>,
+    Named(camera): Named,
+    Asked(query): Asked<SnapshotQuery>,
 ) -> Response<Body> {
+    if let Some(at_ms) = query.at_ms {
+        return moment_picture(app, camera, query, at_ms).await;
+    }
     let known = camera.parse::<CameraId>().ok().and_then(|camera| choose(&app, &camera, query.stream));
     let Some((stream, frame)) = known else {
         return refusal(StatusCode::NOT_FOUND, "unknown-camera", "no camera of this id has published here");

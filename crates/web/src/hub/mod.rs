@@ -3,6 +3,7 @@
 //! Nothing here waits for a client: frames go into each stream's bounded ring, and clients take from there at their own
 //! pace. Events go into one bounded channel whose oldest entries are overwritten.
 
+mod finds;
 mod report;
 mod ring;
 mod state;
@@ -11,18 +12,21 @@ mod stream;
 mod tests;
 mod window;
 
+pub use finds::Analysis;
+pub(crate) use finds::Found;
 pub use report::{JpegRatio, StreamSnapshot, Totals, ViewerSnapshot};
-pub(crate) use ring::{Cursor, Due, HubFrame};
+pub(crate) use ring::{Cursor, Due, HubFrame, Ring};
 pub use state::StreamPhase;
-pub(crate) use stream::{Stage, Stream};
+pub(crate) use stream::{KnownGap, Stage, Stream};
 pub use window::Percentiles;
 
 use crate::config::{Comparison, ConfiguredCamera, Limits, ViewerConfig};
 use axum::extract::ws::Utf8Bytes;
+use lumenbus_bus::control::{ControlSender, OLD_KEYFRAME};
 use lumenbus_bus::subscriber::{CameraFilter, Event, FrameRole, Notice};
 use lumenbus_frame::{CameraId, StreamId, TopicName};
 use lumenbus_ops::Stages;
-use lumenbus_wire::CameraEntry;
+use lumenbus_wire::{AnalysisResult, CameraEntry};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -78,6 +82,7 @@ pub(crate) struct Hub {
     pub(crate) stats: watch::Sender<Utf8Bytes>,
     pub(crate) streams: watch::Sender<Utf8Bytes>,
     changed: Notify,
+    control: OnceLock<ControlSender>,
 }
 
 /// Wall clock, Unix microseconds.
@@ -129,6 +134,7 @@ impl Hub {
             stats: watch::Sender::new(Utf8Bytes::default()),
             streams: watch::Sender::new(Utf8Bytes::default()),
             changed: Notify::new(),
+            control: OnceLock::new(),
         }
     }
 
@@ -166,6 +172,23 @@ impl Hub {
         Some(stream)
     }
 
+    /// How publishers are asked for keyframes from now on.
+    pub(crate) fn set_control(&self, control: ControlSender) {
+        // A second one is dropped: nothing was asked through it.
+        drop(self.control.set(control));
+    }
+
+    /// Somebody begins to watch a stream: where its newest keyframe is old, its publisher is asked for another one.
+    pub(crate) fn ask_keyframe(&self, stream: &Stream) {
+        let (Some(control), Some(id)) = (self.control.get(), &stream.id) else { return };
+        let Some(newest) = stream.ring.newest() else { return };
+        let limit = i64::try_from(OLD_KEYFRAME.as_micros()).unwrap_or(i64::MAX);
+        let is_old = |key: &Arc<HubFrame>| newest.capture_micros.saturating_sub(key.capture_micros) > limit;
+        if stream.ring.keyframe().is_none_or(is_old) {
+            control.request_keyframe(id);
+        }
+    }
+
     /// What one stream's ring may hold now.
     fn ring_limit(&self) -> usize {
         let streams = self.registry().list.len().max(1);
@@ -196,7 +219,7 @@ impl Hub {
             }
             Event::Gap { stream, gap } => {
                 let Some(stream) = self.stream(stream) else { return };
-                stream.lock().gap(gap);
+                stream.lock().gap(gap, now_micros());
                 self.tell(&EventMessage::Gap {
                     n: stream.n,
                     epoch: gap.epoch.unwrap_or_default().to_string(),
@@ -223,6 +246,13 @@ impl Hub {
             Event::Notice(notice) => self.notice(notice),
             _ => {}
         }
+    }
+
+    /// Takes what analysis found; of a stream that is not shown it says nothing here.
+    pub(crate) fn found(&self, result: &AnalysisResult) {
+        let Some(stream) = self.registry().find(&result.stream) else { return };
+        let found = Found::new(stream.n, result);
+        stream.lock().found(found, now_micros());
     }
 
     fn tell_event(&self, n: u16, kind: &str, reason: &str) {

@@ -1,5 +1,6 @@
 //! What the viewer tells of its streams: lists, figures, sums.
 
+use super::finds::Analysis;
 use super::stream::{Info, Stage, Stream, is_loss};
 use super::window::percentiles;
 use super::{Hub, HubStream, Percentiles, StreamPhase, lock, millis, now_micros, text};
@@ -55,6 +56,8 @@ pub struct StreamSnapshot {
     pub stages: BTreeMap<&'static str, Percentiles>,
     /// Time since the newest keyframe was taken.
     pub keyframe_age_ms: Option<f64>,
+    /// Who analyses it.
+    pub analysis: Option<Analysis>,
 }
 
 /// Sums over all streams.
@@ -87,6 +90,10 @@ pub struct JpegRatio {
     pub jpeg_mbit: f64,
     /// `jpeg_mbit / coded_mbit`.
     pub ratio: f64,
+    /// Mean SSIM of the video's luma, where somebody compares it with its originals.
+    pub coded_ssim: Option<f64>,
+    /// The same of the JPEG pictures.
+    pub jpeg_ssim: Option<f64>,
 }
 
 /// Everything at one moment.
@@ -199,6 +206,7 @@ impl StreamSnapshot {
             unexplained: stream.counters.unexplained(),
             repeated: stream.counters.repeated,
             skipped: stream.counters.skipped,
+            analysis: stream.finds.analysis(now_micros),
         }
     }
 
@@ -213,7 +221,15 @@ impl StreamSnapshot {
             "joining": self.gaps.get(&GapReason::Joining).copied().unwrap_or(0),
             "open_gaps": self.open_gaps, "unexplained": self.unexplained, "repeated": self.repeated,
             "skipped": self.skipped, "stages": self.stages, "keyframe_age_ms": self.keyframe_age_ms,
+            "analysis": self.analysis.as_ref().map(Analysis::to_json),
         })
+    }
+}
+
+impl Analysis {
+    fn to_json(&self) -> Value {
+        let late = self.late.unwrap_or_default();
+        json!({ "models": self.models, "late_p50_ms": late.p50_ms, "late_p99_ms": late.p99_ms })
     }
 }
 
@@ -293,7 +309,14 @@ impl Hub {
         let mbit = |n: u16| streams.get(usize::from(n)).map(|stream| stream.mbit).filter(|mbit| *mbit > 0.0);
         let (coded_mbit, jpeg_mbit) = (mbit(coded?)?, mbit(jpeg?)?);
         let ratio = rounded(jpeg_mbit / coded_mbit);
-        Some(JpegRatio { coded_mbit: rounded(coded_mbit), jpeg_mbit: rounded(jpeg_mbit), ratio })
+        let ssim = self.comparison.as_ref()?.judge.as_ref().and_then(|judge| judge.ssim());
+        Some(JpegRatio {
+            coded_mbit: rounded(coded_mbit),
+            jpeg_mbit: rounded(jpeg_mbit),
+            ratio,
+            coded_ssim: ssim.map(|ssim| ssim.coded),
+            jpeg_ssim: ssim.map(|ssim| ssim.jpeg),
+        })
     }
 
     /// Bytes of newest frames held now.

@@ -5,8 +5,10 @@ use lumenbus_frame::{Codec, FrameId, StreamParameters};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Frames before the newest keyframe are kept this long, so that nobody is thrown out by a keyframe alone.
+/// Frames before the newest keyframe are kept at least this long, so that nobody is thrown out by a keyframe alone.
 const TAIL_MICROS: i64 = 1_000_000;
+/// Who wants keyframes only gets one in this time.
+const STILL_MICROS: i64 = 1_000_000;
 
 /// A frame as every client gets it.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub(crate) struct Ring {
     /// Index of the newest keyframe, while it is held.
     join: Option<u64>,
     bytes: usize,
+    /// How far behind somebody lives on purpose: so much longer are frames kept.
+    pub(crate) behind_micros: i64,
 }
 
 impl Ring {
@@ -55,8 +59,9 @@ impl Ring {
     }
 
     fn front_is_old(&self, now: i64) -> bool {
+        let tail = TAIL_MICROS + self.behind_micros;
         let is_tail = self.join.is_none_or(|join| self.base < join);
-        is_tail && self.frames.front().is_some_and(|frame| now.saturating_sub(frame.received_micros) > TAIL_MICROS)
+        is_tail && self.frames.front().is_some_and(|frame| now.saturating_sub(frame.received_micros) > tail)
     }
 
     fn pop_front(&mut self) {
@@ -86,6 +91,20 @@ impl Ring {
         self.frames.get(usize::try_from(at).ok()?)
     }
 
+    /// A frame that is held, by its identity.
+    pub(crate) fn find(&self, id: FrameId) -> Option<&Arc<HubFrame>> {
+        self.get(self.place(id)?)
+    }
+
+    /// The newest frame.
+    pub(crate) fn newest(&self) -> Option<&Arc<HubFrame>> {
+        self.frames.back()
+    }
+
+    fn place(&self, id: FrameId) -> Option<u64> {
+        self.frames.iter().rposition(|frame| frame.id == id).map(|at| self.base + at as u64)
+    }
+
     /// The newest keyframe: what a snapshot shows.
     pub(crate) fn keyframe(&self) -> Option<&Arc<HubFrame>> {
         self.get(self.join?)
@@ -113,13 +132,28 @@ pub(crate) struct Cursor {
     seen: u64,
     catch_up_until: u64,
     is_first: bool,
+    /// Keyframes only: when the last one came.
+    stills: Option<i64>,
 }
 
 impl Cursor {
     /// Begins at the newest keyframe, or at the next one when none is held.
     pub(crate) fn join(ring: &Ring) -> Self {
         let head = ring.head();
-        Self { next: ring.join(), seen: ring.join().unwrap_or(head), catch_up_until: head, is_first: true }
+        Self {
+            next: ring.join(),
+            seen: ring.join().unwrap_or(head),
+            catch_up_until: head,
+            is_first: true,
+            stills: None,
+        }
+    }
+
+    /// Goes on behind a frame that the client got from elsewhere, while what follows it is held; else joins. What is
+    /// held already came before the client asked: it is caught up with, like after a join.
+    pub(crate) fn resume(ring: &Ring, after: FrameId) -> Self {
+        let Some(next) = ring.place(after).map(|at| at + 1) else { return Self::join(ring) };
+        Self { next: Some(next), seen: next, catch_up_until: ring.head(), is_first: false, stills: None }
     }
 
     /// Begins again; what lies between is not counted as skipped.
@@ -127,10 +161,27 @@ impl Cursor {
         *self = Self::join(ring);
     }
 
+    /// Whether only keyframes are given from now on. Going back to all of them begins at the newest keyframe: deltas
+    /// without what lies before them cannot be decoded.
+    pub(crate) fn set_stills(&mut self, is_still: bool, ring: &Ring) {
+        match (is_still, self.stills) {
+            (true, None) => self.stills = Some(i64::MIN),
+            (false, Some(_)) => self.rejoin(ring),
+            _ => {}
+        }
+    }
+
     /// Global order of the frame that [`Cursor::take`] would give.
     pub(crate) fn peek(&mut self, ring: &Ring, now_micros: i64, max_lag_micros: i64) -> Option<u64> {
         self.settle(ring, now_micros, max_lag_micros);
         Some(ring.get(self.next?)?.order)
+    }
+
+    /// When the frame that [`Cursor::take`] would give came; `None` without one, and for the first after a join, which
+    /// waits for nothing.
+    pub(crate) fn came_micros(&self, ring: &Ring) -> Option<i64> {
+        let next = self.next.filter(|_| !self.is_first)?;
+        Some(ring.get(next)?.received_micros)
     }
 
     /// The next frame for this client. When it is too far behind, the newest keyframe.
@@ -143,10 +194,18 @@ impl Cursor {
         self.next = Some(next + 1);
         self.seen = next + 1;
         self.is_first = false;
+        self.stills = self.stills.map(|_| due.frame.received_micros);
         Some(due)
     }
 
     fn settle(&mut self, ring: &Ring, now_micros: i64, max_lag_micros: i64) {
+        if let Some(last) = self.stills {
+            let is_due = |frame: &Arc<HubFrame>| frame.received_micros.saturating_sub(last) >= STILL_MICROS;
+            self.next = ring.join().filter(|join| *join >= self.seen && ring.get(*join).is_some_and(is_due));
+            // What lies between is not missed.
+            self.seen = self.next.unwrap_or(self.seen);
+            return;
+        }
         let Some(next) = self.next else {
             self.next = ring.join().filter(|join| *join >= self.seen);
             return;
@@ -258,6 +317,31 @@ mod tests {
     }
 
     #[test]
+    fn who_had_a_frame_from_elsewhere_goes_on_behind_it_while_it_is_held() {
+        let mut ring = Ring::default();
+        fill(&mut ring, 0, 14, 10);
+        let id = |seq| FrameId { epoch: Epoch(1), seq: Seq(seq) };
+        let mut cursor = Cursor::resume(&ring, id(11));
+        let next = cursor.take(&ring, 600_000, LAG).unwrap();
+        assert!((next.frame.order, next.is_first, next.is_catch_up, next.skipped) == (12, false, true, 0));
+        let mut late = Cursor::resume(&ring, id(99));
+        assert!(late.take(&ring, 600_000, LAG).unwrap().is_first);
+        let mut newest = Cursor::resume(&ring, id(13));
+        assert!(newest.take(&ring, 600_000, LAG).is_none());
+    }
+
+    #[test]
+    fn what_was_held_before_going_on_is_caught_up_with() {
+        let mut ring = Ring::default();
+        fill(&mut ring, 0, 4, 10);
+        let mut cursor = Cursor::resume(&ring, FrameId { epoch: Epoch(1), seq: Seq(1) });
+        fill(&mut ring, 4, 2, 10);
+        let all = std::iter::from_fn(|| cursor.take(&ring, 0, LAG));
+        let all: Vec<_> = all.map(|due| (due.frame.order, due.is_catch_up, due.is_first)).collect();
+        assert_eq!(all, [(2, true, false), (3, true, false), (4, false, false), (5, false, false)]);
+    }
+
+    #[test]
     fn a_rejoin_begins_at_the_keyframe_again_without_counting() {
         let mut ring = Ring::default();
         fill(&mut ring, 0, 4, 10);
@@ -265,5 +349,25 @@ mod tests {
         drain(&mut cursor, &ring, 0);
         cursor.rejoin(&ring);
         assert_eq!(drain(&mut cursor, &ring, 0), [(0, 0), (1, 0), (2, 0), (3, 0)]);
+    }
+
+    #[test]
+    fn who_wants_keyframes_only_gets_one_a_second_and_goes_on_with_all_from_a_keyframe() {
+        let mut ring = Ring::default();
+        // 25 frames a second, a keyframe every 0.4 s.
+        fill(&mut ring, 0, 15, 10);
+        let mut cursor = Cursor::join(&ring);
+        cursor.set_stills(true, &ring);
+        assert_eq!(drain(&mut cursor, &ring, 560_000), [(10, 0)]);
+        let mut given = Vec::new();
+        for order in 15..100 {
+            fill(&mut ring, order, 1, 10);
+            given.extend(drain(&mut cursor, &ring, 4_000_000));
+        }
+        assert_eq!(given, [(40, 0), (70, 0)]);
+        cursor.set_stills(false, &ring);
+        let all = drain(&mut cursor, &ring, 4_000_000);
+        assert_eq!(all.first(), Some(&(90, 0)));
+        assert_eq!(all.len(), 10);
     }
 }

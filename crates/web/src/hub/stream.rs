@@ -1,14 +1,17 @@
 //! One stream as the viewer knows it: newest frames, counters, figures, state.
 
+use super::finds::{Finds, Found};
 use super::ring::{HubFrame, Ring};
-use super::state::{Observed, Phase};
+use super::state::{Observed, Phase, StreamPhase};
 use super::window::{Durations, Rate};
+use bytes::Bytes;
 use lumenbus_bus::subscriber::{DeliveredFrame, FrameRole};
+use lumenbus_frame::bitstream::LowDelay;
 use lumenbus_frame::{
     CameraId, Codec, Dimensions, Epoch, FrameRate, Gap, GapReason, SeqRange, StreamId, StreamParameters,
 };
 use lumenbus_wire::{CameraEntry, StreamEntry, StreamState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -45,6 +48,20 @@ impl Stage {
         (Self::Total, "total"),
     ];
 }
+
+/// A loss that the viewer was told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KnownGap {
+    /// Where it ends, in the camera's clock: capture of the frame after it; Unix nanoseconds.
+    pub(crate) at_nanos: i64,
+    /// How long the frames would have lasted.
+    pub(crate) length_nanos: i64,
+    pub(crate) reason: &'static str,
+    pub(crate) frames: Option<u64>,
+}
+
+/// Losses remembered of a stream.
+const MAX_KNOWN_GAPS: usize = 256;
 
 /// Sums since the viewer was started.
 #[derive(Debug, Clone, Default)]
@@ -109,6 +126,30 @@ pub(crate) struct Figures {
     stages: [Durations; Stage::ALL.len()],
 }
 
+impl HubFrame {
+    /// A frame out of a recording, as clients get it.
+    pub(crate) fn recorded(frame: &DeliveredFrame, payload: Bytes, begins_anew: bool) -> Self {
+        let capture_micros = frame.header.capture.unix_nanos / 1_000;
+        let timebase = frame.parameters.as_ref().map(|parameters| parameters.timebase);
+        let pts_micros = timebase.zip(frame.header.pts).map(|(timebase, pts)| timebase.nanos(pts) / 1_000);
+        Self {
+            order: 0,
+            id: frame.id(),
+            codec: frame.codec,
+            is_keyframe: frame.header.is_keyframe || frame.codec.is_intra_only(),
+            is_discontinuity: begins_anew || frame.header.is_discontinuity,
+            is_discardable: frame.header.is_discardable,
+            is_sealed: frame.header.seal.is_some(),
+            is_catch_up: false,
+            capture_micros,
+            pts_micros: pts_micros.unwrap_or(capture_micros),
+            received_micros: frame.received_unix_nanos / 1_000,
+            payload,
+            parameters: frame.parameters.clone(),
+        }
+    }
+}
+
 impl Figures {
     pub(crate) fn stage(&mut self, stage: Stage) -> &mut Durations {
         &mut self.stages[stage as usize]
@@ -130,7 +171,22 @@ pub(crate) struct Stream {
     /// Clients were told that it is away, and not yet that it is back.
     is_told_away: bool,
     epoch: Option<Epoch>,
-    watchers: Vec<(u64, Arc<Notify>)>,
+    gaps: VecDeque<KnownGap>,
+    /// How many of the newest gaps have no frame after them yet.
+    open_ended: usize,
+    low_delay: LowDelay,
+    /// What analysis has found in its newest frames.
+    pub(crate) finds: Finds,
+    watchers: Vec<Watcher>,
+}
+
+/// A client that watches a stream.
+#[derive(Debug)]
+struct Watcher {
+    session: u64,
+    wake: Arc<Notify>,
+    /// Its frames wait so long.
+    wait_micros: i64,
 }
 
 impl Stream {
@@ -146,18 +202,32 @@ impl Stream {
             observed: Observed::default(),
             is_told_away: false,
             epoch: None,
+            gaps: VecDeque::new(),
+            open_ended: 0,
+            low_delay: LowDelay::default(),
+            finds: Finds::default(),
             watchers: Vec::new(),
         }
     }
 
-    /// A client wants to be woken by this stream's frames.
-    pub(crate) fn watch(&mut self, session: u64, wake: &Arc<Notify>) {
+    /// A client wants to be woken by this stream's frames, and to have them so much later.
+    pub(crate) fn watch(&mut self, session: u64, wake: &Arc<Notify>, wait_micros: i64) {
         self.unwatch(session);
-        self.watchers.push((session, Arc::clone(wake)));
+        self.watchers.push(Watcher { session, wake: Arc::clone(wake), wait_micros });
+        self.keep_for_watchers();
     }
 
     pub(crate) fn unwatch(&mut self, session: u64) {
-        self.watchers.retain(|(watcher, _)| *watcher != session);
+        self.watchers.retain(|watcher| watcher.session != session);
+        self.keep_for_watchers();
+    }
+
+    fn keep_for_watchers(&mut self) {
+        self.ring.behind_micros = self.watchers.iter().map(|watcher| watcher.wait_micros).max().unwrap_or(0);
+    }
+
+    fn wake_watchers(&self) {
+        self.watchers.iter().for_each(|watcher| watcher.wake.notify_one());
     }
 
     /// Takes a frame; says whether what a tile shows has changed.
@@ -169,6 +239,10 @@ impl Stream {
         let capture_micros = frame.header.capture.unix_nanos / 1_000;
         let is_jump = frame.header.is_discontinuity || is_new_epoch;
         let is_new_coding = frame.header.is_keyframe && has_changed;
+        if is_new_epoch {
+            self.low_delay = LowDelay::default();
+        }
+        self.end_gaps(frame.header.capture.unix_nanos);
         let hub_frame = HubFrame {
             order,
             id: frame.header.id,
@@ -181,13 +255,19 @@ impl Stream {
             capture_micros,
             pts_micros: self.pts_micros(frame).unwrap_or(capture_micros),
             received_micros,
-            payload: frame.payload.clone(),
+            payload: self.shown_payload(frame, is_sealed),
             parameters: self.info.parameters.clone(),
         };
         self.ring.push(Arc::new(hub_frame), limit_bytes);
         self.count(frame);
-        self.watchers.iter().for_each(|(_, wake)| wake.notify_one());
+        self.wake_watchers();
         has_changed
+    }
+
+    /// The payload as published, but for parameter sets that would make decoders hold pictures back in vain.
+    fn shown_payload(&mut self, frame: &DeliveredFrame, is_sealed: bool) -> Bytes {
+        let copy = if frame.codec == Codec::H264 && !is_sealed { self.low_delay.take(&frame.payload) } else { None };
+        copy.map_or_else(|| frame.payload.clone(), Bytes::from)
     }
 
     /// Takes over what a frame says of its stream; says whether that is new.
@@ -245,14 +325,59 @@ impl Stream {
         }
     }
 
-    pub(crate) fn gap(&mut self, gap: &Gap) {
+    /// Takes what analysis found in a frame.
+    pub(crate) fn found(&mut self, found: Found, now_micros: i64) {
+        self.finds.push(found, &self.ring, now_micros);
+        self.wake_watchers();
+    }
+
+    pub(crate) fn gap(&mut self, gap: &Gap, now_micros: i64) {
         self.counters.gap(gap);
+        if !is_loss(gap.reason) {
+            return;
+        }
+        if self.gaps.len() == MAX_KNOWN_GAPS {
+            self.gaps.pop_front();
+        }
+        let interval = self
+            .info
+            .frame_rate()
+            .map_or(40_000_000, |rate| 1_000_000_000 * i64::from(rate.seconds) / i64::from(rate.frames.max(1)));
+        let frames = gap.count();
+        let length = i64::try_from(frames.unwrap_or(1)).unwrap_or(i64::MAX).saturating_mul(interval);
+        // Until the frame after it comes: behind the last one, and what was lost since.
+        let last = self.ring.newest().map(|frame| frame.capture_micros.saturating_mul(1_000));
+        let open = self.gaps.back().filter(|_| self.open_ended > 0).map(|gap| gap.at_nanos);
+        let end = last.map(|last| open.unwrap_or(last).saturating_add(length));
+        let at_nanos = end.unwrap_or_else(|| now_micros.saturating_mul(1_000));
+        self.open_ended += 1;
+        self.gaps.push_back(KnownGap { at_nanos, length_nanos: length, reason: gap.reason.as_str(), frames });
+    }
+
+    /// A gap is told before the frame after it; of a loss that is told in pieces, each ends where the next one begins.
+    fn end_gaps(&mut self, capture_nanos: i64) {
+        let open_ended = std::mem::take(&mut self.open_ended);
+        let mut end = capture_nanos;
+        for gap in self.gaps.iter_mut().rev().take(open_ended) {
+            gap.at_nanos = end;
+            end = end.saturating_sub(gap.length_nanos);
+        }
+    }
+
+    /// Losses seen lately, oldest first.
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = KnownGap> {
+        self.gaps.iter().copied()
     }
 
     pub(crate) fn repeat(&mut self, range: SeqRange, now_millis: i64) {
         self.counters.repeated += range.count();
         self.observed.last_sign_millis = Some(now_millis);
         self.observed.offline = None;
+    }
+
+    /// Whether frames come, or may come: whoever has seen all that was recorded can go on with them.
+    pub(crate) fn is_coming(&self) -> bool {
+        matches!(self.phase.phase, StreamPhase::Live | StreamPhase::Late) && self.ring.newest().is_some()
     }
 
     /// The end of an epoch; of an older one it says nothing.

@@ -2,7 +2,7 @@ use super::*;
 use bytes::Bytes;
 use lumenbus_bus::BusConfig;
 use lumenbus_bus::subscriber::DeliveredFrame;
-use lumenbus_frame::{CaptureTime, Codec, Epoch, FrameId, Seq};
+use lumenbus_frame::{CaptureTime, Codec, Epoch, FrameId, Gap, GapReason, Seq};
 use lumenbus_wire::{Header, StreamEntry, StreamState};
 use std::sync::Barrier;
 
@@ -88,6 +88,43 @@ fn a_return_is_told_once_also_when_the_directory_knew_it_before() {
         hub.take(&frame(7, FrameRole::Current));
         assert_eq!(told(&mut events), ["\"online\""]);
     }
+}
+
+#[test]
+fn a_gap_lies_where_the_cameras_clock_says() {
+    let hub = hub();
+    let stream = || hub.stream(&id(0)).unwrap();
+    let ends = || stream().lock().gaps().map(|gap| gap.at_nanos / 1_000_000).collect::<Vec<_>>();
+    let gap = |first, last| {
+        let gap = Gap { epoch: Some(Epoch(1)), ..Gap::new(Seq(first), Seq(last), GapReason::SourceLost) };
+        Event::Gap { stream: id(0), gap }
+    };
+    hub.take(&frame(100, FrameRole::Current));
+    hub.take(&gap(101, 125));
+    hub.take(&gap(126, 126));
+    // Nothing came after them yet: a second of frames, and one, behind the last frame.
+    assert_eq!(ends(), [101_000, 101_040]);
+    hub.take(&frame(130, FrameRole::Current));
+    assert_eq!(ends(), [129_960, 130_000]);
+    hub.take(&gap(131, 155));
+    hub.take(&frame(160, FrameRole::Current));
+    assert_eq!(ends(), [129_960, 130_000, 160_000]);
+}
+
+#[test]
+fn a_loss_told_in_pieces_is_as_long_as_all_of_them() {
+    let hub = hub();
+    let stream = || hub.stream(&id(0)).unwrap();
+    let ends = || stream().lock().gaps().map(|gap| gap.at_nanos / SECOND).collect::<Vec<_>>();
+    hub.take(&frame(100, FrameRole::Current));
+    for second in 0..5 {
+        let first = 101 + 25 * second;
+        let gap = Gap { epoch: Some(Epoch(1)), ..Gap::new(Seq(first), Seq(first + 24), GapReason::SourceLost) };
+        hub.take(&Event::Gap { stream: id(0), gap });
+    }
+    assert_eq!(ends(), [101, 102, 103, 104, 105]);
+    hub.take(&frame(226, FrameRole::Current));
+    assert_eq!(ends(), [222, 223, 224, 225, 226]);
 }
 
 #[test]

@@ -86,6 +86,33 @@ fn a_page_of_another_origin_gets_no_pictures() {
 }
 
 #[test]
+fn a_page_of_another_site_does_not_make_the_viewer_work() {
+    let world = World::new();
+    let ask = |path: &str, site: &str, mode: &str, dest: &str| {
+        let headers = format!("Sec-Fetch-Site: {site}\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}\r\n");
+        let answer = get_with(world.addr(), path, &headers);
+        (answer.status, if answer.status == 403 { answer.code() } else { String::new() })
+    };
+    let refused = (403, "origin-not-allowed".to_owned());
+    for path in ["/api/v1/state", "/api/v1/cameras/gate/snapshot?at_ms=1", "/api/v1/cameras/gate/timeline"] {
+        for (mode, dest) in [("no-cors", "image"), ("cors", "empty"), ("no-cors", "script"), ("navigate", "iframe")] {
+            assert_eq!(ask(path, "cross-site", mode, dest), refused, "{path} {mode} {dest}");
+        }
+        // Its own page, another one of the same site, an address that was typed, a link that was followed.
+        for (site, mode, dest) in [
+            ("same-origin", "cors", "empty"),
+            ("same-site", "no-cors", "image"),
+            ("none", "navigate", "document"),
+            ("cross-site", "navigate", "document"),
+        ] {
+            assert_ne!(ask(path, site, mode, dest).0, 403, "{path} {site} {mode} {dest}");
+        }
+        assert_ne!(get(world.addr(), path).status, 403, "{path}");
+    }
+    assert_eq!(ask("/", "cross-site", "navigate", "document").0, 200);
+}
+
+#[test]
 fn beyond_loopback_a_token_is_needed_and_a_taken_port_is_named() {
     let world = World::new();
     let mut config = ViewerConfig::new(lumenbus_bus::BusConfig::new("127.0.0.1:1"));

@@ -4,8 +4,11 @@
 
 mod access;
 mod client;
+mod found;
 mod hostile;
 mod http;
+mod low_delay;
 mod media;
+mod recorded;
 mod secure;
 mod support;

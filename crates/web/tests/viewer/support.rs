@@ -4,16 +4,24 @@ pub(crate) use crate::client::*;
 use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
 use lumenbus_bus::{BusConfig, Publisher, PublisherConfig, StreamHandle, StreamOptions};
 use lumenbus_codec::{EncoderConfig, encoder};
-use lumenbus_frame::{CaptureTime, Codec, Dimensions, EncodedFrame, PixelFormat, RawFrame, StreamId, StreamParameters};
+use lumenbus_frame::{
+    CaptureTime, Codec, Dimensions, EncodedFrame, FrameRate, PixelFormat, RawFrame, StreamId, StreamParameters,
+};
+use lumenbus_source::{PatternConfig, PatternSource, Source as _, SourceItem, SourceOptions};
 use lumenbus_web::{Viewer, ViewerConfig, ViewerSnapshot};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Pictures of [`pattern`] a second, and the time between them.
+const PATTERN_RATE: FrameRate = FrameRate { frames: 10, seconds: 1 };
+pub(crate) const PATTERN_INTERVAL_MILLIS: u64 = 100;
+
 pub(crate) struct World {
     pub(crate) viewer: Viewer,
     pub(crate) publisher: Publisher,
+    pub(crate) bus: BusConfig,
     _broker: RunningBroker,
     _data: TempDir,
 }
@@ -32,15 +40,22 @@ impl World {
         config.listen = ([127, 0, 0, 1], 0).into();
         change(&mut config);
         let viewer = Viewer::start(config).unwrap();
-        let publisher = Publisher::open(PublisherConfig::new(bus)).unwrap();
-        Self { viewer, publisher, _broker: broker, _data: data }
+        let publisher = Publisher::open(PublisherConfig::new(bus.clone())).unwrap();
+        Self { viewer, publisher, bus, _broker: broker, _data: data }
     }
 
     #[track_caller]
     pub(crate) fn stream(&self, camera: &str, topic: &str) -> StreamHandle {
         let id = StreamId::main(camera.parse().unwrap(), topic.parse().unwrap());
         let codec = if topic == "raw_images" { Codec::Jpeg } else { Codec::H264 };
-        let stream = self.publisher.stream(id, StreamOptions::new(codec)).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let stream = loop {
+            match self.publisher.stream(id.clone(), StreamOptions::new(codec)) {
+                Ok(stream) => break stream,
+                // A broker on a busy machine may be late with the topics; asking again is what a publisher does.
+                Err(error) => assert!(error.is_broker_trouble() && Instant::now() < deadline, "{error}"),
+            }
+        };
         // Who reads before the first frame gets every frame.
         self.wait("its topic", |snapshot| snapshot.topics.iter().any(|known| known.as_str() == topic));
         stream
@@ -89,6 +104,28 @@ pub(crate) fn wait(viewer: &Viewer, what: &str, is_so: impl Fn(&ViewerSnapshot) 
 
 pub(crate) fn now_nanos() -> i64 {
     i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()).unwrap()
+}
+
+/// The test pattern, coded with a keyframe each `gop` pictures; picture `n` was taken `n` intervals after `begin_nanos`.
+pub(crate) fn pattern(codec: Codec, count: u64, gop: u32, begin_nanos: i64) -> Vec<EncodedFrame> {
+    let size = Dimensions::new(320, 192);
+    let mut config = PatternConfig::new(size, PATTERN_RATE);
+    config.frames = Some(count);
+    let mut source = PatternSource::new(config, &SourceOptions::default()).unwrap();
+    let mut coding = EncoderConfig::new(codec);
+    coding.frame_rate = PATTERN_RATE;
+    coding.keyframe_interval = Duration::from_millis(u64::from(gop) * PATTERN_INTERVAL_MILLIS);
+    coding.bits_per_second = Some(2_000_000);
+    let mut encoder = encoder(&coding).unwrap();
+    let mut frames = Vec::new();
+    while let Some(SourceItem::Raw { frame: mut picture, .. }) = source.next_frame().unwrap() {
+        let number = i64::try_from(frames.len()).unwrap();
+        let interval = i64::try_from(PATTERN_INTERVAL_MILLIS).unwrap();
+        picture.capture = CaptureTime::arrival(begin_nanos + number * interval * 1_000_000);
+        picture.pts = Some(number * interval * 90);
+        encoder.encode(&picture, &mut frames).unwrap();
+    }
+    frames
 }
 
 /// "JPEG" files of any size: nothing here decodes them.
