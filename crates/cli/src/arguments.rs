@@ -1,17 +1,26 @@
 //! What was typed. What is meant is worked out in [`settings`](crate::settings) and the commands.
 
 use crate::bench::codec::arguments::CodecBenchArguments;
+use crate::bench::compression::CompressionArguments;
+use crate::bench::detect::arguments::DetectBenchArguments;
+use crate::bench::fleet::arguments::FleetArguments;
+use crate::bench::join::arguments::JoinArguments;
+use crate::bench::qos::arguments::QosArguments;
+use crate::bench::seek::arguments::SeekArguments;
 use crate::commands::broker::inspect::InspectArguments;
 use crate::commands::cameras::CamerasArguments;
 use crate::commands::completions::{CompletionsArguments, ManualArguments};
 use crate::commands::demo::DemoArguments;
+use crate::commands::detect::DetectArguments;
 use crate::commands::doctor::DoctorArguments;
 use crate::commands::init::InitArguments;
 use crate::commands::size::SizeArguments;
 use crate::commands::up::UpArguments;
 use crate::commands::view::ViewArguments;
+use crate::credentials::CredentialOptions;
 use crate::observe::ObserveOptions;
 use crate::units;
+use crate::video::VideoArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lumenbus_frame::{CameraId, Dimensions, FrameRate, PixelFormat, StreamName, TopicName};
 use std::net::SocketAddr;
@@ -94,7 +103,7 @@ pub(crate) enum Command {
     Up(UpArguments),
     /// Write a commented settings file
     Init(InitArguments),
-    /// List, add, remove and test the cameras of a settings file
+    /// List, add, remove, test and discover cameras
     Cameras(CamerasArguments),
     /// Run the web viewer alone
     View(ViewArguments),
@@ -106,6 +115,8 @@ pub(crate) enum Command {
     Publish(PublishArguments),
     /// Read cameras into a folder, a file or standard output
     Subscribe(SubscribeArguments),
+    /// Look at cameras: what a detector finds goes to analysis_results
+    Detect(DetectArguments),
     /// Run the embedded broker
     Broker(BrokerCommand),
     /// Plan, create and check the topics
@@ -132,6 +143,7 @@ impl Command {
             Self::Size(_) => "size",
             Self::Publish(_) => "publish",
             Self::Subscribe(_) => "subscribe",
+            Self::Detect(_) => "detect",
             Self::Broker(BrokerCommand { action: Some(BrokerAction::Inspect(_)), .. }) => "broker inspect",
             Self::Broker(_) => "broker",
             Self::Topics(_) => "topics",
@@ -149,6 +161,8 @@ pub(crate) enum CodecChoice {
     Passthrough,
     /// H.264 (raw_video)
     H264,
+    /// AV1 (raw_video), in builds with the ffmpeg feature
+    Av1,
     /// One JPEG per frame (raw_images)
     Jpeg,
     /// One WebP per frame (raw_images)
@@ -161,9 +175,33 @@ pub(crate) enum CodecChoice {
     Raw,
 }
 
+/// Who encodes video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EncoderChoice {
+    /// H.264, in every build
+    Openh264,
+    /// H.264, in builds with the ffmpeg feature, which are under the GPL
+    X264,
+    /// AV1, in builds with the ffmpeg feature
+    Libaom,
+    /// AV1, in builds with the ffmpeg feature
+    SvtAv1,
+}
+
+impl From<EncoderChoice> for lumenbus_codec::Library {
+    fn from(choice: EncoderChoice) -> Self {
+        match choice {
+            EncoderChoice::Openh264 => Self::OpenH264,
+            EncoderChoice::X264 => Self::X264,
+            EncoderChoice::Libaom => Self::Aom,
+            EncoderChoice::SvtAv1 => Self::SvtAv1,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(
-    after_help = "SOURCE is a file (mp4, mov, h264, h265, avi, mjpeg, y4m), a folder or glob of pictures, or test:WIDTHxHEIGHT@FPS.\nCoded video passes through unless --codec says otherwise; pixels (y4m, test:) are encoded as H.264.\n\nExamples:\n  lumenbus publish gate.mp4 --camera gate --loop\n  lumenbus publish test:1280x720@30 --camera pattern --codec jpeg --for 10s\n  lumenbus publish 'stills/*.jpg' --camera stills --fps 5"
+    after_help = "SOURCE is a file (mp4, mov, h264, h265, avi, mjpeg, y4m), a folder or glob of pictures, a camera (rtsp://HOST/PATH, #transport=udp behind it for UDP), or test:WIDTHxHEIGHT@FPS.\nA camera that goes away is tried again until Ctrl-C; readers stay.\nCoded video passes through unless --codec says otherwise; pixels (y4m, test:) are encoded as H.264.\n\nExamples:\n  lumenbus publish gate.mp4 --camera gate --loop\n  lumenbus publish test:1280x720@30 --camera pattern --codec jpeg --for 10s\n  lumenbus publish rtsp://10.0.0.7/stream1 --camera yard --username viewer --password-file yard.password\n  lumenbus publish 'stills/*.jpg' --camera stills --fps 5\n  lumenbus publish yard.y4m --camera yard --fixed-camera --denoise --bitrate 800k\n  lumenbus publish gate.mp4 --camera gate --codec h264 --gop 60 --temporal-layers 2 --slices 2\n  lumenbus publish gate.mp4 --camera gate --loop --snapshots 1s"
 )]
 pub(crate) struct PublishArguments {
     /// What to publish
@@ -183,13 +221,15 @@ pub(crate) struct PublishArguments {
     /// How to code the frames [default: passthrough; h264 for pixels]
     #[arg(long, value_name = "CODEC")]
     pub(crate) codec: Option<CodecChoice>,
+    #[command(flatten)]
+    pub(crate) credentials: CredentialOptions,
+    /// Who encodes video, such as --codec h264 --encoder x264 [default: openh264; for av1 what the system has]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoder: Option<EncoderChoice>,
     /// Bit rate of encoded video, such as 4M [default: by size and rate]
     #[arg(long, value_parser = units::bitrate, value_name = "BITS/S")]
     pub(crate) bitrate: Option<u32>,
-    /// Time between keyframes of encoded video
-    #[arg(long, value_parser = units::duration, default_value = "2s", value_name = "TIME")]
-    pub(crate) keyframe_interval: Duration,
-    /// Quality of encoded stills, 1 to 100; at 100 WebP and JPEG 2000 are lossless
+    /// Quality of encoded stills, and of x264 and AV1 without --bitrate, 1 to 100; at 100 WebP and JPEG 2000 are lossless
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100), default_value = "85", value_name = "N")]
     pub(crate) quality: u8,
     /// Frames per second, where the source states none or another is wanted
@@ -207,6 +247,9 @@ pub(crate) struct PublishArguments {
     /// Drop frames that are older than this before they can be sent
     #[arg(long, value_parser = units::duration, value_name = "TIME")]
     pub(crate) deadline: Option<Duration>,
+    /// Beside the video, JPEG stills of it at this distance, such as 1s, in raw_images as the stream `snapshots`
+    #[arg(long, value_parser = units::positive_duration, value_name = "TIME")]
+    pub(crate) snapshots: Option<Duration>,
     /// Topic without prefix [default: raw_video, raw_images or raw_pixels, by codec]
     #[arg(long, value_name = "TOPIC")]
     pub(crate) topic: Option<TopicName>,
@@ -223,6 +266,8 @@ pub(crate) struct PublishArguments {
     #[arg(long, value_name = "FRAMES")]
     pub(crate) batch: Option<usize>,
     #[command(flatten)]
+    pub(crate) video: VideoArguments,
+    #[command(flatten)]
     pub(crate) observe: ObserveOptions,
 }
 
@@ -236,7 +281,7 @@ pub(crate) enum FormChoice {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "PATH is a folder (pictures named by camera and seq), a file .h264, .h265, .mjpeg or .y4m, or - for standard output.\nTIME is 2026-05-01T14:03:00Z, 14:03 (local time) or -10m.\n\nExamples:\n  lumenbus subscribe --camera gate --out pictures/ --for 10s\n  lumenbus subscribe --camera gate --from start --until-end --out gate.h264\n  lumenbus subscribe --camera 'gate-*' --group archive --policy lossless --as coded --out archive/\n  lumenbus subscribe --camera gate --out - | ffplay -f h264 -"
+    after_help = "PATH is a folder (pictures named by camera and seq), a file .mp4, .mcap, .h264, .h265, .mjpeg or .y4m, or - for standard output.\nTIME is 2026-05-01T14:03:00Z, 14:03 (local time) or -10m; --from and --to are capture times.\n\nExamples:\n  lumenbus subscribe --camera gate --out pictures/ --for 10s\n  lumenbus subscribe --camera gate --from start --until-end --out gate.h264\n  lumenbus subscribe --camera 'gate-*' --group archive --policy lossless --as coded --out archive/\n  lumenbus subscribe --camera gate --from 14:03 --to 14:05 --out gate.mp4\n  lumenbus subscribe --camera gate --from -10m --speed 4 --out - | ffplay -f h264 -\n  lumenbus subscribe --camera gate --from 14:05 --to 14:00 --out newest-first/\n  lumenbus subscribe --camera gate --out - | ffplay -f h264 -"
 )]
 pub(crate) struct SubscribeArguments {
     /// Cameras to read, by pattern [default: all]
@@ -251,9 +296,15 @@ pub(crate) struct SubscribeArguments {
     /// Where to begin: live, start or TIME
     #[arg(long, default_value = "live", allow_hyphen_values = true, value_name = "WHEN")]
     pub(crate) from: String,
-    /// Where to end: TIME
+    /// Where to end: TIME; earlier than --from, keyframes are played backwards
     #[arg(long, allow_hyphen_values = true, value_name = "WHEN")]
     pub(crate) to: Option<String>,
+    /// How fast to play the past: 0.25 to 16 times as fast as it was, or max [default: max]
+    #[arg(long, allow_hyphen_values = true, value_name = "X")]
+    pub(crate) speed: Option<String>,
+    /// Keyframes only, the newest first
+    #[arg(long = "backwards")]
+    pub(crate) is_backwards: bool,
     /// When slower than the cameras: lossless, live, live:MAX-AGE (such as live:300ms) or newest
     #[arg(long, default_value = "lossless", value_name = "POLICY")]
     pub(crate) policy: String,
@@ -372,7 +423,7 @@ pub(crate) enum TopicsAction {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --brokers an embedded broker is started for the time of the measurement.\n\nExamples:\n  lumenbus bench latency\n  lumenbus bench throughput --runs 9\n  lumenbus bench scaling\n  lumenbus bench memory --for 10m\n  lumenbus bench decoded --codec h264 --source street.264\n  lumenbus bench codec street.264 --plot street.svg\n  lumenbus bench broker --against localhost:9092 --against-pid 4711"
+    after_help = "Without --brokers an embedded broker is started for the time of the measurement.\n\nExamples:\n  lumenbus bench latency\n  lumenbus bench throughput --runs 9\n  lumenbus bench scaling\n  lumenbus bench memory --for 10m\n  lumenbus bench decoded --codec h264 --source street.264\n  lumenbus bench qos --source street.264\n  lumenbus bench join --source street.264 --joins 20\n  lumenbus bench codec street.264 --plot street.svg\n  lumenbus bench compression street.264\n  lumenbus bench broker --against localhost:9092 --against-pid 4711"
 )]
 pub(crate) struct BenchArguments {
     #[command(subcommand)]
@@ -395,6 +446,18 @@ pub(crate) enum BenchWhat {
     Decoded(DecodedArguments),
     /// Rate, processor time and quality of every encoder on footage, and which rates look alike
     Codec(CodecBenchArguments),
+    /// What snappy, lz4 and zstd bring on each kind of record, in batches as Kafka compresses them
+    Compression(CompressionArguments),
+    /// How much of what is in a clip a detector finds, against labels, and its processor time
+    Detect(DetectBenchArguments),
+    /// Bit rate and capture → decoded of the same frames, against JPEG at the same quality
+    Qos(QosArguments),
+    /// How soon who joins a stream sees it, and is up to date
+    Join(JoinArguments),
+    /// Random moments of a long recording among many cameras: whether it is the right picture, and how soon
+    Seek(SeekArguments),
+    /// Many cameras passed through by one process to one subscriber: gaps, age, memory; and the largest number that holds
+    Fleet(FleetArguments),
     /// The embedded broker against another one: speed, latency, memory, many partitions, idle readers
     Broker(BrokerBenchArguments),
 }
@@ -543,4 +606,16 @@ pub(crate) struct DecodedArguments {
     /// Bit rate of H.264, such as 8M [default: by size and rate]
     #[arg(long, value_name = "BITS", value_parser = units::bitrate)]
     pub(crate) bitrate: Option<u32>,
+}
+
+/// The options of `subscribe` alone.
+#[cfg(test)]
+pub(crate) fn parse_subscribe(line: &str) -> SubscribeArguments {
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        arguments: SubscribeArguments,
+    }
+    let words = std::iter::once("subscribe").chain(line.split_whitespace());
+    <Alone as clap::Parser>::parse_from(words).arguments
 }

@@ -7,6 +7,7 @@ use lumenbus_pipeline::publish::FeedError;
 use lumenbus_pipeline::sink::SinkError;
 use lumenbus_pipeline::subscribe::SubscribeError;
 use lumenbus_source::SourceError;
+use lumenbus_vision::worker::WorkError;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -65,7 +66,7 @@ fn find<E: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&E> {
     error.chain().find_map(|cause| cause.downcast_ref::<E>())
 }
 
-/// These two are transparent: their cause is not in the chain.
+/// These three are transparent: their cause is not in the chain.
 fn bus_error(error: &anyhow::Error) -> Option<&BusError> {
     find(error)
         .or_else(|| match find(error)? {
@@ -74,6 +75,10 @@ fn bus_error(error: &anyhow::Error) -> Option<&BusError> {
         })
         .or_else(|| match find(error)? {
             SubscribeError::Bus(error) => Some(error),
+            _ => None,
+        })
+        .or_else(|| match find(error)? {
+            WorkError::Bus(error) => Some(error),
             _ => None,
         })
 }
@@ -133,5 +138,21 @@ mod tests {
         let error = Err::<(), _>(Usage("--to is before --from".to_owned())).context("x").unwrap_err();
         assert_eq!(classify(&error).0, WRONG_USAGE);
         assert_eq!(classify(&anyhow::anyhow!("x")).0, FAILED);
+    }
+
+    #[test]
+    fn errors_of_the_bus_keep_their_code_in_every_wrapping() {
+        let late = || BusError::Timeout { operation: "asking", brokers: "127.0.0.1:1".to_owned(), millis: 1 };
+        let wrapped: [anyhow::Error; 4] = [
+            late().into(),
+            FeedError::Bus(late()).into(),
+            SubscribeError::Bus(late()).into(),
+            WorkError::Bus(late()).into(),
+        ];
+        for error in wrapped {
+            assert_eq!(classify(&error), (BROKER_TROUBLE, Some("LB-E0207")), "{error:?}");
+            assert_eq!(classify(&error.context("x")), (BROKER_TROUBLE, Some("LB-E0207")));
+        }
+        assert_eq!(classify(&WorkError::Panicked.into()), (FAILED, None));
     }
 }

@@ -3,6 +3,7 @@
 mod arguments;
 mod bench;
 mod commands;
+mod credentials;
 mod demo;
 mod exit;
 mod observe;
@@ -12,6 +13,7 @@ mod signals;
 mod site;
 mod terminal;
 mod units;
+mod video;
 mod viewer;
 
 use arguments::{Arguments, Command};
@@ -32,7 +34,10 @@ fn main() -> ExitCode {
     let mut output = Output::of_arguments(&arguments.global);
     let command = arguments.command.name();
     let settings = site.and_then(|site| Settings::resolve(&arguments.global, site));
-    let outcome = settings.and_then(|settings| run(arguments.command, &settings, &mut output));
+    let outcome = settings.and_then(|settings| {
+        settings.tell(command);
+        run(arguments.command, &settings, &mut output)
+    });
     exit::finish(outcome, &mut output, command)
 }
 
@@ -47,6 +52,7 @@ fn run(command: Command, settings: &Settings, output: &mut Output) -> anyhow::Re
         Command::Size(arguments) => commands::size::run(&arguments, settings, output),
         Command::Publish(arguments) => commands::publish::run(&arguments, settings, output),
         Command::Subscribe(arguments) => commands::subscribe::run(&arguments, settings, output),
+        Command::Detect(arguments) => commands::detect::run(&arguments, settings, output),
         Command::Broker(arguments) => commands::broker::run(&arguments, settings, output),
         Command::Topics(arguments) => commands::topics::run(&arguments, settings, output),
         Command::Bench(arguments) => bench::run(&arguments, settings),

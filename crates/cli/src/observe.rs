@@ -79,6 +79,7 @@ pub(crate) struct Observation {
     health: Health,
     stages: Option<Stages>,
     reader: Option<ReaderMetrics>,
+    subscribers: Option<SubscriberMetrics>,
     metrics: Metrics,
     tracing: Option<Tracing>,
     // Ended in this order: nobody asks a collector whose source is gone.
@@ -95,6 +96,7 @@ impl Observation {
             health: health.clone(),
             stages: None,
             reader: None,
+            subscribers: None,
             metrics: metrics.clone(),
             tracing,
             server: None,
@@ -136,14 +138,19 @@ impl Observation {
         self.opened(clients_of(publisher), settings)
     }
 
-    /// Shows a subscriber that is open.
+    /// Shows a subscriber that is open; the clients are those of the first.
     pub(crate) fn subscriber(&mut self, gauges: SubscriberGauges, settings: &Settings) -> anyhow::Result<()> {
         if !self.is_watched() {
+            return Ok(());
+        }
+        if let Some(subscribers) = &self.subscribers {
+            subscribers.watch(gauges);
             return Ok(());
         }
         let subscriber = SubscriberMetrics::new(&self.metrics);
         subscriber.watch(gauges.clone());
         self.reader = Some(ReaderMetrics::new(&subscriber, self.stages.as_ref()));
+        self.subscribers = Some(subscriber);
         let clients = move || gauges.read().map(|sample| sample.clients).unwrap_or_default();
         self.opened(Arc::new(clients), settings)
     }
@@ -202,6 +209,10 @@ impl Sink for TracedSink {
 
     fn gap(&mut self, stream: &StreamId, gap: &Gap) -> Result<(), SinkError> {
         self.sink.gap(stream, gap)
+    }
+
+    fn turn(&mut self, stream: &StreamId) {
+        self.sink.turn(stream);
     }
 
     fn finish(self: Box<Self>) -> Result<SinkReport, SinkError> {

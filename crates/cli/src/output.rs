@@ -40,7 +40,8 @@ pub(crate) fn start_logging(global: &Global, file: &LogSettings) {
     };
     // What librdkafka reports is explained by our own messages; its words are for those who ask for more.
     let client = if global.verbose == 0 { "off" } else { level };
-    let usual = || EnvFilter::new(format!("{level},rdkafka={client},librdkafka={client}"));
+    // retina's lines hold addresses as they are, with the tokens in them.
+    let usual = || EnvFilter::new(format!("{level},rdkafka={client},librdkafka={client},retina=off"));
     let filter = EnvFilter::try_from_env("LUMENBUS_LOG").unwrap_or_else(|_| usual());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let format = global.log_format.or(file.format).unwrap_or(LogFormat::Text);

@@ -71,6 +71,20 @@ impl Settings {
         let site = site.map(Arc::new);
         Ok(Self { bus, has_brokers, json: global.json, quiet: global.quiet, site })
     }
+
+    /// What is in force, for the log. Properties by name only: a value may be a password.
+    pub(crate) fn tell(&self, command: &str) {
+        tracing::debug!(
+            version = env!("CARGO_PKG_VERSION"),
+            command,
+            brokers = self.bus.brokers,
+            topic_prefix = self.bus.topic_prefix.as_str(),
+            profile = ?self.bus.profile,
+            properties = ?self.bus.properties.keys().collect::<Vec<_>>(),
+            settings_file = ?self.site.as_ref().map(|site| site.path.display()),
+            "settings in force"
+        );
+    }
 }
 
 fn java_properties(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {

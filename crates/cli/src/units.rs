@@ -3,7 +3,11 @@
 use jiff::civil::Time;
 use jiff::{SignedDuration, Timestamp, Zoned};
 use lumenbus_frame::Dimensions;
+use lumenbus_pipeline::video::Gop;
 use std::time::Duration;
+
+/// Before that, a rate says nothing.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// "Until stopped".
 pub(crate) const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
@@ -11,6 +15,25 @@ pub(crate) const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// `10s`, `1m30s`, `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write for example 10s, 1m30s or 250ms"))
+}
+
+/// As [`duration`], but not nothing.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|time| if time.is_zero() { Err("it must be longer than 0".to_owned()) } else { Ok(time) })
+}
+
+/// A time, or a number of pictures: `2s`, `60`.
+pub(crate) fn gop(text: &str) -> Result<Gop, String> {
+    let explain = || {
+        format!(
+            "{text:?} is no time between keyframes; write a time such as 2s or 500ms, or a number of pictures such as 60"
+        )
+    };
+    if let Ok(frames) = text.parse::<u32>() {
+        return std::num::NonZeroU32::new(frames).map(Gop::Frames).ok_or_else(explain);
+    }
+    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
+    time.map(Gop::Time).ok_or_else(explain)
 }
 
 /// `64MiB`, `900k`, `1000000`.
@@ -105,6 +128,24 @@ pub(crate) fn show_bytes(bytes: u64) -> String {
     }
 }
 
+/// How much is done and how long the rest takes, as it goes on behind other figures: `, 42 %, 3m left`.
+pub(crate) fn show_share(share: f64, elapsed: Duration) -> String {
+    let done = format!(", {:.0} %", share * 100.0);
+    match left(share, elapsed) {
+        Some(left) => format!("{done}, {} left", humantime::format_duration(left)),
+        None => done,
+    }
+}
+
+/// Whole seconds, where the share says anything yet.
+fn left(share: f64, elapsed: Duration) -> Option<Duration> {
+    if elapsed < SETTLED || share <= 0.001 {
+        return None;
+    }
+    let seconds = elapsed.as_secs_f64() * (1.0 - share) / share;
+    Duration::try_from_secs_f64(seconds.ceil()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +158,9 @@ mod tests {
         assert!(bytes("99999999999G").is_err());
         assert_eq!(bitrate("2.3M"), Ok(2_300_000));
         assert!(bitrate("0").is_err());
+        assert_eq!(gop("1m30s"), Ok(Gop::Time(Duration::from_secs(90))));
+        assert_eq!(gop("45"), Ok(Gop::Frames(std::num::NonZeroU32::new(45).unwrap())));
+        assert!(["0", "0s", "-1", "2 fortnights", ""].iter().all(|text| gop(text).is_err()));
         assert_eq!(frame_rate("29.97").unwrap().frames, 30_000);
         assert_eq!(frame_rate("25").unwrap(), lumenbus_frame::FrameRate::per_second(25));
     }
@@ -131,5 +175,13 @@ mod tests {
         assert_eq!(at("14:03"), expect("2026-05-01T14:03:00+02:00"), "not yet today: yesterday's");
         assert_eq!(at("2026-05-01T14:03:00Z"), expect("2026-05-01T14:03:00Z"));
         assert!(moment("yesterday", &now).is_err());
+    }
+
+    #[test]
+    fn what_is_left_follows_from_what_is_done() {
+        assert_eq!(show_share(0.25, Duration::from_secs(60)), ", 25 %, 3m left");
+        assert_eq!(left(0.25, Duration::from_secs(10)), Some(Duration::from_secs(30)));
+        assert_eq!(left(0.25, Duration::from_secs(1)), None);
+        assert_eq!(left(0.0, Duration::from_secs(10)), None);
     }
 }

@@ -96,7 +96,16 @@ pub(crate) fn configured(fleet: &Fleet) -> Vec<ConfiguredCamera> {
         let trouble = camera.state.reason().filter(|_| is_failed).map(ToString::to_string);
         ConfiguredCamera { id: camera.id, name: camera.name, group: camera.group, trouble }
     };
-    fleet.status().into_iter().map(camera).collect()
+    let mut cameras: Vec<_> = fleet.status().into_iter().map(camera).collect();
+    // Streams of one camera stand one behind the other; the first with a trouble tells it.
+    cameras.dedup_by(|other, first| {
+        let is_same = other.id == first.id;
+        if is_same && first.trouble.is_none() {
+            first.trouble = other.trouble.take();
+        }
+        is_same
+    });
+    cameras
 }
 
 /// Tells where the viewer is, and opens a browser where somebody sits in front of it.

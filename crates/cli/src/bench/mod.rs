@@ -7,14 +7,21 @@
 mod bare;
 mod broker;
 pub(crate) mod codec;
+pub(crate) mod compression;
 mod decoded;
+pub(crate) mod detect;
 mod environment;
+pub(crate) mod fleet;
+pub(crate) mod join;
 mod latency;
+pub(crate) mod live;
 mod load;
 mod memory;
 mod ours;
 mod overhead;
+pub(crate) mod qos;
 mod scaling;
+pub(crate) mod seek;
 mod throughput;
 mod usage;
 
@@ -32,8 +39,14 @@ pub(crate) fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Re
         BenchWhat::Memory(arguments) => memory::run(arguments, settings, &mut output),
         BenchWhat::Overhead(arguments) => overhead::run(arguments, settings, &mut output),
         BenchWhat::Codec(arguments) => codec::run(arguments, settings),
+        BenchWhat::Compression(arguments) => compression::run(arguments, settings),
         BenchWhat::Broker(arguments) => broker::run(arguments, settings, &mut output),
         BenchWhat::Decoded(arguments) => decoded::run(arguments, settings, &mut output),
+        BenchWhat::Detect(arguments) => detect::run(arguments, &mut output),
+        BenchWhat::Qos(arguments) => qos::run(arguments, settings, &mut output),
+        BenchWhat::Join(arguments) => join::run(arguments, settings, &mut output),
+        BenchWhat::Fleet(arguments) => fleet::run(arguments, settings, &mut output),
+        BenchWhat::Seek(arguments) => seek::run(arguments, settings, &mut output),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `lumenbus cameras`: the cameras of a settings file.
 
 mod change;
+mod discover;
 mod list;
 mod test;
 
@@ -12,7 +13,7 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The settings file is lumenbus.toml here, or --config FILE. A box that runs follows it within two seconds.\n\nExamples:\n  lumenbus cameras add gate clips/gate.mp4 --name 'Main gate' --loop\n  lumenbus cameras test clips/gate.mp4\n  lumenbus cameras list\n  lumenbus cameras remove gate"
+    after_help = "The settings file is lumenbus.toml here, or --config FILE. A box that runs follows it within two seconds.\n\nExamples:\n  lumenbus cameras add gate clips/gate.mp4 --name 'Main gate' --loop\n  lumenbus cameras add yard clips/yard.mp4 --sub clips/yard-small.mp4 --snapshots 1s\n  lumenbus cameras test clips/gate.mp4\n  lumenbus cameras list\n  lumenbus cameras discover\n  lumenbus cameras remove gate"
 )]
 pub(crate) struct CamerasArguments {
     #[command(subcommand)]
@@ -29,6 +30,8 @@ enum What {
     Remove(change::RemoveArguments),
     /// Open a source, read a few seconds of it and say what it is
     Test(test::TestArguments),
+    /// Find the cameras of this network that speak ONVIF
+    Discover(discover::DiscoverArguments),
 }
 
 pub(crate) fn run(arguments: &CamerasArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
@@ -37,6 +40,7 @@ pub(crate) fn run(arguments: &CamerasArguments, settings: &Settings, output: &mu
         What::Add(arguments) => change::add(arguments, settings, output),
         What::Remove(arguments) => change::remove(arguments, settings, output),
         What::Test(arguments) => test::run(arguments, settings, output),
+        What::Discover(arguments) => discover::run(arguments, settings, output),
     }
 }
 

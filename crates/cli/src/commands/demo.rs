@@ -143,7 +143,9 @@ fn add_shown(rows: &mut [Row], snapshot: &ViewerSnapshot) {
 fn against_jpeg(snapshot: &ViewerSnapshot) -> Option<String> {
     let against = snapshot.totals.jpeg_ratio?;
     let (coded, jpeg, ratio) = (against.coded_mbit, against.jpeg_mbit, against.ratio);
-    Some(format!("against JPEG: {coded:.2} instead of {jpeg:.2} Mbit/s, {ratio:.1} times less"))
+    let ssim = against.coded_ssim.zip(against.jpeg_ssim);
+    let ssim = ssim.map_or_else(String::new, |(coded, jpeg)| format!(", SSIM {coded:.3} instead of {jpeg:.3}"));
+    Some(format!("against JPEG: {coded:.2} instead of {jpeg:.2} Mbit/s, {ratio:.1} times less{ssim}"))
 }
 
 /// Each part of the way with its median and 99th percentile.

@@ -6,9 +6,9 @@ use crate::output::Output;
 use crate::settings::Settings;
 use crate::units;
 use clap::Args;
-use lumenbus_codec::has_h264_assembly;
+use lumenbus_codec::{has_h264_assembly, system_ffmpeg};
 use lumenbus_ops::budget::Traffic;
-use lumenbus_ops::doctor::{Diagnosis, DoctorConfig, Finding, Severity, diagnose};
+use lumenbus_ops::doctor::{Diagnosis, DoctorConfig, Finding, Severity, SystemFfmpeg, diagnose};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -77,6 +77,9 @@ fn config(arguments: &DoctorArguments, settings: &Settings) -> anyhow::Result<Do
     config.data.clone_from(&arguments.data);
     config.free_bytes = arguments.free;
     config.has_h264_assembly = own_assembly();
+    let owned =
+        |(version, license): (&str, &str)| SystemFfmpeg { version: version.to_owned(), license: license.to_owned() };
+    config.system_ffmpeg = system_ffmpeg().map(owned);
     config.client = format!("this client is librdkafka {}", rdkafka::util::get_rdkafka_version().1);
     Ok(config)
 }

@@ -4,6 +4,7 @@ pub(crate) mod broker;
 pub(crate) mod cameras;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod detect;
 pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod publish;

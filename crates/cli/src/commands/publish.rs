@@ -1,5 +1,7 @@
 //! `lumenbus publish SOURCE --camera ID`.
 
+mod live;
+
 use crate::arguments::{CodecChoice, PublishArguments};
 use crate::exit::{Outcome, Usage};
 use crate::observe::Observation;
@@ -10,11 +12,12 @@ use lumenbus_bus::SystemClock;
 use lumenbus_bus::publisher::{
     BatchLimits, LbJson, Publisher, PublisherConfig, StreamHandle, StreamOptions, StreamSummary,
 };
-use lumenbus_codec::EncoderConfig;
+use lumenbus_codec::{CodecError, EncoderConfig, Library};
 use lumenbus_frame::{Codec, Deadline, GapReason, StreamId, StreamParameters, TopicName};
 use lumenbus_pipeline::Shutdown;
-use lumenbus_pipeline::publish::{Feed, FeedConfig, FeedEnding, FeedError, FeedReport, Pace};
-use lumenbus_source::{Looped, Source, SourceOptions, SourceSpec, open_spec};
+use lumenbus_pipeline::publish::{Feed, FeedConfig, FeedEnding, FeedError, FeedReport, Pace, Snapshots};
+use lumenbus_pipeline::video::Futile;
+use lumenbus_source::{Looped, ReadMeter, Source, SourceOptions, SourceSpec, open_spec};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -27,9 +30,16 @@ const MAX_TOLD_DAMAGES: usize = 20;
 
 pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let shutdown = signals::shutdown(settings.quiet)?;
+    if let SourceSpec::Camera(_) = arguments.source.parse()? {
+        return live::run(arguments, settings, &shutdown, output);
+    }
     // A source that cannot be read is told before anybody is connected to.
-    let mut source = open_source(arguments)?;
+    let meter = ReadMeter::default();
+    let mut source = open_source(arguments, &meter)?;
     let encoder = encoder(arguments, source.as_ref())?;
+    if encoder.is_none() {
+        tell_futile(arguments, output);
+    }
     let codec = encoder.as_ref().map_or(source.codec(), |encoder| encoder.codec);
     let topic = topic(arguments, settings, codec);
     let stream = StreamId { camera: arguments.camera.clone(), topic, name: arguments.stream.clone() };
@@ -37,6 +47,7 @@ pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mu
     let mut observed = Observation::start(&arguments.observe, settings, output)?;
     let mut config = publisher_config(arguments, settings);
     config.tracer = observed.tracer();
+    config.bus.compress_for(settings.bus.topic_prefix.strip(stream.topic.as_str()).unwrap_or_default());
     let publisher = Arc::new(Publisher::open(config)?);
     observed.publisher(&publisher, settings)?;
     let options = stream_options(arguments, source.as_ref(), codec, encoder.as_ref());
@@ -48,25 +59,48 @@ pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mu
         settings.bus.brokers
     ));
     let began = Instant::now();
-    let fed = feed(&handle, source.as_mut(), feed_config(arguments, encoder), &shutdown, output);
+    let mut snapshots = snapshots(arguments, settings, &publisher, &stream, source.as_ref())?;
+    let config = feed_config(arguments, encoder);
+    let whole = Whole { arguments, meter, began };
+    let fed = feed(&handle, source.as_mut(), config, snapshots.as_mut(), &shutdown, &whole, output);
     let paced = began.elapsed();
     output.progress(|| "waiting for Kafka to take the rest".to_owned());
-    // What was submitted is finished even when the source failed.
+    // What was submitted is finished even when the source failed: the video, and its stills in what is left of the time.
+    let ending = Instant::now();
     let summary = handle.finish(FINISH);
     // Unpaced, the time until Kafka has everything is what counts.
     let elapsed = if arguments.unpaced { began.elapsed() } else { paced };
+    let stills = snapshots.map(|snapshots| snapshots.finish(FINISH.saturating_sub(ending.elapsed())));
     observed.finish();
     if let Some(publisher) = Arc::into_inner(publisher) {
         drop(publisher.close(FINISH));
     }
     let (report, summary) = (fed?, summary?);
-    tell(output, &stream, &report, &summary, elapsed);
+    let stills = stills
+        .transpose()?
+        .map(|StreamSummary { stats, .. }| Stills { stream: stats.stream, frames: stats.acknowledged_frames });
+    tell(output, &stream, &report, &summary, stills.as_ref(), elapsed);
     let is_whole = summary.stats.dropped_frames() == 0 && summary.is_end_written && report.lost == 0;
     Ok(match report.ending {
         _ if !is_whole => Outcome::ProblemsFound,
         FeedEnding::Interrupted if !is_endless(arguments) => Outcome::Interrupted,
         _ => Outcome::Done,
     })
+}
+
+/// Where stills are wanted beside the video.
+fn snapshots(
+    arguments: &PublishArguments,
+    settings: &Settings,
+    publisher: &Publisher,
+    video: &StreamId,
+    source: &dyn Source,
+) -> anyhow::Result<Option<Snapshots>> {
+    let Some(interval) = arguments.snapshots else { return Ok(None) };
+    let jpeg = EncoderConfig::new(Codec::Jpeg);
+    let options = stream_options(arguments, source, Codec::Jpeg, Some(&jpeg));
+    let (prefix, budget) = (&settings.bus.topic_prefix, Arc::default());
+    Ok(Some(Snapshots::open(publisher, video, prefix, options, interval, budget)?))
 }
 
 /// Ctrl-C is the way to end these.
@@ -78,6 +112,7 @@ fn is_endless(arguments: &PublishArguments) -> bool {
 fn feed_config(arguments: &PublishArguments, encoder: Option<EncoderConfig>) -> FeedConfig {
     FeedConfig {
         encoder,
+        video: arguments.video.options(),
         pace: if arguments.unpaced { Pace::Unlimited } else { Pace::RealTime },
         duration: arguments.duration,
         deadline: arguments.deadline.map(Deadline::after_capture),
@@ -89,14 +124,15 @@ fn feed(
     handle: &StreamHandle,
     source: &mut dyn Source,
     config: FeedConfig,
+    snapshots: Option<&mut Snapshots>,
     shutdown: &Shutdown,
+    whole: &Whole<'_>,
     output: &mut Output,
 ) -> Result<FeedReport, FeedError> {
-    let began = Instant::now();
     let mut damages = 0_usize;
     // Both callbacks write.
     let output = RefCell::new(output);
-    let feed = Feed::new(handle, source.codec(), config, Arc::new(SystemClock))?;
+    let feed = Feed::new(handle, source.codec(), config, Arc::new(SystemClock))?.with_snapshots(snapshots);
     let report = feed.run(
         source,
         shutdown,
@@ -107,7 +143,7 @@ fn feed(
                 output.borrow_mut().object("damaged", json!({ "what": damage.to_string() }));
             }
         },
-        |report| output.borrow_mut().progress(|| progress(report, began.elapsed())),
+        |report| output.borrow_mut().progress(|| whole.progress(report)),
     );
     if damages > MAX_TOLD_DAMAGES {
         let more = damages - MAX_TOLD_DAMAGES;
@@ -116,19 +152,45 @@ fn feed(
     report
 }
 
-fn open_source(arguments: &PublishArguments) -> anyhow::Result<Box<dyn Source>> {
+fn open_source(arguments: &PublishArguments, meter: &ReadMeter) -> anyhow::Result<Box<dyn Source>> {
     let spec: SourceSpec = arguments.source.parse()?;
-    let options = SourceOptions { frame_rate: arguments.fps, ..SourceOptions::default() };
+    let options = SourceOptions { frame_rate: arguments.fps, meter: Some(meter.clone()), ..SourceOptions::default() };
     if arguments.is_looped {
         return Ok(Box::new(Looped::new(move || open_spec(&spec, &options))?));
     }
     Ok(open_spec(&spec, &options)?)
 }
 
+/// What was chosen for encoded video, where it passes through.
+fn tell_futile(arguments: &PublishArguments, output: &mut Output) {
+    let bitrate = arguments.bitrate.map(|_| "bitrate");
+    let chosen: Vec<_> = bitrate.into_iter().chain(arguments.video.options().chosen()).collect();
+    if !chosen.is_empty() {
+        let chosen = option_names(&chosen);
+        output.note(&format!("the video passes through as it is coded; {chosen} would count with --codec h264"));
+    }
+}
+
+/// As they are typed.
+fn option_names(fields: &[&str]) -> String {
+    fields.iter().map(|name| format!("--{}", name.replace('_', "-"))).collect::<Vec<_>>().join(", ")
+}
+
 fn encoder(arguments: &PublishArguments, source: &dyn Source) -> Result<Option<EncoderConfig>, Usage> {
+    if let (Some(encoder), None | Some(CodecChoice::Passthrough)) = (arguments.encoder, arguments.codec)
+        && source.codec() != Codec::Raw
+    {
+        let (library, coded) = (Library::from(encoder), source.codec());
+        let codec = library.codec();
+        return Err(Usage(format!(
+            "--encoder {library}: nothing is encoded, as the source is {coded} already and passes through; \
+             --codec {codec} encodes it anew"
+        )));
+    }
     let codec = match (arguments.codec, source.codec()) {
         (None, Codec::Raw) | (Some(CodecChoice::H264), _) => Codec::H264,
         (None | Some(CodecChoice::Passthrough), _) => return Ok(None),
+        (Some(CodecChoice::Av1), _) => Codec::Av1,
         (Some(CodecChoice::Jpeg), _) => Codec::Jpeg,
         (Some(CodecChoice::Webp), _) => Codec::Webp,
         (Some(CodecChoice::Png), _) => Codec::Png,
@@ -141,9 +203,20 @@ fn encoder(arguments: &PublishArguments, source: &dyn Source) -> Result<Option<E
     }
     config.timebase = source.parameters().timebase;
     config.bits_per_second = arguments.bitrate;
-    config.keyframe_interval = arguments.keyframe_interval;
     config.quality = arguments.quality;
-    Ok(Some(config))
+    let video = arguments.video.options();
+    video.apply(&mut config);
+    config.library = arguments.encoder.map(Into::into);
+    if let Some(Futile { names, why }) = video.futile(codec, config.library) {
+        let by = config.library.map_or_else(String::new, |library| format!(" by {library}"));
+        let options = option_names(&names);
+        return Err(Usage(format!("{options} would do nothing with {codec}{by}: {why}; leave it out")));
+    }
+    match lumenbus_codec::encoder(&config) {
+        Err(error @ (CodecError::NotBuilt { .. } | CodecError::WrongLibrary { .. })) => Err(Usage(error.to_string())),
+        // Anything else is told where it is used.
+        _ => Ok(Some(config)),
+    }
 }
 
 fn topic(arguments: &PublishArguments, settings: &Settings, codec: Codec) -> TopicName {
@@ -196,8 +269,31 @@ fn rate(report: &FeedReport, elapsed: Duration) -> String {
     format!("{sent} in {seconds:.1} s ({fps:.1} fps, {mbit:.2} Mbit/s)")
 }
 
-fn progress(report: &FeedReport, elapsed: Duration) -> String {
-    format!("{} frames, {}", report.frames, rate(report, elapsed))
+/// How much there is to publish.
+struct Whole<'a> {
+    arguments: &'a PublishArguments,
+    meter: ReadMeter,
+    began: Instant,
+}
+
+impl Whole<'_> {
+    fn progress(&self, report: &FeedReport) -> String {
+        let elapsed = self.began.elapsed();
+        let share = self.share(elapsed).map_or_else(String::new, |share| units::show_share(share, elapsed));
+        format!("{} frames, {}{share}", report.frames, rate(report, elapsed))
+    }
+
+    /// 0 to 1 of the source or of the time, whichever ends first.
+    fn share(&self, elapsed: Duration) -> Option<f64> {
+        let by_time = self.arguments.duration.map(|whole| elapsed.as_secs_f64() / whole.as_secs_f64().max(1e-3));
+        let by_source = self.meter.share().filter(|_| !self.arguments.is_looped);
+        by_time.into_iter().chain(by_source).max_by(f64::total_cmp).map(|share| share.min(1.0))
+    }
+}
+
+/// Told where there are any.
+fn repeats(frames: u64) -> String {
+    if frames == 0 { String::new() } else { format!(" {frames} that repeat the last and were not sent,") }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
@@ -205,19 +301,37 @@ fn millis(micros: u64) -> f64 {
     micros as f64 / 1e3
 }
 
-fn tell(output: &mut Output, stream: &StreamId, report: &FeedReport, summary: &StreamSummary, elapsed: Duration) {
+/// Of the video, in Kafka.
+struct Stills {
+    stream: StreamId,
+    frames: u64,
+}
+
+fn tell(
+    output: &mut Output,
+    stream: &StreamId,
+    report: &FeedReport,
+    summary: &StreamSummary,
+    stills: Option<&Stills>,
+    elapsed: Duration,
+) {
     let stats = &summary.stats;
     let gaps: &[(GapReason, u64)] = &stats.drops;
     output.result(&format!(
-        "{stream} epoch {}: {} frames published, {} acknowledged, {} missing and explained; {}",
+        "{stream} epoch {}: {} frames published, {} acknowledged,{} {} missing and explained; {}",
         stats.epoch,
         stats.submitted_frames,
         stats.acknowledged_frames,
+        repeats(stats.repeated_frames),
         stats.dropped_frames(),
         rate(report, elapsed)
     ));
     for (reason, frames) in gaps {
         output.result(&format!("  {frames} missing: {reason}"));
+    }
+    if let Some(stills) = stills {
+        let (stream, made) = (&stills.stream.name, stills.frames);
+        output.result(&format!("{made} stills of it in {} as the stream {stream}", stills.stream.topic));
     }
     if !summary.is_end_written {
         let open = summary.unresolved_frames;
@@ -230,8 +344,9 @@ fn tell(output: &mut Output, stream: &StreamId, report: &FeedReport, summary: &S
         json!({
             "camera": stream.camera.as_str(), "topic": stream.topic.as_str(), "stream": stream.name.as_str(),
             "epoch": stats.epoch.to_string(), "published": stats.submitted_frames,
-            "acknowledged": stats.acknowledged_frames, "unresolved": summary.unresolved_frames,
+            "acknowledged": stats.acknowledged_frames, "repeated": stats.repeated_frames, "unresolved": summary.unresolved_frames,
             "ack_latency_ms": { "p50": millis(ack.p50_micros), "p99": millis(ack.p99_micros) },
+            "snapshots": stills.map(|stills| stills.frames),
             "gaps": by_reason, "bytes": report.bytes, "seconds": elapsed.as_secs_f64(), "clean": summary.is_end_written,
         }),
     );

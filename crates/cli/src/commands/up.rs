@@ -9,10 +9,12 @@ use crate::terminal::Screen;
 use crate::units;
 use crate::viewer::ViewerOptions;
 use clap::Args;
+use lumenbus_bus::BusConfig;
 use lumenbus_bus::publisher::{StreamStats, StreamSummary};
 use lumenbus_frame::CameraId;
-use lumenbus_pipeline::fleet::{CameraStatus, Changes, FleetError};
+use lumenbus_pipeline::fleet::{CameraCodec, CameraConfig, CameraStatus, Changes, FleetError};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
@@ -42,7 +44,7 @@ pub(crate) fn run(arguments: &UpArguments, settings: &Settings, output: &mut Out
     };
     let requests = signals::listen(settings.quiet)?;
     // Before anything starts, so that no change is missed.
-    let watch = Watch::new(&site.path);
+    let watch = Watch::new(site);
     let running = Running::start(site, settings, &arguments.viewer, output)?;
     if settings.has_brokers && site.broker.is_some() {
         output.note("brokers are named, so the embedded broker of [broker] is not started");
@@ -76,7 +78,8 @@ impl<'a> Session<'a> {
     }
 
     fn tell_ready(&self, output: &mut Output) {
-        let cameras = self.site.cameras.iter().filter(|camera| camera.enabled).count();
+        let enabled = self.site.cameras.iter().filter(|camera| camera.enabled);
+        let cameras = enabled.map(|camera| &camera.id).collect::<BTreeSet<_>>().len();
         output.object(
             "ready",
             json!({
@@ -92,6 +95,7 @@ impl<'a> Session<'a> {
         if self.running.broker.as_ref().is_some_and(|broker| !broker.addr().ip().is_loopback()) {
             output.note("the broker listens beyond loopback without encryption or passwords: keep its network closed");
         }
+        tell_uncompressed(&self.site.cameras, &self.running.bus, output);
         if cameras == 0 {
             output.note("no camera is configured; add one with `lumenbus cameras add ID SOURCE`, also while this runs");
         }
@@ -145,6 +149,7 @@ impl<'a> Session<'a> {
             }
         };
         let changes = self.running.apply(&new);
+        tell_uncompressed(&new.cameras, &self.running.bus, output);
         let next_start = self.site.frozen_changes(&new);
         output.object("reload", reload_json(&changes, &next_start));
         if !changes.is_empty() || next_start.is_empty() {
@@ -165,10 +170,10 @@ impl<'a> Session<'a> {
     }
 
     fn status_json(&self, camera: &CameraStatus) -> Value {
-        let (fps, mbit) = self.board.rates(&camera.id);
+        let (fps, mbit) = self.board.rates(camera);
         let stats = camera.stats.as_ref();
         json!({
-            "camera": camera.id.as_str(), "state": camera.state.as_str(), "fps": fps, "mbit": mbit,
+            "camera": camera.id.as_str(), "stream": camera.stream_name.as_str(), "state": camera.state.as_str(), "fps": fps, "mbit": mbit,
             "published": stats.map(|stats| stats.submitted_frames),
             "acknowledged": stats.map(|stats| stats.acknowledged_frames),
             "missing": stats.map(StreamStats::dropped_frames),
@@ -177,9 +182,24 @@ impl<'a> Session<'a> {
     }
 }
 
+/// One producer sends everything, and a producer compresses all topics or none.
+fn tell_uncompressed(cameras: &[CameraConfig], bus: &BusConfig, output: &mut Output) {
+    const COMPRESSION: [&str; 2] = ["compression.type", "compression.codec"];
+    let is_raw = |camera: &&CameraConfig| camera.enabled && camera.codec == CameraCodec::Raw;
+    let raw: Vec<_> = cameras.iter().filter(is_raw).map(|camera| camera.id.as_str()).collect();
+    if !raw.is_empty() && !COMPRESSION.iter().any(|name| bus.properties.contains_key(*name)) {
+        output.note(&format!(
+            "raw pixels go uncompressed here (cameras {}); `lumenbus publish` sends them with lz4, and so does [kafka] \
+             \"compression.type\" = \"lz4\", which costs coded frames some time and saves nothing of them",
+            raw.join(", ")
+        ));
+    }
+}
+
 fn state_json(camera: &CameraStatus) -> Value {
     json!({
-        "camera": camera.id.as_str(), "state": camera.state.as_str(), "reason": camera.state.reason().map(|reason| &**reason),
+        "camera": camera.id.as_str(), "stream": camera.stream_name.as_str(), "state": camera.state.as_str(),
+        "reason": camera.state.reason().map(|reason| &**reason),
         "codec": camera.codec.map(|codec| codec.to_string()),
         "topic": camera.stream.as_ref().map(|stream| stream.topic.as_str()),
         "epoch": camera.stats.as_ref().map(|stats| stats.epoch.to_string()),

@@ -4,7 +4,7 @@ use crate::demo::slow::SlowBook;
 use lumenbus_bus::publisher::{LatencySummary, StreamSummary};
 use lumenbus_frame::{GapReason, StreamId};
 use lumenbus_pipeline::tally::{StreamTally, Tally};
-use lumenbus_web::{Percentiles, ViewerSnapshot};
+use lumenbus_web::{ComparedSsim, Percentiles, ViewerSnapshot};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -108,6 +108,8 @@ pub(crate) struct AgainstJpeg {
     pub(crate) coded_mbit: f64,
     pub(crate) jpeg: String,
     pub(crate) jpeg_mbit: f64,
+    /// How close either comes to the footage.
+    pub(crate) ssim: Option<ComparedSsim>,
 }
 
 impl AgainstJpeg {
@@ -118,13 +120,29 @@ impl AgainstJpeg {
 
     /// By bytes per frame, at the frame rate of the footage.
     #[expect(clippy::cast_precision_loss, reason = "for people")]
-    pub(crate) fn of(books: &[StreamBook], coded: &str, jpeg: &str, fps: f64) -> Option<Self> {
+    pub(crate) fn of(
+        books: &[StreamBook],
+        coded: &str,
+        jpeg: &str,
+        fps: f64,
+        ssim: Option<ComparedSsim>,
+    ) -> Option<Self> {
         let mbit = |camera: &str| {
             let book = books.iter().find(|book| book.camera == camera && book.delivered > 0)?;
             Some(book.bytes as f64 * 8e-6 / book.delivered as f64 * fps)
         };
         let (coded_mbit, jpeg_mbit) = (mbit(coded)?, mbit(jpeg)?);
-        Some(Self { coded: coded.to_owned(), coded_mbit, jpeg: jpeg.to_owned(), jpeg_mbit })
+        Some(Self { coded: coded.to_owned(), coded_mbit, jpeg: jpeg.to_owned(), jpeg_mbit, ssim })
+    }
+
+    fn line(&self) -> String {
+        let Self { coded, coded_mbit, jpeg, jpeg_mbit, ssim } = self;
+        let at = |ssim: Option<f64>| ssim.map_or_else(String::new, |ssim| format!(" at SSIM {ssim:.3}"));
+        let (coded_ssim, jpeg_ssim) = (at(ssim.map(|ssim| ssim.coded)), at(ssim.map(|ssim| ssim.jpeg)));
+        let ratio = self.ratio();
+        format!(
+            "Against JPEG: {coded} {coded_mbit:.2} Mbit/s{coded_ssim}, {jpeg} {jpeg_mbit:.2} Mbit/s{jpeg_ssim}: {ratio:.1} times less for the same pictures."
+        )
     }
 }
 
@@ -210,11 +228,7 @@ impl Books {
         lines.push(self.broker_line());
         lines.extend(self.slow.iter().map(slow_line));
         if let Some(against) = &self.against_jpeg {
-            let AgainstJpeg { coded, coded_mbit, jpeg, jpeg_mbit } = against;
-            let ratio = against.ratio();
-            lines.push(format!(
-                "Against JPEG: {coded} {coded_mbit:.2} Mbit/s, {jpeg} {jpeg_mbit:.2} Mbit/s, {ratio:.1} times less for the same pictures."
-            ));
+            lines.push(against.line());
         }
         for Stretch { name, p50_ms, p99_ms, .. } in &self.stretches {
             lines.push(format!("{name:<22} p50 {p50_ms:>7.1} ms, p99 {p99_ms:>7.1} ms"));
@@ -270,6 +284,8 @@ impl Books {
             json!({
                 "coded": against.coded, "coded_mbit": against.coded_mbit, "jpeg": against.jpeg,
                 "jpeg_mbit": against.jpeg_mbit, "ratio": against.ratio(),
+                "coded_ssim": against.ssim.map(|ssim| ssim.coded),
+                "jpeg_ssim": against.ssim.map(|ssim| ssim.jpeg),
             })
         });
         let stretches: Value = (self.stretches.iter())
@@ -351,7 +367,13 @@ mod tests {
         (jpeg.camera, jpeg.bytes) = ("plaza-jpeg".to_owned(), 10_000_000);
         let streams = vec![book(300, 288, 12), jpeg];
         let books = Books {
-            against_jpeg: AgainstJpeg::of(&streams, "flower", "plaza-jpeg", 10.0),
+            against_jpeg: AgainstJpeg::of(
+                &streams,
+                "flower",
+                "plaza-jpeg",
+                10.0,
+                Some(ComparedSsim { coded: 0.9714, jpeg: 0.9685 }),
+            ),
             streams,
             broker_kills: 1,
             slowest_recovery: Some(Duration::from_millis(23)),
@@ -374,7 +396,7 @@ total               400          388           12            0  source-lost 12
 
 The broker was killed once and, started again, had checked its files and served after 23 ms.
 The slow reader of flower took 9 frames and knows what it left out: lagging 210; 0 unexplained.
-Against JPEG: flower 0.08 Mbit/s, plaza-jpeg 8.00 Mbit/s, 100.0 times less for the same pictures.
+Against JPEG: flower 0.08 Mbit/s at SSIM 0.971, plaza-jpeg 8.00 Mbit/s at SSIM 0.969: 100.0 times less for the same pictures.
 capture → delivered    p50     2.3 ms, p99     7.0 ms
 After the start: first frame delivered 0.41 s, first picture no browser was there.
 

@@ -6,6 +6,7 @@ mod buttons;
 mod cameras;
 mod clips;
 mod folder;
+mod judge;
 mod play;
 mod reader;
 mod slow;

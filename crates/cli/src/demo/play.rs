@@ -4,6 +4,7 @@ use crate::demo::books::{AgainstJpeg, Books, Stretch, shown_stretches};
 use crate::demo::broker::BrokerChild;
 use crate::demo::buttons::Buttons;
 use crate::demo::cameras::{self, FLOWER, PLAZA_FPS, PLAZA_H264, PLAZA_JPEG};
+use crate::demo::judge::{Judge, Meters};
 use crate::demo::reader::{Ledger, Reader};
 use crate::demo::stage::{Stage, Tender};
 use crate::observe::{STATISTICS_INTERVAL, clients_of, show_clients, show_publisher};
@@ -15,7 +16,7 @@ use lumenbus_bus::topics::{self, Cluster, Growth, PlanOptions};
 use lumenbus_bus::{BusConfig, Publisher, PublisherConfig};
 use lumenbus_ops::{ClusterWatch, OwnDisk, Stages};
 use lumenbus_pipeline::fleet::{CameraConfig, Fleet, FleetConfig};
-use lumenbus_web::{Comparison, Viewer, ViewerConfig, ViewerSnapshot};
+use lumenbus_web::{ComparedSsim, Comparison, QualityJudge, Viewer, ViewerConfig, ViewerSnapshot};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
@@ -44,6 +45,7 @@ pub(crate) struct Demo {
     viewer_after: Duration,
     publisher: Arc<Publisher>,
     tender: Tender,
+    judge: Judge,
     cameras: usize,
 }
 
@@ -65,7 +67,8 @@ impl Demo {
         tracing::debug!(after = ?began.elapsed(), "the broker is ready");
         let cameras = cameras::cameras();
         let count = cameras.len();
-        equip(&mut viewer, &bus, &stage, &cameras)?;
+        let meters = Arc::<Meters>::default();
+        equip(&mut viewer, &bus, &stage, &cameras, &meters)?;
         let (metrics, stages) = (viewer.metrics.clone(), viewer.stages.clone());
         let viewer = Viewer::start(viewer).context("cannot start the viewer")?;
         let viewer_after = began.elapsed();
@@ -84,7 +87,8 @@ impl Demo {
         let reader = Reader::open(&bus, FRAME_TOPICS.map(|topic| bus.topic_prefix.topic(topic)).to_vec())?;
         tracing::debug!(after = ?began.elapsed(), "cameras and reader are ready");
         let tender = Tender::start(&stage, ended, ends).context("cannot watch the broker")?;
-        Ok(Self { began, bus, stage, reader, viewer, viewer_after, publisher, tender, cameras: count })
+        let judge = Judge::start(&bus, FRAME_TOPICS.map(|topic| bus.topic_prefix.topic(topic)).to_vec(), meters)?;
+        Ok(Self { began, bus, stage, reader, viewer, viewer_after, publisher, tender, judge, cameras: count })
     }
 
     /// Whether every camera has given something, or should have: encoders write to the terminal when they begin.
@@ -118,6 +122,11 @@ impl Demo {
         ledger.stretches().into_iter().chain(acknowledged).collect()
     }
 
+    /// How close the two streams that are compared come to their footage; `None` until that is known.
+    pub(crate) fn ssim(&self) -> Option<ComparedSsim> {
+        self.judge.ssim()
+    }
+
     /// From the start of the command until a browser had shown a picture.
     pub(crate) fn first_shown(&self, snapshot: &ViewerSnapshot) -> Option<Duration> {
         snapshot.first_shown.map(|after| self.viewer_after + after)
@@ -129,9 +138,11 @@ impl Demo {
         let first_shown = self.first_shown(&snapshot);
         // Of the streams that are open.
         let acknowledged = Stretch::acknowledged(&self.publisher.stats().ack_latency);
-        let Self { began, stage, reader, viewer, publisher, tender, .. } = self;
+        let ssim = self.ssim();
+        let Self { began, stage, reader, viewer, publisher, tender, judge, .. } = self;
         let lasted = began.elapsed();
         drop(tender);
+        drop(judge);
         stage.detach_slow_reader();
         stage.ensure_broker(FINISH);
         let (summaries, mut failures) = end_streams(&stage);
@@ -149,7 +160,7 @@ impl Demo {
         let stretches = ledger.stretches().into_iter().chain(acknowledged).chain(shown_stretches(&snapshot)).collect();
         let books = Books {
             lasted,
-            against_jpeg: AgainstJpeg::of(&streams, PLAZA_H264, PLAZA_JPEG, PLAZA_FPS),
+            against_jpeg: AgainstJpeg::of(&streams, PLAZA_H264, PLAZA_JPEG, PLAZA_FPS, ssim),
             streams,
             failures,
             slow: stage.slow_books(),
@@ -187,12 +198,15 @@ fn equip(
     bus: &BusConfig,
     stage: &Arc<Stage>,
     cameras: &[CameraConfig],
+    meters: &Arc<Meters>,
 ) -> anyhow::Result<()> {
     viewer.bus = bus.clone();
     viewer.title = "lumenbus demo".to_owned();
     let ids = cameras.iter().map(|camera| camera.id.clone()).collect();
     viewer.actions = Some(Arc::new(Buttons::new(Arc::clone(stage), ids)));
-    viewer.comparison = Some(Comparison { coded: cameras::id(PLAZA_H264), jpeg: cameras::id(PLAZA_JPEG) });
+    let judge: Arc<dyn QualityJudge> = Arc::<Meters>::clone(meters);
+    let (coded, jpeg) = (cameras::id(PLAZA_H264), cameras::id(PLAZA_JPEG));
+    viewer.comparison = Some(Comparison { coded, jpeg, judge: Some(judge) });
     let folder = stage.folder();
     let disk = Arc::new(move || OwnDisk::of(&folder));
     let watch = ClusterWatch::start(bus.clone(), LOOK_INTERVAL, Some(disk), &viewer.metrics);

@@ -1,7 +1,7 @@
 //! The cameras of a fleet as rows of the live table, and what changed since the last look.
 
 use crate::terminal::{Mood, Row, Table};
-use lumenbus_frame::CameraId;
+use lumenbus_frame::{CameraId, StreamName};
 use lumenbus_pipeline::fleet::{CameraState, CameraStatus};
 use lumenbus_web::{Percentiles, StreamSnapshot};
 use std::collections::HashMap;
@@ -16,6 +16,9 @@ const SHOWN: &str = "total";
 /// Most troubles told in words.
 const MAX_REASONS: usize = 5;
 
+/// A camera's stream.
+type Key = (CameraId, StreamName);
+
 #[derive(Debug, Clone)]
 struct Pace {
     since: Instant,
@@ -28,23 +31,23 @@ struct Pace {
 /// Remembers what is needed to tell rates and changes.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    paces: HashMap<CameraId, Pace>,
-    states: HashMap<CameraId, CameraState>,
+    paces: HashMap<Key, Pace>,
+    states: HashMap<Key, CameraState>,
 }
 
 impl Board {
     /// Takes in what is now; the cameras whose state is another than the last time.
     pub(crate) fn update<'a>(&mut self, cameras: &'a [CameraStatus]) -> Vec<&'a CameraStatus> {
         let now = Instant::now();
-        self.paces.retain(|id, _| cameras.iter().any(|camera| camera.id == *id));
-        self.states.retain(|id, _| cameras.iter().any(|camera| camera.id == *id));
+        self.paces.retain(|known, _| cameras.iter().any(|camera| key(camera) == *known));
+        self.states.retain(|known, _| cameras.iter().any(|camera| key(camera) == *known));
         let mut changed = Vec::new();
         for camera in cameras {
             let frames = camera.stats.as_ref().map_or(0, |stats| stats.acknowledged_frames);
             let bytes = camera.stats.as_ref().map_or(0, |stats| stats.acknowledged_bytes);
             let new = || Pace { since: now, frames, bytes, fps: 0.0, mbit: 0.0 };
-            self.paces.entry(camera.id.clone()).or_insert_with(new).advance(now, frames, bytes);
-            let before = self.states.insert(camera.id.clone(), camera.state.clone());
+            self.paces.entry(key(camera)).or_insert_with(new).advance(now, frames, bytes);
+            let before = self.states.insert(key(camera), camera.state.clone());
             if before.as_ref() != Some(&camera.state) {
                 changed.push(camera);
             }
@@ -53,8 +56,8 @@ impl Board {
     }
 
     /// Frames and Mbit per second of a camera.
-    pub(crate) fn rates(&self, camera: &CameraId) -> (f64, f64) {
-        self.paces.get(camera).map_or((0.0, 0.0), |pace| (pace.fps, pace.mbit))
+    pub(crate) fn rates(&self, camera: &CameraStatus) -> (f64, f64) {
+        self.paces.get(&key(camera)).map_or((0.0, 0.0), |pace| (pace.fps, pace.mbit))
     }
 
     /// The table of this moment; `seen` is what the viewer knows of the streams, where there is one.
@@ -68,7 +71,7 @@ impl Board {
             foot.push(format!("{} more cameras are not shown", cameras.len() - MAX_ROWS));
         }
         let bad = sorted.iter().filter(|camera| mood(&camera.state) == Mood::Bad);
-        let reasons = bad.filter_map(|camera| Some(format!("{}: {}", camera.id, camera.state.reason()?)));
+        let reasons = bad.filter_map(|camera| Some(format!("{}: {}", shown_name(camera), camera.state.reason()?)));
         foot.extend(reasons.take(MAX_REASONS));
         Table { head, rows, foot }
     }
@@ -76,10 +79,10 @@ impl Board {
     fn row(&self, camera: &CameraStatus, seen: &[StreamSnapshot]) -> Row {
         let seen = seen.iter().find(|seen| seen.stream.is_some() && seen.stream == camera.stream);
         let pair = |percentiles: &Percentiles| (percentiles.p50_ms, percentiles.p99_ms);
-        let (fps, mbit) = self.rates(&camera.id);
+        let (fps, mbit) = self.rates(camera);
         let stats = camera.stats.as_ref();
         Row {
-            camera: camera.id.to_string(),
+            camera: shown_name(camera),
             codec: camera.codec.map_or_else(String::new, |codec| codec.to_string()),
             size: seen.and_then(|seen| seen.size).map_or_else(String::new, |size| size.to_string()),
             fps,
@@ -110,6 +113,18 @@ impl Pace {
     }
 }
 
+fn key(camera: &CameraStatus) -> Key {
+    (camera.id.clone(), camera.stream_name.clone())
+}
+
+/// `gate`, `gate/sub`
+fn shown_name(camera: &CameraStatus) -> String {
+    match &camera.stream_name {
+        main if main.is_main() => camera.id.to_string(),
+        other => format!("{}/{other}", camera.id),
+    }
+}
+
 fn mood(state: &CameraState) -> Mood {
     match state {
         CameraState::Live => Mood::Good,
@@ -127,6 +142,7 @@ mod tests {
     fn camera(id: &str, state: CameraState) -> CameraStatus {
         CameraStatus {
             id: id.parse().unwrap(),
+            stream_name: StreamName::main(),
             name: None,
             group: None,
             source: "x".to_owned(),

@@ -1,16 +1,22 @@
 //! From what is written to what is meant, with everything that is wrong.
 
+mod credentials;
+
 use crate::commands::broker::{Fsync, host_and_port, keep_free};
 use crate::site::fault::{Fault, FileError};
-use crate::site::file::{BrokerTable, Camera, File, Log, Traces, Value, Viewer};
+use crate::site::file::{BrokerTable, Camera, File, FleetTable, Log, Traces, Value, Viewer};
+use crate::site::folder;
 use crate::units;
+use crate::video::RateControlChoice;
 use crate::viewer::{Https, https};
 use anyhow::Context as _;
 use clap::ValueEnum as _;
 use lumenbus_broker::log::KeepFree;
 use lumenbus_bus::{Profile, TopicPrefix};
-use lumenbus_frame::{CameraId, StreamName};
+use lumenbus_codec::support;
+use lumenbus_frame::{CameraId, Codec, StreamName};
 use lumenbus_pipeline::fleet::{CameraCodec, CameraConfig, CameraSource};
+use lumenbus_pipeline::video::{Futile, VideoOptions};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::io::Read as _;
@@ -28,6 +34,8 @@ const MAX_LABELS: usize = 64;
 /// Where the embedded broker keeps its data and listens, unless the file says otherwise.
 const DEFAULT_DATA: &str = "lumenbus-data";
 const DEFAULT_LISTEN: &str = "127.0.0.1:9092";
+/// The name of a camera's second stream.
+const SUB: &str = "sub";
 /// The share of traces that is sent.
 const DEFAULT_SAMPLE_RATIO: f64 = 0.01;
 
@@ -48,6 +56,15 @@ pub(crate) struct Site {
     pub(crate) traces: TracesSettings,
     pub(crate) log: LogSettings,
     pub(crate) cameras: Vec<CameraConfig>,
+    /// Whose videos are among them.
+    pub(crate) folder: Option<Folder>,
+}
+
+/// A folder of videos and what was in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// The embedded broker.
@@ -152,6 +169,8 @@ impl Check<'_> {
         if let Some(prefix) = &file.topic_prefix {
             self.note(prefix, TopicPrefix::new(prefix.get_ref()).map(drop));
         }
+        let mut cameras = self.cameras(&file.camera);
+        let folder = self.videos(&file.fleet, &mut cameras);
         Site {
             path: path.to_owned(),
             brokers: file.brokers.map(Spanned::into_inner),
@@ -164,7 +183,8 @@ impl Check<'_> {
             metrics: self.parse(file.metrics.listen.as_ref()),
             traces: self.traces(&file.traces),
             log: self.log(&file.log),
-            cameras: self.cameras(&file.camera),
+            cameras,
+            folder,
         }
     }
 
@@ -270,15 +290,55 @@ impl Check<'_> {
                 let twice = format!("camera {} is already on line {first}; give each an id of its own", config.id);
                 self.note(&camera.id, Err::<(), _>(twice));
             }
+            let sub = camera.sub.as_ref().and_then(|source| self.sub(source, &config));
             checked.push(config);
+            checked.extend(sub);
         }
         checked
+    }
+
+    /// Adds a camera for each video of the fleet's folder.
+    fn videos(&mut self, fleet: &FleetTable, cameras: &mut Vec<CameraConfig>) -> Option<Folder> {
+        let group = self.free_text(fleet.group.as_ref());
+        let snapshots = self.quantity(fleet.snapshots.as_ref(), units::positive_duration);
+        let place = fleet.folder.as_ref()?;
+        let path = self.path(place.get_ref());
+        let files =
+            folder::videos(&path).map_err(|error| format!("cannot read the folder {}: {error}", path.display()));
+        let files = self.note(place, files)?;
+        for (id, file) in folder::cameras(&files) {
+            if cameras.iter().any(|camera| camera.id == id) {
+                let twice = format!("{} would be camera {id}, which there is already; rename the file", file.display());
+                self.note(place, Err::<(), _>(twice));
+                continue;
+            }
+            let mut camera = CameraConfig::new(id, CameraSource::Spec(file.display().to_string()));
+            (camera.group, camera.is_looped, camera.snapshots) = (group.clone(), fleet.is_looped, snapshots);
+            cameras.push(camera);
+        }
+        Some(Folder { path, files })
+    }
+
+    /// The camera's second stream: passed through, and told of as the first.
+    fn sub(&mut self, source: &Spanned<String>, main: &CameraConfig) -> Option<CameraConfig> {
+        let spec = CameraSource::Spec(self.source(source.get_ref()));
+        self.note(source, spec.check())?;
+        let name = self.note(source, SUB.parse::<StreamName>())?;
+        let is_free = (main.stream != name).then_some(name);
+        let stream = self.note(source, is_free.ok_or("the camera's own stream is called so; leave stream out"))?;
+        let mut sub = CameraConfig::new(main.id.clone(), spec);
+        sub.credentials.clone_from(&main.credentials);
+        (sub.name, sub.group, sub.labels) = (main.name.clone(), main.group.clone(), main.labels.clone());
+        (sub.is_looped, sub.deadline, sub.enabled) = (main.is_looped, main.deadline, main.enabled);
+        sub.stream = stream;
+        Some(sub)
     }
 
     fn camera(&mut self, camera: &Camera) -> Option<CameraConfig> {
         let id = self.parse::<CameraId>(Some(&camera.id));
         let source = CameraSource::Spec(self.source(camera.source.get_ref()));
         self.note(&camera.source, source.check());
+        let credentials = self.credentials(camera);
         let name = self.free_text(camera.name.as_ref());
         let group = self.free_text(camera.group.as_ref());
         let labels = camera.labels.as_ref().map_or_else(Vec::new, |labels| {
@@ -290,20 +350,49 @@ impl Check<'_> {
         let codec = camera.codec.as_ref().and_then(|value| self.note(value, codec(value.get_ref())));
         let bitrate = self.quantity(camera.bitrate.as_ref(), units::bitrate);
         let quality = self.quantity(camera.quality.as_ref(), quality);
-        let keyframe_interval = self.quantity(camera.keyframe_interval.as_ref(), positive_duration);
+        let video = self.video(camera);
+        if let (Some(place), Some(made)) = (&camera.codec, codec.and_then(made)) {
+            let futile = video.futile(made, None);
+            let told = futile.map(|Futile { names, why }| {
+                format!("{} would do nothing with {made}: {why}; leave it out", names.join(", "))
+            });
+            self.note(place, told.map_or(Ok(()), Err));
+        }
         let fps = self.quantity(camera.fps.as_ref(), units::frame_rate);
-        let deadline = self.quantity(camera.deadline.as_ref(), positive_duration);
+        let deadline = self.quantity(camera.deadline.as_ref(), units::positive_duration);
+        let snapshots = self.quantity(camera.snapshots.as_ref(), units::positive_duration);
         let topic = self.parse(camera.topic.as_ref());
         let stream = self.parse::<StreamName>(camera.stream.as_ref());
         let mut config = CameraConfig::new(id?, source);
+        config.credentials = credentials;
         (config.name, config.group, config.labels) = (name, group, labels);
         config.codec = codec.unwrap_or_default();
         (config.bitrate, config.fps, config.deadline, config.topic) = (bitrate, fps, deadline, topic);
         config.quality = quality.unwrap_or(config.quality);
-        config.keyframe_interval = keyframe_interval.unwrap_or(config.keyframe_interval);
+        config.video = video;
+        config.snapshots = snapshots;
         config.stream = stream.unwrap_or_default();
         (config.is_looped, config.enabled) = (camera.is_looped, camera.enabled);
         Some(config)
+    }
+
+    fn video(&mut self, camera: &Camera) -> VideoOptions {
+        let default = VideoOptions::default();
+        let control = camera.rate_control.as_ref().and_then(|name| {
+            let known = RateControlChoice::from_str(name.get_ref(), false);
+            self.note(name, known.map_err(|_| "write budget or library"))
+        });
+        VideoOptions {
+            is_fixed_camera: camera.fixed_camera,
+            gop: self.quantity(camera.gop.as_ref(), units::gop),
+            idle_skip: camera.idle_skip,
+            denoise: camera.denoise,
+            keyframe_requests: camera.keyframe_requests,
+            rate_control: control.map_or(default.rate_control, RateControlChoice::control),
+            scene_cuts: camera.scene_cuts,
+            two_slices: self.quantity(camera.slices.as_ref(), is_two).unwrap_or(default.two_slices),
+            two_layers: self.quantity(camera.temporal_layers.as_ref(), is_two).unwrap_or(default.two_layers),
+        }
     }
 
     /// A file of a relative path is looked for beside the settings file.
@@ -329,9 +418,10 @@ pub(crate) fn is_no_path(source: &str) -> bool {
 }
 
 /// The codecs by the names they have in the file.
-const CODECS: [(&str, CameraCodec); 7] = [
+const CODECS: [(&str, CameraCodec); 8] = [
     ("passthrough", CameraCodec::Passthrough),
     ("h264", CameraCodec::H264),
+    ("av1", CameraCodec::Av1),
     ("jpeg", CameraCodec::Jpeg),
     ("webp", CameraCodec::Webp),
     ("png", CameraCodec::Png),
@@ -340,8 +430,28 @@ const CODECS: [(&str, CameraCodec); 7] = [
 ];
 
 fn codec(name: &str) -> Result<CameraCodec, String> {
-    let known = CODECS.iter().find(|(known, _)| *known == name);
-    known.map(|(_, codec)| *codec).ok_or_else(|| format!("write one of {}", CODECS.map(|(name, _)| name).join(", ")))
+    let known = CODECS.iter().find(|(known, _)| *known == name).map(|(_, codec)| *codec);
+    let codec = known.ok_or_else(|| format!("write one of {}", CODECS.map(|(name, _)| name).join(", ")))?;
+    let made = made(codec);
+    let row = support().find(|row| Some(row.codec) == made);
+    match row.and_then(|row| row.encode.err()) {
+        Some(reason) => Err(format!("{name} cannot be encoded: {reason}")),
+        None => Ok(codec),
+    }
+}
+
+/// What is encoded whatever the source gives; `None` where that decides.
+fn made(codec: CameraCodec) -> Option<Codec> {
+    match codec {
+        CameraCodec::Auto | CameraCodec::Passthrough => None,
+        CameraCodec::H264 => Some(Codec::H264),
+        CameraCodec::Av1 => Some(Codec::Av1),
+        CameraCodec::Jpeg => Some(Codec::Jpeg),
+        CameraCodec::Webp => Some(Codec::Webp),
+        CameraCodec::Png => Some(Codec::Png),
+        CameraCodec::Jpeg2000 => Some(Codec::Jpeg2000),
+        CameraCodec::Raw => Some(Codec::Raw),
+    }
 }
 
 /// As it is called in the file; `None` for what is worked out from the source.
@@ -349,14 +459,18 @@ pub(crate) fn codec_name(codec: CameraCodec) -> Option<&'static str> {
     CODECS.iter().find(|(_, known)| *known == codec).map(|(name, _)| *name)
 }
 
+/// Whether it is the second of two choices.
+fn is_two(text: &str) -> Result<bool, String> {
+    match text {
+        "1" => Ok(false),
+        "2" => Ok(true),
+        _ => Err("write 1 or 2".to_owned()),
+    }
+}
+
 fn quality(text: &str) -> Result<u8, String> {
     let quality = text.parse::<u8>().ok().filter(|quality| (1..=100).contains(quality));
     quality.ok_or_else(|| "write a number from 1 to 100".to_owned())
-}
-
-fn positive_duration(text: &str) -> Result<std::time::Duration, String> {
-    units::duration(text)
-        .and_then(|time| if time.is_zero() { Err("it must be longer than 0".to_owned()) } else { Ok(time) })
 }
 
 fn plain(value: &toml::Value) -> String {
@@ -388,11 +502,36 @@ mod tests {
         check("[viewer]\nlisten = \"nowhere\"\n", "line 2: [viewer] listen: ");
         check("[[camera]]\nid = \"a\"\nsource = \"test:10\"\n", "line 3: [[camera]] source: ");
         check("[[camera]]\nid = \"a\"\nsource = \"x\"\nquality = 0\n", "line 4: [[camera]] quality: ");
+        check("[[camera]]\nid = \"a\"\nsource = \"x\"\ngop = \"0s\"\n", "line 4: [[camera]] gop: ");
+        check("[[camera]]\nid = \"a\"\nsource = \"x\"\nslices = 3\n", "line 4: [[camera]] slices: write 1 or 2");
+        check(
+            "[[camera]]\nid = \"a\"\nsource = \"x\"\nrate_control = \"abr\"\n",
+            "rate_control: write budget or library",
+        );
         check("[[camera]]\nid = \"a\"\nsource = \"x\"\nfps = true\n", "boolean is neither a number nor a text");
         check("[traces]\nsample_ratio = 2\n", "line 2: [traces] sample_ratio: write a share");
         check("[log]\nlevel = \"loud\"\n", "line 2: [log] level: write one of error");
         check("profile = \"fast\"\n", "line 1: profile: ");
         check("a = [\n", "line ");
+    }
+
+    #[test]
+    fn what_would_do_nothing_is_a_fault() {
+        let camera = |lines: &str| format!("[[camera]]\nid = \"a\"\nsource = \"x\"\n{lines}");
+        check(
+            &camera("codec = \"jpeg\"\ndenoise = true\n"),
+            "line 4: [[camera]] codec: denoise would do nothing with jpeg",
+        );
+        check(&camera("codec = \"raw\"\nfixed_camera = true\nidle_skip = true\n"), "fixed_camera, idle_skip would");
+        let narrow = "codec = \"h264\"\nrate_control = \"library\"\nslices = 2\n";
+        check(&camera(narrow), "slices would do nothing with h264: they need rate control \"budget\"");
+        let of_h264 = Site::parse(Path::new("x"), &camera("codec = \"h264\"\nfixed_camera = true\nslices = 2\n"));
+        assert!(of_h264.is_ok());
+        let av1 = Site::parse(Path::new("x"), &camera("codec = \"av1\"\n"));
+        match support().find(|row| row.codec == Codec::Av1).and_then(|row| row.encode.err()) {
+            Some(reason) => assert!(av1.unwrap_err().to_string().contains(&format!("av1 cannot be encoded: {reason}"))),
+            None => assert_eq!(av1.unwrap().cameras[0].codec, CameraCodec::Av1),
+        }
     }
 
     #[test]
@@ -406,7 +545,7 @@ mod tests {
     #[test]
     fn secrets_are_not_repeated() {
         for text in [
-            "[[camera]]\nid = \"a\"\nsource = \"rtsp://me:hunter2@cam/1\"\n",
+            "[[camera]]\nid = \"a\"\nsource = \"ftp://me:hunter2@cam/1\"\n",
             "[topics]\ncreate = \"hunter2\"\n",
             "[[camera]]\nid = \"a\"\nsource = \"rtsp://me:hunter2@cam/1\n",
             "[kafka]\n\"sasl.password\" = hunter2\n",

@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) metrics: Metrics,
     pub(super) traces: Traces,
     pub(super) log: Log,
+    pub(super) fleet: FleetTable,
     pub(super) camera: Vec<Camera>,
 }
 
@@ -82,11 +83,31 @@ pub(super) struct Log {
     pub(super) format: Option<Spanned<String>>,
 }
 
+/// A folder of video files, each a camera.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FleetTable {
+    pub(super) folder: Option<Spanned<String>>,
+    pub(super) group: Option<Spanned<String>>,
+    #[serde(rename = "loop")]
+    pub(super) is_looped: bool,
+    pub(super) snapshots: Option<Value>,
+}
+
+impl Default for FleetTable {
+    fn default() -> Self {
+        Self { folder: None, group: None, is_looped: true, snapshots: None }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Camera {
     pub(super) id: Spanned<String>,
     pub(super) source: Spanned<String>,
+    pub(super) username: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<String>>,
+    pub(super) password_env: Option<Spanned<String>>,
     pub(super) name: Option<Spanned<String>>,
     pub(super) group: Option<Spanned<String>>,
     #[serde(default)]
@@ -94,13 +115,28 @@ pub(super) struct Camera {
     pub(super) codec: Option<Spanned<String>>,
     pub(super) bitrate: Option<Value>,
     pub(super) quality: Option<Value>,
-    pub(super) keyframe_interval: Option<Value>,
+    #[serde(alias = "keyframe_interval")]
+    pub(super) gop: Option<Value>,
+    #[serde(default)]
+    pub(super) fixed_camera: bool,
+    pub(super) idle_skip: Option<bool>,
+    #[serde(default)]
+    pub(super) denoise: bool,
+    #[serde(default = "yes")]
+    pub(super) keyframe_requests: bool,
+    pub(super) rate_control: Option<Spanned<String>>,
+    #[serde(default = "yes")]
+    pub(super) scene_cuts: bool,
+    pub(super) temporal_layers: Option<Value>,
+    pub(super) slices: Option<Value>,
     pub(super) fps: Option<Value>,
     #[serde(rename = "loop", default)]
     pub(super) is_looped: bool,
     pub(super) deadline: Option<Value>,
+    pub(super) snapshots: Option<Value>,
     pub(super) topic: Option<Spanned<String>>,
     pub(super) stream: Option<Spanned<String>>,
+    pub(super) sub: Option<Spanned<String>>,
     #[serde(default = "yes")]
     pub(super) enabled: bool,
 }

@@ -96,7 +96,8 @@ struct Look {
 
 /// Opens the camera's source and reads it for at most `wait`, as fast as it gives.
 pub(crate) fn inspect(camera: &CameraConfig, wait: Duration) -> Result<Inspection, SourceError> {
-    let options = SourceOptions { frame_rate: camera.fps, ..SourceOptions::default() };
+    let credentials = camera.credentials.clone();
+    let options = SourceOptions { frame_rate: camera.fps, credentials, ..SourceOptions::default() };
     let mut source = camera.source.open(&options)?;
     let end = Instant::now() + wait;
     let mut look = Look::new(source.as_ref());

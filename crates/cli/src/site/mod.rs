@@ -5,6 +5,7 @@ mod check;
 mod edit;
 mod fault;
 mod file;
+mod folder;
 mod inspect;
 mod playback;
 mod running;

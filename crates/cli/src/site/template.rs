@@ -15,6 +15,7 @@ pub(crate) fn template(brokers: Option<&str>) -> String {
 mod tests {
     use super::*;
     use crate::site::Site;
+    use lumenbus_pipeline::video::VideoOptions;
     use std::path::Path;
 
     fn parse(text: &str) -> Site {
@@ -47,7 +48,10 @@ mod tests {
     fn the_defaults_it_shows_are_the_defaults() {
         let (shown, silent) = (parse(&uncommented(&template(None))), parse(&template(None)));
         let (shown_camera, silent_camera) = (&shown.cameras[0], &silent.cameras[0]);
-        assert_eq!(shown_camera.keyframe_interval, silent_camera.keyframe_interval);
+        assert_eq!(shown_camera.video.gop(), silent_camera.video.gop());
+        assert_eq!(shown_camera.video.skips_idle(), silent_camera.video.skips_idle());
+        let (gop, idle_skip) = (silent_camera.video.gop, silent_camera.video.idle_skip);
+        assert_eq!(VideoOptions { gop, idle_skip, ..shown_camera.video }, silent_camera.video);
         assert_eq!(shown_camera.quality, silent_camera.quality);
         assert_eq!(shown_camera.stream, silent_camera.stream);
         assert_eq!((shown_camera.is_looped, shown_camera.enabled), (silent_camera.is_looped, silent_camera.enabled));

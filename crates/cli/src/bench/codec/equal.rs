@@ -87,16 +87,14 @@ fn closer(
         if is_between && own().any(|point| (point.quality.ssim - ssim).abs() < CLOSE) {
             return Ok(());
         }
-        // Over the rate that was asked for: that is what can be chosen.
-        let asked = own().filter_map(|point| match point.setting {
-            Setting::BitsPerSecond(bits) => Some(Sample { rate: f64::from(bits), ssim: point.quality.ssim }),
-            Setting::Quality(_) | Setting::Lossless => None,
-        });
+        // Over what was asked for: that is what can be chosen.
+        let asked = own().filter_map(|point| Some(Sample { rate: point.setting.number()?, ssim: point.quality.ssim }));
         let curve = Curve::new(asked.collect());
         let (Some(lowest), Some(highest)) = (curve.lowest(), curve.highest()) else { return Ok(()) };
         let inside = curve.rate_at(ssim);
         let outside = if ssim < lowest.ssim { lowest.rate / 2.0 } else { highest.rate * 2.0 };
-        let wanted = bits(inside.unwrap_or(outside));
+        let Some(kind) = own().next().map(|point| point.setting) else { return Ok(()) };
+        let wanted = kind.with(inside.unwrap_or(outside));
         if own().any(|point| point.setting == wanted) {
             return Ok(());
         }

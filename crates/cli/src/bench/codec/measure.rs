@@ -18,7 +18,8 @@ pub(super) struct Point {
     pub(super) setting: Setting,
     pub(super) kilobits: f64,
     pub(super) quality: Quality,
-    pub(super) vmaf: Option<f64>,
+    /// `Err` says why there is none.
+    pub(super) vmaf: Result<f64, String>,
     /// Processor time of this process per picture.
     pub(super) encode_millis: f64,
     pub(super) decode_millis: f64,
@@ -45,11 +46,16 @@ pub(super) fn measure(
     let encoded = cpu();
     decode(series.codec, &coded, |_, _| Ok(()))?;
     let decoded = cpu();
-    let (mut meter, mut pixels) = (QualityMeter::default(), vmaf.map(Vmaf::begin).transpose()?);
+    let mut meter = QualityMeter::default();
+    // Whatever becomes of VMAF, the other figures count.
+    let mut pixels = vmaf.map_or_else(|| Err("it is not there".to_owned()), |vmaf| vmaf.begin().map_err(words));
     decode(series.codec, &coded, |index, (picture, came)| {
         let picture = if came == color { picture } else { recoloured(&picture, came, color)? };
         meter.add(pictures[index], &picture)?;
-        pixels.as_mut().map_or(Ok(()), |pixels| pixels.add(pictures[index], &picture))
+        if let Ok(Err(error)) = pixels.as_mut().map(|pixels| pixels.add(pictures[index], &picture)) {
+            pixels = Err(words(error));
+        }
+        Ok(())
     })?;
     let count = coded.len().max(1);
     let bytes: usize = coded.iter().map(|frame| frame.payload.len()).sum();
@@ -58,12 +64,17 @@ pub(super) fn measure(
         setting,
         kilobits: per_picture(bytes, count) * 8.0 * common.rate.as_f64() / 1e3,
         quality: meter.quality().ok_or_else(|| anyhow::anyhow!("{} gave no picture", series.name))?,
-        vmaf: pixels.map(|pixels| pixels.score(clip.size, common.rate)).transpose()?,
+        vmaf: pixels.and_then(|pixels| pixels.score(clip.size, common.rate).map_err(words)),
         encode_millis: encoded.saturating_sub(began).as_secs_f64() * per_picture(1_000, count),
         decode_millis: decoded.saturating_sub(encoded).as_secs_f64() * per_picture(1_000, count),
         keyframes: coded.iter().filter(|frame| frame.is_keyframe).count(),
         largest_bytes: coded.iter().map(|frame| frame.payload.len()).max().unwrap_or(0),
     })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands where errors are mapped")]
+fn words(error: anyhow::Error) -> String {
+    format!("{error:#}")
 }
 
 /// Each picture of a still codec stands for itself, so a few of them do.

@@ -1,5 +1,6 @@
 //! `lumenbus bench codec`: rate, processor time and quality of every encoder, and which rates give equal quality.
 
+pub(super) mod against_jpeg;
 pub(crate) mod arguments;
 mod curve;
 mod equal;
@@ -44,9 +45,13 @@ pub(super) fn run(arguments: &CodecBenchArguments, settings: &Settings) -> anyho
         Ok(_) => output.note("VMAF by the system's ffmpeg"),
         Err(reason) => output.note(&format!("no VMAF: {reason}")),
     }
-    let mut reports = Vec::new();
+    let (mut reports, mut vmaf) = (Vec::new(), vmaf);
     for source in &arguments.sources {
         let report = report(source, arguments, &series, vmaf.as_ref().ok(), &mut output)?;
+        if let Some(reason) = vmaf.is_ok().then(|| vmaf_failure(&report)).flatten() {
+            output.note(&format!("VMAF is left out from here on: {reason}"));
+            vmaf = Err(reason);
+        }
         report::show(&report, &mut output);
         reports.push(report);
     }
@@ -59,6 +64,10 @@ pub(super) fn run(arguments: &CodecBenchArguments, settings: &Settings) -> anyho
     }
     output.summary("bench codec", report::summary(&reports, vmaf.as_ref().err().map(String::as_str)));
     Ok(Outcome::Done)
+}
+
+fn vmaf_failure(report: &Report) -> Option<String> {
+    report.points.iter().find_map(|point| point.vmaf.as_ref().err().cloned())
 }
 
 fn chosen(only: &[String]) -> anyhow::Result<Vec<Series>> {

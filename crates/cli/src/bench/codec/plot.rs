@@ -162,7 +162,7 @@ mod tests {
             setting: Setting::Quality(1),
             kilobits,
             quality: Quality { psnr_luma: 30.0, psnr: 31.0, ssim, lowest_ssim: ssim },
-            vmaf: None,
+            vmaf: Err(String::new()),
             encode_millis: 1.0,
             decode_millis: 1.0,
             keyframes: 1,

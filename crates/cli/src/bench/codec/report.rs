@@ -42,7 +42,7 @@ fn row(point: &Point) -> [String; 10] {
         format!("{:.2} dB", point.quality.psnr_luma),
         format!("{:.5}", point.quality.ssim),
         format!("{:.4}", point.quality.lowest_ssim),
-        point.vmaf.map_or("–".to_owned(), |vmaf| format!("{vmaf:.1}")),
+        point.vmaf.as_ref().map_or("–".to_owned(), |vmaf| format!("{vmaf:.1}")),
         point.largest_bytes.to_string(),
     ]
 }
@@ -74,7 +74,7 @@ fn point_json(point: &Point) -> Value {
         "psnr_db": finite(point.quality.psnr),
         "ssim": point.quality.ssim,
         "lowest_ssim": point.quality.lowest_ssim,
-        "vmaf": point.vmaf,
+        "vmaf": point.vmaf.as_ref().ok(),
         "keyframes": point.keyframes,
         "largest_bytes": point.largest_bytes,
     })
@@ -140,7 +140,7 @@ pub(super) fn csv(reports: &[Report]) -> String {
                 optional(finite(quality.psnr)),
                 quality.ssim,
                 quality.lowest_ssim,
-                optional(point.vmaf),
+                optional(point.vmaf.as_ref().ok().copied()),
             )
             .expect("writing to a string does not fail");
         }

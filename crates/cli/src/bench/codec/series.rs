@@ -1,12 +1,14 @@
 //! What is measured: every encoder of the registry, H.264 with either rate control, each at several settings.
 
-use lumenbus_codec::{EncoderConfig, RateControl, support};
+use lumenbus_codec::{EncoderConfig, Library, RateControl, library_support, support};
 use lumenbus_frame::{Codec, FrameRate};
 use std::time::Duration;
 
 /// Qualities of stills, and rates of video relative to the reference.
 const QUALITIES: [u8; 8] = [1, 5, 15, 30, 50, 70, 85, 95];
 const RATES: [f64; 6] = [0.06, 0.12, 0.25, 0.4, 0.65, 1.0];
+/// Libraries of the system's FFmpeg that hold no picture back.
+const OF_SYSTEM: [(Library, &str); 2] = [(Library::X264, "x264"), (Library::Aom, "av1")];
 
 /// An encoder whose settings differ in one number only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(super) struct Series {
     pub(super) name: String,
     pub(super) codec: Codec,
     pub(super) rate_control: Option<RateControl>,
+    /// Of the system; its quality is set, not its rate.
+    pub(super) library: Option<Library>,
 }
 
 /// The number.
@@ -50,14 +54,21 @@ impl Series {
     pub(super) fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for row in support().filter(|row| row.encode.is_ok() && row.codec != Codec::Raw) {
-            let plain = |name: String, rate_control| Self { name, codec: row.codec, rate_control };
+            let plain = |name: String, rate_control| Self { name, codec: row.codec, rate_control, library: None };
             if row.codec == Codec::H264 {
                 all.push(plain("h264-library".to_owned(), Some(RateControl::Library)));
                 all.push(plain("h264-budget".to_owned(), Some(RateControl::Budget)));
-            } else {
+            } else if row.codec != Codec::Av1 {
                 all.push(plain(row.codec.as_str().to_owned(), None));
             }
         }
+        let of_system = OF_SYSTEM.into_iter().filter(|(library, _)| library_support(*library).is_ok());
+        all.extend(of_system.map(|(library, name)| Self {
+            name: name.to_owned(),
+            codec: library.codec(),
+            rate_control: None,
+            library: Some(library),
+        }));
         all
     }
 
@@ -68,7 +79,7 @@ impl Series {
     pub(super) fn settings(&self, common: &Common) -> Vec<Setting> {
         match self.codec {
             Codec::Png => vec![Setting::Lossless],
-            codec if codec.is_intra_only() => QUALITIES.map(Setting::Quality).to_vec(),
+            codec if codec.is_intra_only() || self.library.is_some() => QUALITIES.map(Setting::Quality).to_vec(),
             _ => {
                 let mut settings = RATES.map(|part| bits(common.reference_bits * part)).to_vec();
                 // Small clips have rates below what an encoder takes.
@@ -82,6 +93,7 @@ impl Series {
         let mut config = EncoderConfig::new(self.codec);
         config.frame_rate = common.rate;
         config.keyframe_interval = common.long_interval;
+        config.library = self.library;
         match setting {
             Setting::Quality(quality) => config.quality = quality,
             Setting::BitsPerSecond(bits) => config.bits_per_second = Some(bits),
@@ -95,6 +107,27 @@ impl Series {
             }
         }
         config
+    }
+}
+
+impl Setting {
+    /// The number, where there is one.
+    pub(super) fn number(self) -> Option<f64> {
+        match self {
+            Self::Quality(quality) => Some(f64::from(quality)),
+            Self::BitsPerSecond(bits) => Some(f64::from(bits)),
+            Self::Lossless => None,
+        }
+    }
+
+    /// Another setting of the same kind, as near to the number as it can be.
+    pub(super) fn with(self, number: f64) -> Self {
+        match self {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1 to 100")]
+            Self::Quality(_) => Self::Quality(number.round().clamp(1.0, 100.0) as u8),
+            Self::BitsPerSecond(_) => bits(number),
+            Self::Lossless => self,
+        }
     }
 }
 

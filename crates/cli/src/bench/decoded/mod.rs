@@ -1,8 +1,8 @@
 //! `lumenbus bench decoded`: capture → decoded, stage by stage.
 
 pub(super) mod pictures;
-mod round;
-mod timeline;
+pub(super) mod round;
+pub(super) mod timeline;
 
 use super::environment::Environment;
 use super::median;
@@ -64,7 +64,7 @@ fn plan(arguments: &DecodedArguments, pictures: &Pictures, rate: FrameRate) -> a
     encoder.bits_per_second = Some(arguments.bitrate.unwrap_or_else(|| default_bitrate(pictures.size, rate)));
     let millis = u64::try_from(arguments.duration.as_millis())?;
     let frames = (u64::from(arguments.fps) * millis / 1_000).max(1);
-    Ok(Plan { encoder, rate, to: arguments.to, frames })
+    Ok(Plan { encoder, rate, to: arguments.to, frames, keeps_frames: false })
 }
 
 fn describe(encoder: &EncoderConfig) -> String {
@@ -83,7 +83,7 @@ fn medians(rounds: &[Round]) -> Percentiles {
 
 /// This machine may be shared: the run in which others used least of it tells most about this program. Where the system
 /// does not say how much that was, it is the run with the lowest median.
-fn least_disturbed(rounds: &[Round]) -> (usize, &Round) {
+pub(super) fn least_disturbed(rounds: &[Round]) -> (usize, &Round) {
     let disturbance = |round: &Round| (round.others.unwrap_or(0.0), round.timeline.percentiles(WARM_UP, "total").p50);
     let by_disturbance = |a: &(usize, &Round), b: &(usize, &Round)| {
         let (a, b) = (disturbance(a.1), disturbance(b.1));

@@ -1,10 +1,13 @@
 //! The raw frames that are measured: in memory before the clock starts, so that reading them costs nothing.
 
 use anyhow::Context as _;
-use lumenbus_codec::{Color, DecoderConfig, convert};
+use lumenbus_codec::{Color, DecoderConfig, EncoderConfig, convert, encoder};
 use lumenbus_frame::{Dimensions, Epoch, FrameId, FrameRate, PixelFormat, RawFrame, Seq};
 use lumenbus_pipeline::decode::{DecodedFrame, Decoding};
 use lumenbus_source::{PatternConfig, PatternSource, Source, SourceItem, SourceOptions};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 
 /// Two seconds at 30 frames a second; 187 MB at 1080p.
 const MAX_PICTURES: usize = 60;
@@ -78,6 +81,19 @@ impl Pictures {
 
     pub(in crate::bench) fn count(&self) -> usize {
         self.frames.len()
+    }
+
+    /// So many frames of them, coded, into a file.
+    pub(in crate::bench) fn write_coded(&self, path: &Path, config: &EncoderConfig, frames: u64) -> anyhow::Result<()> {
+        let mut encoder = encoder(config)?;
+        encoder.set_color(self.color);
+        let mut file = BufWriter::new(File::create(path).with_context(|| format!("writing {}", path.display()))?);
+        let mut coded = Vec::new();
+        for index in 0..frames {
+            encoder.encode(self.at(index), &mut coded)?;
+            coded.drain(..).try_for_each(|frame| file.write_all(&frame.payload))?;
+        }
+        Ok(file.flush()?)
     }
 }
 

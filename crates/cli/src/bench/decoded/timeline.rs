@@ -7,25 +7,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Unix nanoseconds; 0: not yet.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Times {
-    pub(super) captured: i64,
-    pub(super) submitted: i64,
-    pub(super) sent: i64,
+pub(in crate::bench) struct Times {
+    /// When the picture was due, however long it waited for the encoder.
+    pub(in crate::bench) captured: i64,
+    /// When the encoder got it.
+    pub(in crate::bench) begun: i64,
+    pub(in crate::bench) submitted: i64,
+    pub(in crate::bench) sent: i64,
     /// The broker writes whole milliseconds.
-    pub(super) appended: i64,
-    pub(super) acknowledged: i64,
-    pub(super) received: i64,
-    pub(super) decoded: i64,
-    pub(super) payload_bytes: usize,
+    pub(in crate::bench) appended: i64,
+    pub(in crate::bench) acknowledged: i64,
+    pub(in crate::bench) received: i64,
+    pub(in crate::bench) decoded: i64,
+    pub(in crate::bench) payload_bytes: usize,
 }
 
 /// The stages in order of time; `total` is what the project promises something about.
-pub(super) const STAGES: [&str; 7] = ["encode", "queue", "append", "receive", "decode", "total", "acknowledge"];
+pub(in crate::bench) const STAGES: [&str; 8] =
+    ["wait", "encode", "queue", "append", "receive", "decode", "total", "acknowledge"];
 
 impl Times {
     fn nanos(&self, stage: &str) -> i64 {
         match stage {
-            "encode" => self.submitted - self.captured,
+            "wait" => self.begun - self.captured,
+            "encode" => self.submitted - self.begun,
             "queue" => self.sent - self.submitted,
             "append" => self.appended - self.sent,
             "receive" => self.received - self.appended,
@@ -38,17 +43,17 @@ impl Times {
 
 /// Milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Percentiles {
-    pub(super) p50: f64,
-    pub(super) p99: f64,
+pub(in crate::bench) struct Percentiles {
+    pub(in crate::bench) p50: f64,
+    pub(in crate::bench) p99: f64,
 }
 
 /// The times of one run, by seq.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Timeline(Arc<Mutex<Vec<Times>>>);
+pub(in crate::bench) struct Timeline(Arc<Mutex<Vec<Times>>>);
 
 impl Timeline {
-    pub(super) fn new(frames: u64) -> Self {
+    pub(in crate::bench) fn new(frames: u64) -> Self {
         let frames = usize::try_from(frames).unwrap_or(usize::MAX);
         Self(Arc::new(Mutex::new(vec![Times::default(); frames])))
     }
@@ -57,7 +62,7 @@ impl Timeline {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn note(&self, seq: u64, note: impl FnOnce(&mut Times)) {
+    pub(in crate::bench) fn note(&self, seq: u64, note: impl FnOnce(&mut Times)) {
         let mut times = self.lock();
         if let Some(times) = usize::try_from(seq).ok().and_then(|at| times.get_mut(at)) {
             note(times);
@@ -65,7 +70,7 @@ impl Timeline {
     }
 
     /// Of the frames from `first` on that came through; sorted once per stage.
-    pub(super) fn percentiles(&self, first: u64, stage: &str) -> Percentiles {
+    pub(in crate::bench) fn percentiles(&self, first: u64, stage: &str) -> Percentiles {
         let mut millis: Vec<f64> = self.complete(first).iter().map(|times| milliseconds(times.nanos(stage))).collect();
         millis.sort_by(f64::total_cmp);
         let at = |percent: usize| millis.get((millis.len() * percent / 100).min(millis.len().max(1) - 1));
@@ -73,7 +78,7 @@ impl Timeline {
         Percentiles { p50: value(50), p99: value(99) }
     }
 
-    pub(super) fn complete(&self, first: u64) -> Vec<Times> {
+    pub(in crate::bench) fn complete(&self, first: u64) -> Vec<Times> {
         let skip = usize::try_from(first).unwrap_or(usize::MAX);
         self.lock().iter().skip(skip).filter(|times| times.decoded > 0 && times.acknowledged > 0).copied().collect()
     }
@@ -114,6 +119,7 @@ mod tests {
                 let at = |millis: i64| millis * 1_000_000;
                 *times = Times {
                     captured: at(1),
+                    begun: at(3),
                     submitted: at(5),
                     sent: at(6),
                     appended: at(8),
@@ -126,9 +132,10 @@ mod tests {
         }
         timeline.note(1_000, |_| unreachable!("beyond the run"));
         let p50 = |stage| timeline.percentiles(0, stage).p50;
-        let sum: f64 = STAGES[..5].iter().map(|&stage| p50(stage)).sum();
+        let sum: f64 = STAGES[..6].iter().map(|&stage| p50(stage)).sum();
         assert!((sum - p50("total")).abs() < 1e-9 && (p50("total") - 69.0).abs() < 1e-9, "{sum}");
         assert!((timeline.percentiles(0, "total").p99 - 118.0).abs() < 1e-9);
+        assert!((p50("wait") - 2.0).abs() < 1e-9 && (p50("encode") - 2.0).abs() < 1e-9);
         assert_eq!(timeline.complete(98).len(), 2, "the frame without times does not count");
     }
 }

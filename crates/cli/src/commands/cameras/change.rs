@@ -6,6 +6,7 @@ use crate::exit::{Outcome, Usage};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::site::{Draft, is_no_path};
+use crate::video::VideoArguments;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum as _};
 use lumenbus_frame::{CameraId, TopicName};
@@ -21,9 +22,18 @@ pub(super) struct AddArguments {
     /// Camera id: A-Z a-z 0-9 . _ -, at most 64 characters
     #[arg(value_name = "ID")]
     camera: CameraId,
-    /// A file, a folder or pattern of pictures, or test:WIDTHxHEIGHT@FPS
+    /// A file, a folder or pattern of pictures, rtsp://HOST/PATH, or test:WIDTHxHEIGHT@FPS
     #[arg(value_name = "SOURCE")]
     source: String,
+    /// User of a camera on the network
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+    /// File whose first line is the user's password, as seen from the settings file
+    #[arg(long, value_name = "FILE", requires = "username")]
+    password_file: Option<String>,
+    /// Variable of the environment that holds the user's password
+    #[arg(long, value_name = "NAME", requires = "username", conflicts_with = "password_file")]
+    password_env: Option<String>,
     /// Display name
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
@@ -42,9 +52,6 @@ pub(super) struct AddArguments {
     /// Quality of encoded stills, 1 to 100; at 100 WebP and JPEG 2000 are lossless
     #[arg(long, value_name = "N")]
     quality: Option<u8>,
-    /// Time between keyframes of encoded video
-    #[arg(long, value_name = "TIME")]
-    keyframe_interval: Option<String>,
     /// Frames per second, where the source states none or another is wanted
     #[arg(long, value_name = "N")]
     fps: Option<String>,
@@ -54,6 +61,12 @@ pub(super) struct AddArguments {
     /// Drop frames that are older than this before they can be sent
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
+    /// Source of a second stream of the camera, such as a smaller one; it is called sub
+    #[arg(long, value_name = "SOURCE")]
+    sub: Option<String>,
+    /// JPEG stills of the video at this distance, such as 1s, in raw_images as the stream `snapshots`
+    #[arg(long, value_name = "TIME")]
+    snapshots: Option<String>,
     /// Topic without prefix
     #[arg(long, value_name = "TOPIC")]
     topic: Option<TopicName>,
@@ -63,6 +76,8 @@ pub(super) struct AddArguments {
     /// Do not open the source first
     #[arg(long)]
     untested: bool,
+    #[command(flatten)]
+    video: VideoArguments,
 }
 
 #[derive(Debug, Args)]
@@ -107,7 +122,8 @@ pub(super) fn add(arguments: &AddArguments, settings: &Settings, output: &mut Ou
 
 /// A source that cannot be opened is refused before it is in the file.
 fn test(camera: &CameraConfig) -> anyhow::Result<()> {
-    let options = SourceOptions { frame_rate: camera.fps, ..SourceOptions::default() };
+    let credentials = camera.credentials.clone();
+    let options = SourceOptions { frame_rate: camera.fps, credentials, ..SourceOptions::default() };
     let opened = camera.source.open(&options).map(drop);
     opened.with_context(|| format!("camera {} was not added (--untested adds it all the same)", camera.id))
 }
@@ -121,6 +137,9 @@ fn section(arguments: &AddArguments, path: &Path) -> anyhow::Result<Table> {
     };
     put("id", Some(value(arguments.camera.as_str())));
     put("source", Some(value(seen_from_file(&arguments.source, path)?)));
+    put("username", arguments.username.as_deref().map(value));
+    put("password_file", arguments.password_file.as_deref().map(value));
+    put("password_env", arguments.password_env.as_deref().map(value));
     put("name", arguments.name.as_deref().map(value));
     put("group", arguments.group.as_deref().map(value));
     let labels: InlineTable = arguments.label.iter().map(|(name, text)| (name, text)).collect();
@@ -129,12 +148,15 @@ fn section(arguments: &AddArguments, path: &Path) -> anyhow::Result<Table> {
     put("codec", codec.map(|codec| value(codec.get_name())));
     put("bitrate", arguments.bitrate.as_deref().map(value));
     put("quality", arguments.quality.map(|quality| value(i64::from(quality))));
-    put("keyframe_interval", arguments.keyframe_interval.as_deref().map(value));
     put("fps", arguments.fps.as_deref().map(number_or_text));
     put("loop", arguments.is_looped.then(|| value(true)));
     put("deadline", arguments.deadline.as_deref().map(value));
+    let sub = arguments.sub.as_deref().map(|source| seen_from_file(source, path)).transpose()?;
+    put("sub", sub.map(value));
+    put("snapshots", arguments.snapshots.as_deref().map(value));
     put("topic", arguments.topic.as_ref().map(|topic| value(topic.as_str())));
     put("enabled", arguments.disabled.then(|| value(false)));
+    arguments.video.put(&mut table);
     Ok(table)
 }
 

@@ -81,9 +81,16 @@ impl Row<'_> {
         configured.map(str::to_owned).or_else(published).unwrap_or_else(|| "-".to_owned())
     }
 
-    /// The stream that was written last.
+    /// Of the streams of this name (of all, where none is configured) the one that was written last.
     fn newest(&self) -> Option<&StreamEntry> {
-        self.entry?.streams.iter().max_by_key(|stream| stream.updated_unix_nanos)
+        let is_ours = |stream: &&StreamEntry| self.configured.is_none_or(|camera| camera.stream == stream.name);
+        self.entry?.streams.iter().filter(is_ours).max_by_key(|stream| stream.updated_unix_nanos)
+    }
+
+    /// `gate`, `gate/sub`
+    fn shown_id(&self) -> String {
+        let other = self.configured.map(|camera| &camera.stream).filter(|name| !name.is_main());
+        other.map_or_else(|| self.id.to_string(), |name| format!("{}/{name}", self.id))
     }
 
     fn state(&self, is_directory_known: bool) -> &'static str {
@@ -111,6 +118,7 @@ impl Row<'_> {
         };
         json!({
             "camera": self.id.as_str(), "name": self.name(), "group": self.group(),
+            "stream": self.configured.map(|camera| camera.stream.as_str()),
             "source": self.configured.map(|camera| camera.source.to_string()),
             "enabled": self.configured.map(|camera| camera.enabled),
             "codec": self.configured.and_then(|camera| codec_name(camera.codec)),
@@ -130,7 +138,7 @@ fn print(rows: &[Row<'_>], is_directory_known: bool, output: &mut Output) {
         .iter()
         .map(|row| {
             let [name, group] = [row.name(), row.group()].map(str::to_owned);
-            [row.id.to_string(), row.state(is_directory_known).to_owned(), row.codec(), name, group, row.source()]
+            [row.shown_id(), row.state(is_directory_known).to_owned(), row.codec(), name, group, row.source()]
         })
         .collect();
     output.columns(["CAMERA", "STATE", "CODEC", "NAME", "GROUP", "SOURCE"], &cells);

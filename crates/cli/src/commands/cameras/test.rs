@@ -167,7 +167,7 @@ fn advice(camera: &CameraConfig, found: &Inspection) -> Vec<String> {
     if !found.parameters.codec.is_intra_only() && longest > LONG_GOP {
         advice.push(format!(
             "keyframes are {:.1} s apart: a viewer that joins has to catch up as much; set an I-frame interval of 1 to 2 s \
-             at the camera, or codec = \"h264\" with keyframe_interval = \"2s\"",
+             at the camera, or codec = \"h264\" with gop = \"2s\"",
             longest.as_secs_f64()
         ));
     }
