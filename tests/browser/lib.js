@@ -8,7 +8,7 @@ import { chromium } from 'playwright-core';
 
 const CHROMIUM = process.env.LUMENBUS_CHROMIUM ?? '/usr/bin/chromium';
 /** Ends only what hangs; nothing is expected to come near it. */
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 180_000;
 const FLAGS = [
   '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
   // Chromium refuses its sandbox to root.
@@ -23,12 +23,12 @@ export function skip(why) {
 
 /** Headless Chromium with a new, empty profile; within a network namespace when one is named. */
 export async function openBrowser(namespace = null) {
-  if (!namespace) return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  if (!namespace) return chromium.launch({ executablePath: CHROMIUM, args: FLAGS, timeout: PATIENCE_MS });
   const folder = mkdtempSync(join(tmpdir(), 'lumenbus-browser-'));
   const script = join(folder, 'chromium');
   writeFileSync(script, `#!/bin/sh\nexec ip netns exec ${namespace} ${CHROMIUM} "$@"\n`);
   chmodSync(script, 0o755);
-  const browser = await chromium.launch({ executablePath: script, args: FLAGS });
+  const browser = await chromium.launch({ executablePath: script, args: FLAGS, timeout: PATIENCE_MS });
   browser.on('disconnected', () => rmSync(folder, { recursive: true, force: true }));
   return browser;
 }
@@ -36,6 +36,8 @@ export async function openBrowser(namespace = null) {
 /** A page whose errors fail the test that calls `check`. */
 export async function openPage(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en', ...options });
+  // Also for what Playwright itself waits for: elements, pages, downloads.
+  context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   page.errors = [];
   page.on('crash', () => page.errors.push('the page crashed'));
@@ -79,11 +81,21 @@ export function marker(page, n, size) {
   return page.evaluate(readMarker, { n, size });
 }
 
+/** The marker, and what `look(n)` finds in the page at the same moment: [marker, found]. */
+export function markerWith(page, n, size, look) {
+  return page.evaluate(`[(${readMarker})(${JSON.stringify({ n, size })}), (${look})(${n})]`);
+}
+
+/** The same of the first element that a selector finds: a picture that stands. */
+export function markerOf(page, selector, size) {
+  return page.evaluate(readMarker, { selector, size });
+}
+
 /** Runs in the page: crates/source/src/pattern/marker.rs, read from a scaled picture. */
-function readMarker({ n, size }) {
+function readMarker({ n, selector, size }) {
   const [COLUMNS, ROWS, THRESHOLD] = [32, 4, 126];
-  const picture = globalThis.lumenbus.theatre.element(n);
-  const [width, height] = picture ? [picture.videoWidth ?? picture.width, picture.videoHeight ?? picture.height] : [0, 0];
+  const picture = selector ? document.querySelector(selector) : globalThis.lumenbus.theatre.element(n);
+  const [width, height] = picture ? [picture.videoWidth ?? picture.naturalWidth ?? picture.width, picture.videoHeight ?? picture.naturalHeight ?? picture.height] : [0, 0];
   if (width < 2 * COLUMNS || height < 2 * ROWS) return null;
   const canvas = document.createElement('canvas');
   Object.assign(canvas, { width, height });

@@ -5,42 +5,26 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
-import { anyMarker, goesOn, hasProgram, marker, openBrowser, openPage, skip, until } from './lib.js';
-import { numberOf, Site, state } from './processes.js';
+import { describe, it } from 'node:test';
+import { anyMarker, goesOn, hasProgram, marker, markerOf, skip, until } from './lib.js';
+import { state } from './processes.js';
+import { siteStage } from './stage.js';
 
 const [GATE, STILL] = [{ width: 640, height: 360 }, { width: 320, height: 192 }];
 /** A picture older than this on a screen beside its camera is not live. */
 const LIVE_MS = 15_000;
 
-let browser;
-let site;
-let url;
-before(async () => {
-  browser = await openBrowser();
-  site = await Site.start();
-  await site.publish('test:640x360@15 --camera gate --codec h264 --bitrate 600k --keyframe-interval 1s');
-  await site.publish('test:320x192@5 --camera still --codec jpeg');
-  url = await site.view();
-});
-after(async () => {
-  await browser?.close();
-  await site?.close();
-});
-
-async function withPage({ path = '/', options = {} }, check) {
-  const page = await openPage(browser, new URL(path, url).href, options);
-  try {
-    await check(page);
-    assert.deepEqual(page.errors, []);
-  } finally {
-    await page.context().close();
-  }
-}
+const stage = siteStage({ publishers: [
+  'test:640x360@15 --camera gate --codec h264 --bitrate 600k --keyframe-interval 1s',
+  'test:320x192@5 --camera still --codec jpeg',
+  'test:320x192@2 --camera still-webp --codec webp',
+  'test:320x192@2 --camera still-png --codec png',
+] });
+const { numberOf, visit: withPage } = stage;
 
 /** The picture on the screen is a recent one of this camera, and the next ones follow. */
 async function isLive(page, camera, size) {
-  const n = await numberOf(url, camera);
+  const n = await numberOf(camera);
   let last = await anyMarker(page, n, size);
   for (let i = 0; i < 3; i += 1) {
     const next = await goesOn(page, n, size, 2);
@@ -59,23 +43,37 @@ describe('pictures', () => {
     await isLive(page, 'still', STILL);
   }));
 
+  for (const codec of ['webp', 'png']) {
+    it(`are the right ones and move, ${codec}`, () => withPage({ path: `/camera/still-${codec}` }, async (page) => {
+      await isLive(page, `still-${codec}`, STILL);
+      const n = await numberOf(`still-${codec}`);
+      assert.equal((await state(stage.url)).cameras.get(`still-${codec}`).codec, codec);
+      // A moment of it, decoded by the viewer.
+      await page.keyboard.press('Space');
+      const found = await until('the picture that stands', () => markerOf(page, 'img.still', STILL));
+      assert.ok(found.unixMillis <= Date.now());
+      await page.keyboard.press('l');
+      await goesOn(page, n, STILL, 2);
+    }));
+  }
+
   it('are measured up to the screen, and that is reported back', () => withPage({}, async (page) => {
-    const n = await numberOf(url, 'gate');
+    const n = await numberOf('gate');
     await goesOn(page, n, GATE, 10);
+    const names = ['encode', 'append', 'receive', 'send', 'decode', 'shown', 'total'];
     const { stat } = await until('stages up to the screen', async () => {
-      const stream = (await state(url)).cameras.get('gate');
-      return stream.stat.stages.total ? stream : null;
+      const stream = (await state(stage.url)).cameras.get('gate');
+      return names.every((name) => stream.stat.stages[name]?.p50_ms >= 0) ? stream : null;
     });
-    for (const name of ['encode', 'append', 'receive', 'send', 'decode', 'shown', 'total']) assert.ok(stat.stages[name].p50_ms >= 0, `${name}: ${JSON.stringify(stat.stages[name])}`);
     assert.ok(stat.stages.total.p50_ms > stat.stages.decode.p50_ms);
-    await page.goto(new URL('/camera/gate', url).href);
+    await page.goto(new URL('/camera/gate', stage.url).href);
     await until('the waterfall', async () => /Capture to screen\s+[\d.]+ m?s/.test(await page.locator('.stage-total').innerText()));
-    assert.equal((await state(url)).totals.unexplained, 0);
+    assert.equal((await state(stage.url)).totals.unexplained, 0);
   }));
 
   it('come at phone width, by touch', () => withPage({ options: { viewport: { width: 360, height: 780 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 } }, async (page) => {
     await isLive(page, 'gate', GATE);
-    await page.locator('.tile', { hasText: 'still' }).tap();
+    await page.locator('.tile', { has: page.getByText('still', { exact: true }) }).tap();
     await until('its screen', () => new URL(page.url()).pathname === '/camera/still');
     await isLive(page, 'still', STILL);
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0);
@@ -99,23 +97,23 @@ describe('pictures', () => {
 
   it('come back after the broker was killed, and nothing is unexplained', () => withPage({}, async (page) => {
     await isLive(page, 'gate', GATE);
-    await site.broker.stop('SIGKILL');
+    await stage.site.broker.stop('SIGKILL');
     await until('the page says so', async () => /Kafka is away/.test(await page.locator('.banner').innerText()));
-    await site.startBroker();
+    await stage.site.startBroker();
     await page.locator('.banner').waitFor({ state: 'hidden' });
     await isLive(page, 'gate', GATE);
     await isLive(page, 'still', STILL);
-    assert.equal((await state(url)).totals.unexplained, 0);
+    assert.equal((await state(stage.url)).totals.unexplained, 0);
     assert.equal(await page.locator('.figure-loss').getAttribute('data-good'), 'true');
   }));
 
   it('skip ahead on a slow connection, are counted, and hold up nobody else', () => withPage({}, async (page) => {
-    const n = await numberOf(url, 'gate');
+    const n = await numberOf('gate');
     await anyMarker(page, n, GATE);
     const devtools = await page.context().newCDPSession(page);
     await devtools.send('Network.enable');
     const rate = (bytes) => devtools.send('Network.emulateNetworkConditions', { offline: false, latency: 40, downloadThroughput: bytes, uploadThroughput: bytes });
-    const skipped = async () => (await state(url)).cameras.get('gate').stat.skipped;
+    const skipped = async () => (await state(stage.url)).cameras.get('gate').stat.skipped;
     const before = await skipped();
     await rate(24_000);
     await withPage({}, async (other) => {
@@ -132,7 +130,7 @@ describe('pictures', () => {
 
 /** Runs a command line until it has printed what is looked for. */
 async function prints(program, args, expected) {
-  const child = spawn(program, args, { cwd: site.folder });
+  const child = spawn(program, args, { cwd: stage.site.folder });
   let output = '';
   child.stdout.on('data', (data) => (output += data));
   child.stderr.on('data', (data) => (output += data));
@@ -151,10 +149,10 @@ describe('commands of the camera screen work as they stand', () => {
 
   for (const [camera, picture] of [['gate', /\(360, 640, 3\)/], ['still', /\(192, 320, 3\)/]]) {
     it(camera, () => withPage({ path: `/camera/${camera}` }, async (page) => {
-      const n = await numberOf(url, camera);
+      const n = await numberOf(camera);
       await anyMarker(page, n, camera === 'gate' ? GATE : STILL);
-      await until('the address of the broker', async () => (await page.locator('pre').innerText()).includes(`127.0.0.1:${site.port}`));
-      const { partition, topic } = (await state(url)).cameras.get(camera);
+      await until('the address of the broker', async () => (await page.locator('pre').innerText()).includes(`127.0.0.1:${stage.site.port}`));
+      const { partition, topic } = (await state(stage.url)).cameras.get(camera);
       assert.ok((await commandOf(page, 'Python')).includes(`consumer.assign([TopicPartition("${topic}", ${partition}, OFFSET_END)])`));
       assert.ok((await commandOf(page, 'kcat')).includes(` -t ${topic} -p ${partition} `));
       if (await hasPython()) await prints('python3', ['-c', await commandOf(page, 'Python')], picture);
@@ -162,8 +160,8 @@ describe('commands of the camera screen work as they stand', () => {
       if (hasProgram('kcat')) await prints('sh', ['-c', `exec ${await commandOf(page, 'kcat')}`], new RegExp(`${camera}  offset \\d+  \\d+ bytes`));
       else skip('there is no kcat');
       const curl = await commandOf(page, 'curl');
-      await new Promise((resolve, reject) => execFile('sh', ['-c', curl], { cwd: site.folder }, (error) => (error ? reject(error) : resolve())));
-      assert.deepEqual([...readFileSync(join(site.folder, `${camera}.jpg`)).subarray(0, 3)], [0xff, 0xd8, 0xff]);
+      await new Promise((resolve, reject) => execFile('sh', ['-c', curl], { cwd: stage.site.folder }, (error) => (error ? reject(error) : resolve())));
+      assert.deepEqual([...readFileSync(join(stage.site.folder, `${camera}.jpg`)).subarray(0, 3)], [0xff, 0xd8, 0xff]);
     }));
   }
 });

@@ -7,6 +7,7 @@ import { readFileSync, readdirSync, mkdtempSync, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
+import { Footage } from './footage.js';
 import { accessUnits, CATCH_UP, flagsOf, mediaMessage, pictures } from './media.js';
 import { ServerSocket } from './websocket.js';
 
@@ -37,7 +38,7 @@ function statOf(stream, at) {
   return {
     n: stream.facts.n, state: stream.state, reason: stream.reason, since_ms: stream.since, fps: stream.facts.fps + 0.2 * wobble, mbit: stream.mbit * (1 + 0.1 * wobble),
     age_p50_ms: stream.age ?? age, age_p99_ms: (stream.age ?? age) * 1.9, frames: stream.frames, bytes: stream.bytes, missing: stream.missing, open_gaps: 0,
-    unexplained: stream.unexplained, repeated: 0, skipped: stream.skipped, keyframe_age_ms: 400,
+    unexplained: stream.unexplained, repeated: 0, skipped: stream.skipped, keyframe_age_ms: 400, analysis: stream.boxesOf ? { models: ['motion'], late_p50_ms: 60, late_p99_ms: 90 } : null,
     stages: stream.state === 'live' ? {
       encode: stage(11.2, 19.4), queue: stage(0.3, 1.1), append: stage(2.1, 6.8), receive: stage(1.4, 4.2), send: stage(0.4, 1.6), decode: stage(6.3, 12.9), shown: stage(9.8, 17.2), total: stage(31.8, 58.4),
     } : {},
@@ -56,6 +57,8 @@ class MockStream {
   unexplained = 0;
   skipped = 0;
   seq = 0n;
+  /** What is found in the frame of a number, where a test has it so: [{ class, track, x, y, width, height }], or null. */
+  boxesOf = null;
 
   constructor(theFacts, units, more = {}) {
     this.facts = theFacts;
@@ -78,6 +81,12 @@ export class Mock {
   /** Actions that are listed and gone by the time somebody presses them. */
   gone = new Set();
   isSilent = false;
+  /** What was recorded, where a test has it so; the page then has a timeline. */
+  footage = null;
+  /** Milliseconds that a picture of the past takes. */
+  pictureDelay = 0;
+  /** Pictures of keyframes that are under way, and the most there ever were. */
+  keyframes = { now: 0, most: 0 };
   #timers = [];
 
   static async start(port = 0, host = '127.0.0.1') {
@@ -116,7 +125,10 @@ export class Mock {
   }
 
   #give(client, stream, unit, flags, seq, captureMs) {
-    if (!client.watched.has(stream.facts.n) || client.isStuck) return;
+    if (client.stills.has(stream.facts.n) && !unit.isKeyframe) return;
+    if (!client.watched.has(stream.facts.n) || client.isStuck || client.elsewhere?.has(stream.facts.n)) return;
+    const boxes = client.boxes.has(stream.facts.n) ? stream.boxesOf?.(Number(seq)) : null;
+    if (boxes) client.send(JSON.stringify({ type: 'found', n: stream.facts.n, epoch: '1', seq: Number(seq), model: 'motion', version: '1', boxes }));
     client.send(mediaMessage({ n: stream.facts.n, flags, seq, captureMs, ptsMicros: Number(seq) * Math.round(1e6 / stream.facts.fps), payload: unit.data }));
   }
 
@@ -133,7 +145,7 @@ export class Mock {
   }
 
   #http(request, response) {
-    const { pathname } = new URL(request.url, 'http://mock');
+    const { pathname, searchParams } = new URL(request.url, 'http://mock');
     this.requests.push({ method: request.method, url: request.url });
     const answer = (status, type, body) => {
       response.writeHead(status, { 'Content-Type': type, 'Content-Security-Policy': POLICY, 'Cache-Control': 'no-cache' });
@@ -148,12 +160,58 @@ export class Mock {
     if (this.refuse && pathname.startsWith('/api/')) return json(this.refuse, { error: { code: 'unauthorized', message: 'token' } });
     if (pathname === '/api/v1/health') return json(200, this.health);
     if (pathname === '/api/v1/state') return json(200, {});
+    if (this.footage && pathname.endsWith('/timeline') && pathname.startsWith('/api/')) {
+      const [n, from, to, width] = ['stream', 'from_ms', 'to_ms', 'width'].map((name) => Number(searchParams.get(name)));
+      return json(200, this.footage.coverage({ n, from, to, width }));
+    }
+    if (pathname.includes('/clip.')) return this.#clip(searchParams, response, json);
+    if (this.footage && searchParams.has('at_ms')) return this.#later(searchParams, () => this.#past(searchParams, response, answer, json));
     if (pathname.endsWith('/snapshot')) {
       response.setHeader('X-Lumenbus-Capture-Unix-Nanos', String(Date.now() * 1e6));
       return answer(200, 'image/jpeg', patternPictures()[0].data);
     }
     if (pathname.startsWith('/api/v1/actions/') && request.method === 'POST') return this.#action(pathname, json);
     return answer(LATER.has(pathname) ? 404 : 200, TYPES['.html'], readFileSync(new URL('index.html', ASSETS)));
+  }
+
+  #clip(searchParams, response, json) {
+    if (this.footage?.refusals.has('clip')) return json(409, { error: { code: 'busy', message: this.footage.refusals.get('clip') } });
+    if (searchParams.has('check')) return json(200, {});
+    response.writeHead(200, { 'Content-Type': 'video/mp4', 'Content-Disposition': 'attachment; filename="cam-0-20261123T140300.mp4"' });
+    return response.end('moof');
+  }
+
+  #later(searchParams, give) {
+    const one = searchParams.has('exact') ? 0 : 1;
+    this.keyframes.now += one;
+    this.keyframes.most = Math.max(this.keyframes.most, this.keyframes.now);
+    setTimeout(() => {
+      this.keyframes.now -= one;
+      give();
+    }, this.pictureDelay).unref();
+  }
+
+  #past(searchParams, response, answer, json) {
+    const asked = Number(searchParams.get('at_ms'));
+    if (this.footage.refusals.has('picture')) return json(503, { error: { code: 'busy', message: this.footage.refusals.get('picture') } });
+    if (asked < this.footage.begin) return json(404, { error: { code: 'no-footage', message: 'nothing was recorded then' } });
+    const index = searchParams.has('exact') ? this.footage.index(asked) : this.footage.keyframe(this.footage.index(asked));
+    response.setHeader('X-Lumenbus-Capture-Unix-Nanos', String(BigInt(Math.round(this.footage.at(index) * 1000)) * 1000n));
+    response.setHeader('X-Lumenbus-Seq', String(index));
+    response.setHeader('X-Lumenbus-Moments', String(this.footage.moments ?? 1));
+    return answer(200, 'image/jpeg', patternPictures()[Math.floor((index % 60) / 10)].data);
+  }
+
+  /** `play`, `pause`, `live`: frames of another time, none, and those of now again. */
+  #recall(client, message) {
+    const stream = this.streams.get(message.n);
+    client.elsewhere ??= new Set();
+    this.footage.stop(client, stream);
+    if (message.type === 'live') client.elsewhere.delete(message.n);
+    else client.elsewhere.add(message.n);
+    if (message.type === 'play') return this.footage.play(client, stream, message);
+    client.send(JSON.stringify({ type: 'playback', n: message.n, id: message.id, state: message.type === 'live' ? 'live' : 'paused' }));
+    if (message.type === 'live') this.#join(client, stream);
   }
 
   #action(pathname, json) {
@@ -169,10 +227,18 @@ export class Mock {
       socket.end(`HTTP/1.1 ${this.refuse} No\r\nConnection: close\r\n\r\n`);
       return;
     }
-    const client = new ServerSocket(request, socket, { onText: (text) => this.#received(client, text), onClose: () => this.connections.delete(client) });
+    const client = new ServerSocket(request, socket, { onText: (text) => this.#received(client, text), onClose: () => this.#gone(client) });
     client.watched = new Map();
+    client.boxes = new Set();
+    client.stills = new Set();
+    client.playing = new Map();
     client.messages = [];
     this.connections.add(client);
+  }
+
+  #gone(client) {
+    client.playing?.forEach(clearInterval);
+    this.connections.delete(client);
   }
 
   #received(client, text) {
@@ -188,14 +254,19 @@ export class Mock {
     } else if (message.type === 'watch') {
       const before = client.watched;
       client.watched = new Map(message.streams.map(({ n, form }) => [n, form]));
-      for (const n of client.watched.keys()) if (!before.has(n) && this.streams.has(n)) this.#join(client, this.streams.get(n));
+      client.boxes = new Set(message.streams.filter(({ boxes_ms }) => boxes_ms > 0).map(({ n }) => n));
+      const stills = client.stills;
+      client.stills = new Set(message.streams.filter(({ keyframes }) => keyframes).map(({ n }) => n));
+      for (const n of client.watched.keys()) if ((!before.has(n) || (stills.has(n) && !client.stills.has(n))) && this.streams.has(n)) this.#join(client, this.streams.get(n));
+    } else if (this.footage && ['play', 'pause', 'live'].includes(message.type)) {
+      this.#recall(client, message);
     } else if (message.type === 'rejoin' && this.streams.has(message.n)) {
       this.#join(client, this.streams.get(message.n));
     }
   }
 
   hello() {
-    return { type: 'hello', protocol: 1, version: '0.1.0', title: this.title ?? '', server_ms: Date.now(), actions: this.actions, comparison: this.comparison && { coded: 0, jpeg: 1 }, sections: this.sections };
+    return { type: 'hello', protocol: 1, version: '0.1.0', title: this.title ?? '', server_ms: Date.now(), actions: this.actions, comparison: this.comparison && { coded: 0, jpeg: 1 }, sections: { ...this.sections, ...(this.footage ? { timeline: true } : {}) } };
   }
 
   streamList() {
@@ -332,6 +403,8 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
   const mock = await Mock.start(Number(option('--port', '8990')));
   const clips = option('--clips', null);
   if (clips) addDemo(mock, clipUnits(clips));
+  mock.footage = new Footage();
+  mock.footage.gaps = [{ from_ms: Date.now() - 500_000, to_ms: Date.now() - 400_000, reason: 'source-lost', frames: 3000 }];
   if (!clips || process.argv.includes('--states')) addAllStates(mock);
   console.log(mock.url);
 }

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe, it } from 'node:test';
-import { anyMarker, goesOn, hasProgram, marker, openBrowser, openPage, skip, until } from './lib.js';
+import { anyMarker, goesOn, hasProgram, marker, openBrowser, skip, until } from './lib.js';
 import { Site } from './processes.js';
+import { visit } from './stage.js';
 
 /** TEST-NET-1: nobody's. */
 const [HERE, THERE] = ['192.0.2.1', '192.0.2.2'];
@@ -19,11 +20,16 @@ function connect() {
   for (const name of [boxNamespace, deskNamespace]) ip(`netns add ${name}`);
   ip(`link add ${box} netns ${boxNamespace} type veth peer name ${desk} netns ${deskNamespace}`);
   for (const [name, device, address] of [[boxNamespace, box, HERE], [deskNamespace, desk, THERE]]) {
+    // Without the IPv6 address that would come a second later: Chromium breaks off what it loads when an address comes.
+    ip(`-n ${name} link set ${device} addrgenmode none`);
     ip(`-n ${name} addr add ${address}/30 dev ${device}`);
     ip(`-n ${name} link set ${device} up`);
     ip(`-n ${name} link set lo up`);
   }
 }
+
+/** The kernel says so a moment after both ends are up, and that is a change of the network too. */
+const isLineUp = () => / state UP /.test(ip(`-n ${deskNamespace} link show type veth`).toString());
 
 function disconnect() {
   for (const name of [boxNamespace, deskNamespace]) {
@@ -58,6 +64,7 @@ describe('from another machine', { skip: obstacle !== null }, () => {
   const secret = (url) => new URL(url).searchParams.get('token');
 
   before(async () => {
+    await until('the line is up', isLineUp);
     browser = await openBrowser(deskNamespace);
     site = await Site.start(['ip', 'netns', 'exec', boxNamespace]);
     await site.publish('test:640x360@15 --camera gate --codec h264 --bitrate 600k --keyframe-interval 1s');
@@ -73,15 +80,7 @@ describe('from another machine', { skip: obstacle !== null }, () => {
     disconnect();
   });
 
-  async function withPage(address, check, options = {}) {
-    const page = await openPage(browser, address, options);
-    try {
-      await check(page);
-      assert.deepEqual(page.errors, []);
-    } finally {
-      await page.context().close();
-    }
-  }
+  const withPage = (address, check, options = {}) => visit(browser, address, { options }, check);
 
   const numberOf = (page, camera) => until(`${camera} in the list`, () => page.evaluate((id) => [...lumenbus.store.streams.values()].find(({ facts }) => facts.camera === id)?.facts.n ?? -1, camera).then((n) => (n >= 0 ? String(n) : null)));
 

@@ -1,38 +1,17 @@
 // The page by itself, against the mock: states, keys, sizes, languages, nonsense from the server.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
-import { anyMarker, goesOn, marker, openBrowser, openPage, until } from './lib.js';
+import { describe, it } from 'node:test';
+import { anyMarker, goesOn, marker, markerWith, until } from './lib.js';
 import { mediaMessage } from './media.js';
-import { addAllStates, facts, Mock, patternPictures, patternUnits } from './mock.js';
+import { addAllStates, facts, patternPictures, patternUnits } from './mock.js';
+import { mockStage } from './stage.js';
 
 const SIZE = { width: 320, height: 192 };
 const WIDE = { width: 1280, height: 800 };
 const PHONE = { viewport: { width: 360, height: 780 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 
-let browser;
-before(async () => (browser = await openBrowser()));
-after(() => browser?.close());
-
-/** Runs with a mock and a page on it; fails on any error in the page. */
-async function withPage({ fill, path = '/', options = {}, prepare = null }, check) {
-  const mock = await Mock.start();
-  fill?.(mock);
-  const page = await openPage(browser, null, options);
-  try {
-    if (prepare) await prepare(page);
-    await page.goto(mock.url + path);
-    await check(page, mock);
-    assert.deepEqual(page.errors, []);
-  } catch (error) {
-    // What went wrong in the page is why it never came to what the test waits for.
-    if (page.errors.length > 0) error.message += `\nin the page: ${page.errors.join('\n')}`;
-    throw error;
-  } finally {
-    await page.context().close();
-    await mock.close();
-  }
-}
+const withPage = mockStage();
 
 const cameras = (count, more = {}) => (mock) => {
   const units = patternUnits();
@@ -42,6 +21,61 @@ const tile = (page, n) => page.locator(`.tile[data-n="${n}"]`);
 const stateOf = (page, n) => tile(page, n).getAttribute('data-state');
 const focused = (page) => page.evaluate(() => document.activeElement?.dataset?.n ?? null);
 const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+
+/** Where the leftmost box begins that is drawn over stream `n`, in parts of the picture; null without one. */
+function leftmostIn(n) {
+  const canvas = document.querySelector(`.tile[data-n="${n}"] .boxes`);
+  if (!canvas || canvas.width === 0) return null;
+  const { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const isDrawn = (x) => Array.from({ length: height }, (_, y) => data[4 * (y * width + x) + 3]).some((alpha) => alpha > 0);
+  const at = Array.from({ length: width }, (_, x) => x).find(isDrawn);
+  return at === undefined ? null : at / width;
+}
+const leftmost = (page, n) => page.evaluate(leftmostIn, n);
+
+describe('boxes', () => {
+  /** One box, whose place tells the frame: the picture is 5:3 in a tile of 16:9. */
+  const boxesOf = (seq) => [{ class: 'motion', score: 0.9, track: String(seq), x: (seq % 60) / 75, y: 0.3, width: 0.15, height: 0.4 }];
+  const inset = (1 - (320 / 192) / (16 / 9)) / 2;
+  const place = (number) => inset + (1 - 2 * inset) * (number / 75);
+  const fill = (mock) => {
+    cameras(1, { fps: 15 })(mock);
+    mock.streams.get(0).boxesOf = boxesOf;
+  };
+
+  it('are drawn over the frame that they belong to, on demand', () => withPage({ fill }, async (page, mock) => {
+    await anyMarker(page, 0, SIZE);
+    const button = page.locator('.toolbar .toggle');
+    await button.waitFor();
+    assert.equal(await leftmost(page, 0), null);
+    await button.click();
+    await until('the wish', () => [...mock.connections].some((client) => client.messages.some(({ streams }) => streams?.[0]?.boxes_ms >= 90)));
+    const seen = new Set();
+    await until('boxes of twenty frames', async () => {
+      const [shown, left] = await markerWith(page, 0, SIZE, leftmostIn);
+      if (!shown || left === null) return false;
+      assert.ok(Math.abs(left - place(shown.counter)) < 0.01, `frame ${shown.counter} has its box at ${left}, not at ${place(shown.counter)}`);
+      return seen.add(shown.counter).size >= 20;
+    });
+    await button.click();
+    await until('no boxes', async () => (await leftmost(page, 0)) === null);
+  }));
+
+  it('are not offered where nobody analyses', () => withPage({ fill: cameras(1) }, async (page) => {
+    await until('figures', async () => (await tile(page, 0).locator('.f-fps').innerText()) !== '');
+    assert.equal(await page.locator('.toolbar .toggle').isVisible(), false);
+  }));
+
+  it('of nonsense are left out, and the pictures go on', () => withPage({ fill: (mock) => {
+    cameras(1)(mock);
+    mock.streams.get(0).boxesOf = (seq) => [null, 7, { x: 'a' }, { class: {}, x: 1e99, y: 0, width: 1, height: 1 }, { track: '1; drop', x: 0.1, y: 0.1, width: -1, height: 1 }, ...boxesOf(seq)];
+  } }, async (page) => {
+    await page.locator('.toolbar .toggle').click();
+    await until('the sound one', async () => (await leftmost(page, 0)) !== null);
+    await goesOn(page, 0, SIZE, 10);
+  }));
+});
 
 describe('live', () => {
   it('shows every state with its reason and what to do', () => withPage({ fill: addAllStates }, async (page, mock) => {
@@ -75,6 +109,8 @@ describe('live', () => {
   } }, async (page, mock) => {
     const of = (name) => page.locator(`.figure-${name}`);
     await until('the ratio', async () => /8\.0×\s*less\s+1\.84 vs 14\.7 Mbit\/s/.test(await of('bandwidth').innerText()));
+    Object.assign(mock.comparison, { coded_ssim: 0.9714, jpeg_ssim: 0.9685 });
+    await until('the quality', async () => /SSIM 0\.971 vs 0\.969/.test(await of('bandwidth').innerText()));
     await until('ages of this page', async () => /median · p99 \d/.test(await of('age').innerText()));
     assert.equal(await of('loss').getAttribute('data-good'), 'true');
     mock.gap(0, 12, 'overflow');
@@ -158,7 +194,7 @@ describe('live', () => {
     const button = page.getByRole('button', { name: 'Kill the broker' });
     await button.click();
     await until('pressed', async () => (await button.getAttribute('aria-pressed')) === 'true');
-    assert.match(await page.locator('.say').innerText(), /Kill the broker: on/);
+    await until('it says so', async () => /Kill the broker: on/.test(await page.locator('.say').innerText()));
     assert.deepEqual(mock.requests.filter(({ method }) => method === 'POST').map(({ url }) => url), ['/api/v1/actions/kill']);
     mock.actions = [{ id: 'gone', label_en: 'Gone', label_zh: 'x', camera: null, is_on: false }];
     mock.sendStats();
@@ -180,6 +216,21 @@ describe('watching', () => {
     await goesOn(page, 59, SIZE, 3);
     await page.evaluate(() => window.scrollTo(0, 0));
     await goesOn(page, 0, SIZE, 3);
+  }));
+
+  it('shows keyframes only where many are in view, and all of the one that is pointed at', () => withPage({ fill: cameras(20), options: { viewport: { width: 1920, height: 1600 } } }, async (page, mock) => {
+    const stills = () => [...mock.connections][0].stills;
+    await until('keyframes', () => mock.watched.size === 20 && stills().size === 20);
+    await anyMarker(page, 3, SIZE);
+    await tile(page, 3).hover();
+    await until('all pictures of one', () => stills().size === 19 && !stills().has(3));
+    await goesOn(page, 3, SIZE, 10);
+    await tile(page, 5).hover();
+    await until('another one', () => stills().size === 19 && !stills().has(5));
+    // Narrowed to a few, all of them move.
+    await page.locator('input[type=search]').fill('cam-1');
+    await until('eleven that move', () => mock.watched.size === 11 && stills().size === 0);
+    await goesOn(page, 12, SIZE, 10);
   }));
 
   it('asks for nothing while the page is hidden', () => withPage({ fill: cameras(2) }, async (page, mock) => {

@@ -43,6 +43,15 @@ try {
     await page.waitForTimeout(WARM_UP_MS / 2);
   });
   await shoot('viewer-camera', '/camera/flower', { viewport: { width: 1440, height: 1060 } }, (page) => page.waitForTimeout(WARM_UP_MS));
+  await shoot('viewer-timeline', '/camera/plaza', { viewport: { width: 1440, height: 1000 } }, async (page) => {
+    await until('a band', () => page.locator('.track').count());
+    await page.waitForTimeout(2000);
+    await page.locator('.track').focus();
+    for (const key of ['Shift+ArrowLeft', 'Shift+ArrowLeft', 'Shift+ArrowLeft', 'i', 'Shift+ArrowRight', 'o', 'Shift+ArrowLeft', 'Space']) {
+      await page.keyboard.press(key);
+      await page.waitForTimeout(500);
+    }
+  });
   await shoot('viewer-phone', '/', { viewport: { width: 390, height: 800 }, isMobile: true, hasTouch: true, deviceScaleFactor: 1.5 }, (page) => until('live', () => page.locator('.tile[data-state=live]').count()));
 } finally {
   await browser.close();

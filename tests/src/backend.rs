@@ -179,7 +179,7 @@ impl Site {
         }
     }
 
-    /// Creates frame topics and the directory as planned, but with few partitions.
+    /// Creates frame topics, index and directory as planned, but with few partitions.
     pub fn create_topics(&self, bases: &[&str]) {
         self.create_topics_with(bases, &[]);
     }
@@ -191,9 +191,9 @@ impl Site {
         let options = PlanOptions { groups, frame_partitions: Some(PARTITIONS), ..PlanOptions::default() };
         let mut plan = topics::plan(cluster.facts(), &self.bus.topic_prefix, &options);
         let wanted: Vec<String> = bases.iter().map(|base| self.topic(base).to_string()).collect();
-        let directory = self.topic(topics::CAMERAS).to_string();
-        plan.topics.retain(|topic| wanted.contains(&topic.name) || topic.name == directory);
-        for topic in plan.topics.iter_mut().filter(|topic| topic.name != directory) {
+        let ours = [topics::CAMERAS, topics::INDEX].map(|base| self.topic(base).to_string());
+        plan.topics.retain(|topic| wanted.contains(&topic.name) || ours.contains(&topic.name));
+        for topic in plan.topics.iter_mut().filter(|topic| !ours.contains(&topic.name)) {
             topic.configs.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         }
         let applied = topics::apply(&cluster, &plan, Growth::Keep).unwrap();

@@ -11,6 +11,7 @@ use std::net::TcpListener;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -412,12 +413,15 @@ impl BrokerProcess {
 }
 
 /// A free port below those that outgoing connections get.
-fn quiet_port() -> u16 {
+pub(crate) fn quiet_port() -> u16 {
     const PORTS: Range<u16> = 12_000..32_000;
+    // No port twice: who got one may not listen on it yet.
+    static STEP: AtomicU32 = AtomicU32::new(0);
     let count = u32::from(PORTS.end - PORTS.start);
     // Tests that run side by side begin at different places.
     let begin = std::process::id().wrapping_mul(7_919) % count;
-    let candidates = (0..count).map(|step| (begin + step) % count).filter_map(|port| u16::try_from(port).ok());
+    let candidates = std::iter::repeat_with(|| (begin + STEP.fetch_add(1, Ordering::Relaxed)) % count);
+    let candidates = candidates.take(usize::from(PORTS.end - PORTS.start)).filter_map(|port| u16::try_from(port).ok());
     let mut ports = candidates.map(|port| PORTS.start + port);
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one of twenty thousand ports is free")
 }

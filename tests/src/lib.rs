@@ -12,7 +12,9 @@ pub mod judges;
 pub mod load;
 pub mod network;
 pub mod python;
+pub mod rtsp;
 pub mod session;
+pub mod soak;
 pub mod stored;
 pub mod tally;
 

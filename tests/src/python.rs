@@ -10,6 +10,9 @@ use std::sync::OnceLock;
 
 const NEEDED: &str = "import av, confluent_kafka, cv2, kafka, lz4, numpy, snappy, yaml, zstandard";
 
+/// What reads MCAP files.
+const NEEDED_FOR_MCAP: &str = "import mcap, mcap_protobuf, foxglove_schemas_protobuf";
+
 /// `LUMENBUS_PYTHON`, or else `python3`; `None`, said loudly, where what the examples need is not installed.
 ///
 /// # Panics
@@ -17,14 +20,39 @@ const NEEDED: &str = "import av, confluent_kafka, cv2, kafka, lz4, numpy, snappy
 #[must_use]
 pub fn python() -> Option<OsString> {
     static FOUND: OnceLock<Result<OsString, String>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| {
-        let python = std::env::var_os("LUMENBUS_PYTHON").unwrap_or_else(|| "python3".into());
-        match Command::new(&python).args(["-c", NEEDED]).output() {
-            Ok(output) if output.status.success() => Ok(python),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => Err(format!("{}: {error}", python.display())),
-        }
-    });
+    told(FOUND.get_or_init(|| find(NEEDED)))
+}
+
+/// The same with what reads MCAP files.
+///
+/// # Panics
+/// When it is missing and must not be.
+#[must_use]
+pub fn mcap_python() -> Option<OsString> {
+    static FOUND: OnceLock<Result<OsString, String>> = OnceLock::new();
+    told(FOUND.get_or_init(|| find(NEEDED_FOR_MCAP)))
+}
+
+/// The same with what announces devices of ONVIF.
+///
+/// # Panics
+/// When it is missing and must not be.
+#[must_use]
+pub fn wsdiscovery_python() -> Option<OsString> {
+    static FOUND: OnceLock<Result<OsString, String>> = OnceLock::new();
+    told(FOUND.get_or_init(|| find("import wsdiscovery")))
+}
+
+fn find(needed: &str) -> Result<OsString, String> {
+    let python = std::env::var_os("LUMENBUS_PYTHON").unwrap_or_else(|| "python3".into());
+    match Command::new(&python).args(["-c", needed]).output() {
+        Ok(output) if output.status.success() => Ok(python),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(format!("{}: {error}", python.display())),
+    }
+}
+
+fn told(found: &Result<OsString, String>) -> Option<OsString> {
     match found {
         Ok(python) => Some(python.clone()),
         Err(why) => {

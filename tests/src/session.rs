@@ -113,7 +113,7 @@ impl Session {
             "up" => ("Ctrl-C stops", ""),
             "view" => ("http", ""),
             "subscribe" => {
-                let ends = ["--for", "--frames", "--until-end"].into_iter().any(has);
+                let ends = ["--for", "--frames", "--until-end", "--to"].into_iter().any(has);
                 assert!(ends, "this would never end: {typed}");
                 return self.finish(typed, command);
             }

@@ -66,13 +66,28 @@ fn files_of_the_page() {
 }
 
 #[test]
+fn parts_of_the_page() {
+    script("units", false);
+}
+
+#[test]
 fn page_alone() {
     script("page", true);
 }
 
 #[test]
+fn timeline_alone() {
+    script("timeline", true);
+}
+
+#[test]
 fn live_pictures() {
     script("live", true);
+}
+
+#[test]
+fn recorded_pictures() {
+    script("recorded", true);
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn what_is_wrong_is_refused_and_nothing_changes() {
     site.run(&["add", "gate", "test:1x1@25"]).code(2).says("128x48");
     site.run(&["add", "gate", "nowhere.mp4"]).code(1).says("nowhere.mp4").says("--untested");
     site.run(&["add", "gate", "test:320x240@25", "--bitrate", "lots"]).code(2).says("[[camera]] bitrate: ");
-    let secret = site.run(&["add", "gate", "rtsp://me:hunter2@10.0.0.7/1"]).code(2).says("10.0.0.7");
+    let secret = site.run(&["add", "gate", "rtmp://me:hunter2@10.0.0.7/1"]).code(2).says("10.0.0.7");
     assert!(!secret.stderr.contains("hunter2"), "{}", secret.stderr);
     site.run(&["remove", "first", "gate"]).code(2).says("there is no camera gate").says("nothing was changed");
     assert_eq!(site.text(), TEXT);

@@ -46,7 +46,16 @@ fn a_healthy_broker_with_a_live_camera() {
     assert!(is(&ran, "broker.reachable", "ok").contains("embedded broker lumenbus-"));
     is(&ran, "broker.round_trip", "ok");
     assert!(is(&ran, "protocol.api", "ok").contains("Produce"));
-    assert!(is(&ran, "rights.allowed", "ok").contains("Write topic raw_images"));
+    let allowed = is(&ran, "rights.allowed", "ok");
+    for right in [
+        "Write topic raw_images",
+        "Read topic lumenbus.index",
+        "Write topic lumenbus.index",
+        "Read topic lumenbus.control",
+        "Write topic lumenbus.control",
+    ] {
+        assert!(allowed.contains(right), "{right} is not in {allowed}");
+    }
     is(&ran, "topics.settings", "ok");
     is(&ran, "isr", "ok");
     is(&ran, "clocks.broker", "ok");

@@ -73,8 +73,10 @@ fn secrets_are_never_shown() {
     let broker = BrokerProcess::start();
     let wrong = broker.run("topics plan -vv -X sasl.passwrd=hunter2").code(2).says("sasl.passwrd");
     assert!(!wrong.stderr.contains("hunter2"), "{}", wrong.stderr);
-    let url = run("publish rtsp://admin:hunter2@10.0.0.7/stream1 --camera gate").code(2).says("10.0.0.7");
+    let url = run("publish rtsps://admin:hunter2@10.0.0.7/stream1 --camera gate").code(2).says("10.0.0.7");
     assert!(!url.stderr.contains("hunter2"), "{}", url.stderr);
+    let away = broker.run("publish rtsp://admin:hunter2@127.0.0.1:9/stream1 --camera gate -vv").code(1);
+    assert!(away.stderr.contains("127.0.0.1:9") && !away.stderr.contains("hunter2"), "{}", away.stderr);
 }
 
 #[test]
@@ -91,7 +93,11 @@ fn what_was_typed_wrong_is_exit_code_2() {
         ("subscribe --policy fastest", "live:300ms"),
         ("subscribe --from tomorrow", "14:03"),
         ("subscribe --to -5m --group g", "--group"),
-        ("subscribe --out clip.mp4", ".h264"),
+        ("subscribe --out clip.mkv", ".h264"),
+        ("subscribe --from -1m --speed 20", "16"),
+        ("subscribe --from -1m --backwards --out clip.mp4", ".mjpeg"),
+        ("publish test:320x240@10 --camera gate --temporal-layers 3", "3"),
+        ("publish test:320x240@10 --camera gate --gop never", "never"),
         ("subscribe --camera [", "["),
         ("topics plan --format xml", "kafka-topics"),
         ("topics plan --with everything", "everything"),

@@ -5,6 +5,8 @@
 use lumenbus_frame::CameraId;
 use lumenbus_source::{SourceItem, SourceOptions, open, read_marker};
 use lumenbus_tests::cli::{BrokerProcess, Ran, footage, skip};
+use lumenbus_tests::python::in_repository;
+use lumenbus_tests::rtsp::RtspServer;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
@@ -57,6 +59,38 @@ fn on_raw_images_a_value_is_exactly_a_jpeg_file() {
     }
     let summary = broker.run(READ).code(0).summary();
     assert_eq!(summary["streams"][0]["frames"], 54);
+}
+
+/// Beside the video: pictures for any client, each with the name of the frame that it shows.
+#[test]
+fn stills_of_a_video_are_pictures_that_name_their_frames() {
+    let broker = BrokerProcess::start();
+    let publish = "publish test:320x240@25 --camera gate --snapshots 200ms --for 4s --json --json-header";
+    let summary = broker.run(publish).code(0).summary();
+    let records = plain_consumer(broker.address(), "raw_images");
+    assert!(!records.is_empty() && summary["snapshots"] == records.len(), "{} of {summary}", records.len());
+    for record in &records {
+        assert_eq!(header(record, "content-type"), Some(&b"image/jpeg"[..]));
+        let told: serde_json::Value = serde_json::from_slice(header(record, "lb-json").unwrap()).unwrap();
+        let named = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        assert_eq!((named(&told["of"]["epoch"]), &told["stream"]), (named(&summary["epoch"]), &"snapshots".into()));
+        let seq: u64 = named(&told["of"]["seq"]).parse().unwrap();
+        assert!(seq < summary["published"].as_u64().unwrap(), "{told}");
+    }
+    broker.run("publish test:320x240@25 --camera gate --snapshots 0s").code(2).says("longer than 0");
+}
+
+#[test]
+fn stills_of_a_live_camera_are_counted_at_its_end() {
+    let Some(clip) = footage("flower720.264") else { return };
+    let Some(server) = RtspServer::start(&clip, &["--fps", "10"]) else { return };
+    let broker = BrokerProcess::start();
+    let camera = broker.spawn(&format!("publish {} --camera gate --snapshots 200ms --json", server.url("")));
+    camera.wait_for_objects(1, |object| object["type"] == "camera" && object["state"] == "live");
+    broker.run("subscribe --topic raw_images --from start --frames 1 --json").code(0);
+    let summary = camera.interrupt().summary();
+    let made = plain_consumer(broker.address(), "raw_images").len();
+    assert!(made > 0 && summary["snapshots"] == made, "{made} of {summary}");
 }
 
 #[test]
@@ -312,12 +346,29 @@ fn a_brokers_full_disk_is_explained_and_other_topics_stay_readable() {
     let Some(disk) = SmallDisk::mount() else { return };
     let broker = BrokerProcess::start_in(&disk.0.path().join("data"), &["--keep-free", "0%"]);
     broker.run("publish test:320x240@30,frames=10 --camera good --unpaced").code(0);
-    let publish =
-        "publish test:640x480@30,frames=60 --camera big --codec raw --unpaced -X message.timeout.ms=3000 --json";
+    let publish = "publish test:640x480@30,frames=60,noise=60 --camera big --codec raw --unpaced -X message.timeout.ms=3000 --json";
     let summary = broker.run(publish).code(3).summary();
     let gaps: u64 = summary["gaps"].as_object().unwrap().values().map(|frames| frames.as_u64().unwrap()).sum();
     assert!(gaps > 0, "{summary}");
     assert_eq!(summary["acknowledged"].as_u64().unwrap() + gaps, 60);
     let good = broker.run(&format!("{READ} --camera good")).code(0).summary();
     assert_eq!(good["streams"][0]["frames"], 10);
+}
+
+/// What cannot be decoded has its seq and its gap, up to the source's next keyframe.
+#[test]
+fn every_frame_behind_a_damaged_one_is_told_when_transcoding() {
+    let (broker, folder) = (BrokerProcess::start(), TempDir::new().unwrap());
+    let mut bytes = std::fs::read(in_repository("fixtures/clips/plaza.mp4")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 400].fill(0xA5);
+    let file = folder.path().join("damaged.mp4");
+    std::fs::write(&file, bytes).unwrap();
+    let publish = format!("publish {} --camera gate --codec h264 --unpaced --json", file.display());
+    let summary = broker.run(&publish).code(3).summary();
+    let lost = summary["gaps"]["source-damaged"].as_u64().unwrap();
+    assert_eq!(summary["published"], 200, "{summary}");
+    assert!(lost > 1, "{summary}");
+    let stream = broker.run(&format!("{READ} --camera gate")).code(3).summary()["streams"][0].clone();
+    assert_eq!((stream["frames"].as_u64(), &stream["unexplained"]), (Some(200 - lost), &0.into()), "{stream}");
 }

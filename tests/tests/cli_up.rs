@@ -138,6 +138,46 @@ fn a_file_that_changes_is_followed_without_touching_what_stays() {
     assert_eq!(epochs.iter().filter(|object| object["state"] == "live").count(), 1, "never restarted: {epochs:?}");
 }
 
+/// Files that come and go are cameras that do; a second stream and stills are streams of their camera.
+#[test]
+fn a_folder_of_videos_is_a_fleet() {
+    const CLIP: &[u8] = include_bytes!("../../crates/source/tests/data/h265_open_gop.mp4");
+    let gate = camera("gate", "test:160x128@25") + "sub = \"test:128x64@10\"\nsnapshots = \"200ms\"\n";
+    let site = Site::new(&format!("{OWN_BROKER}[fleet]\nfolder = \"clips\"\ngroup = \"archive\"\n{gate}"));
+    let clips = site.folder.path().join("clips");
+    fs::create_dir(&clips).unwrap();
+    let put = |name: &str| {
+        let hidden = clips.join(format!(".{name}"));
+        fs::write(&hidden, CLIP).unwrap();
+        fs::rename(hidden, clips.join(name)).unwrap();
+    };
+    put("Hall 2.mp4");
+    let up = site.up(&[]);
+    let ready = up.wait_for_objects(1, |object| object["type"] == "ready");
+    assert_eq!(ready["cameras"], 2, "{ready}");
+    wait_live(&up, "Hall-2", 1);
+    wait_live(&up, "gate", 2);
+    put("yard.mp4");
+    wait_live(&up, "yard", 1);
+    fs::remove_file(clips.join("Hall 2.mp4")).unwrap();
+    let gone = up.wait_for_objects(2, |object| object["type"] == "reload");
+    assert_eq!(
+        (&gone["removed"][0], &gone["unchanged"]),
+        (&"Hall-2".into(), &serde_json::json!(["gate", "gate", "yard"]))
+    );
+
+    let brokers = ready["brokers"].as_str().unwrap().to_owned();
+    let streams = || {
+        let listed = site.run(&["cameras", "list", "--json", "--brokers", &brokers]).code(0);
+        let of_gate = listed.objects("camera").into_iter().find(|object| object["camera"] == "gate").unwrap();
+        let streams = of_gate["streams"].as_array().cloned().unwrap_or_default();
+        streams.iter().map(|stream| stream["stream"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(streams(), ["main", "snapshots", "sub"].map(str::to_owned).into());
+    let ran = up.interrupt().code(0);
+    check_sum(&ran);
+}
+
 #[test]
 fn a_camera_that_fails_says_why_and_comes_when_it_can() {
     let text = format!("{OWN_BROKER}{}{}", camera("late", "clip.mjpeg"), camera("good", "test:160x128@25"));
@@ -183,7 +223,7 @@ fn what_is_wrong_is_told_before_anything_starts() {
 
     let twice = format!("{OWN_BROKER}{}{}", camera("a", "x"), camera("a", "y"));
     Site::new(&twice).run(&["up"]).code(2).says("line 10: [[camera]] id: camera a is already on line 7");
-    let secret = camera("a", "rtsp://me:hunter2@10.0.0.7/1");
+    let secret = camera("a", "ftp://me:hunter2@10.0.0.7/1");
     let ran = Site::new(&secret).run(&["up"]).code(2).says("line 3: [[camera]] source").says("10.0.0.7");
     assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
     Site::new("[broker]\nlisten = 9092\n").run(&["up"]).code(2).says("line 2: [broker] listen: invalid type");

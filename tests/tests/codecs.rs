@@ -127,6 +127,45 @@ fn every_codec_brings_the_pattern_through() {
     }
 }
 
+/// Codec of the batches in a topic's log: bits 0 to 2 of the attributes in a batch's header.
+fn compressions(broker: &BrokerProcess, topic: &str) -> Vec<u8> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(broker.data()).unwrap() {
+        let folder = entry.unwrap().path();
+        if !folder.file_name().unwrap().to_string_lossy().starts_with(&format!("{topic}-")) {
+            continue;
+        }
+        let log = std::fs::read(folder.join("00000000000000000000.log")).unwrap_or_default();
+        let mut at = 0;
+        while let Some(header) = log.get(at..at + 23) {
+            let length = u32::from_be_bytes(header[8..12].try_into().unwrap()) as usize;
+            if length == 0 {
+                break;
+            }
+            found.push(header[22] & 7);
+            at += 12 + length;
+        }
+    }
+    found
+}
+
+#[test]
+fn pixels_travel_compressed_and_coded_frames_as_they_are() {
+    let broker = BrokerProcess::start();
+    for codec in ["raw", "jpeg", "h264"] {
+        broker.run(&format!("publish test:320x240@10,frames=4 --camera {codec} --codec {codec} --unpaced")).code(0);
+    }
+    let of = |topic: &str| {
+        let mut codecs = compressions(&broker, topic);
+        codecs.sort_unstable();
+        codecs.dedup();
+        codecs
+    };
+    // A batch that does not become smaller, such as an end, is left as it is.
+    assert!(of("raw_pixels").contains(&3), "lz4 is Kafka's third: {:?}", of("raw_pixels"));
+    assert_eq!((of("raw_images"), of("raw_video")), (vec![0], vec![0]));
+}
+
 #[test]
 fn a_folder_of_pictures_is_transcoded_to_each_kind() {
     let (broker, folder) = (BrokerProcess::start(), TempDir::new().unwrap());

@@ -9,6 +9,7 @@ mod secured {
     use lumenbus_bus::publisher::PublisherConfig;
     use lumenbus_bus::rights::{Needs, Verdict, rights};
     use lumenbus_bus::subscriber::{Start, Subscriber, SubscriberConfig};
+    use lumenbus_bus::topics::ensure_topics;
     use lumenbus_bus::{BusConfig, BusError, Publisher};
     use lumenbus_tests::backend::start_kafka;
     use lumenbus_tests::load::Camera;
@@ -61,6 +62,8 @@ mod secured {
         tally.assert_contents(&stream, &frames);
         subscriber_of_alice.commit().unwrap();
 
+        // Without them it is not found out who may read and write them.
+        ensure_topics(&alice, &["lumenbus.index", "lumenbus.control"]).unwrap();
         let of_alice = verdicts(&alice, "lumenbus-secured");
         assert!(of_alice.iter().all(|(_, verdict)| *verdict == Verdict::Allowed), "{of_alice:#?}");
         let elsewhere = verdicts(&alice, "not-hers");

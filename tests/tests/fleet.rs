@@ -3,15 +3,26 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
+use lumenbus::bus::publisher::PublisherStats;
 use lumenbus::bus::subscriber::{DeliveredFrame, Event, FrameRole, Start, Subscriber, SubscriberConfig};
 use lumenbus::bus::{BusConfig, Directory, Publisher, PublisherConfig};
-use lumenbus::frame::{CameraId, Codec, Epoch, GapReason, StreamId};
+use lumenbus::codec::DecoderConfig;
+use lumenbus::frame::{CameraId, Codec, Epoch, FrameId, FrameRate, GapReason, StreamId};
+use lumenbus::pipeline::decode::{DecodedFrame, Decoding};
 use lumenbus::pipeline::fleet::{
     CameraCodec, CameraConfig, CameraSource, CameraState, CameraStatus, Fleet, FleetConfig, FleetError, Retry,
 };
+use lumenbus::pipeline::publish::SNAPSHOTS;
+use lumenbus::pipeline::subscribe::encoded;
 use lumenbus::pipeline::tally::Tally;
+use lumenbus::pipeline::video::Gop;
 use lumenbus_broker::{Broker, BrokerConfig, RunningBroker};
+use lumenbus_source::read_marker;
+use lumenbus_tests::load::await_that;
+use lumenbus_tests::rtsp::ScriptedCamera;
 use lumenbus_wire::{CameraEntry, StreamState};
+use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -285,6 +296,32 @@ fn a_pulled_cable_is_a_gap_that_adds_up() {
 }
 
 #[test]
+fn an_unplugged_camera_on_the_network_is_left_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let source = CameraSource::Spec(format!("rtsp://{}/cam", listener.local_addr().unwrap()));
+    let site = site();
+    site.fleet.apply(vec![CameraConfig::new(id("network"), source)]);
+    let camera = || ScriptedCamera::play(listener.accept().unwrap().0);
+    let mut before = camera();
+    before.picture().unwrap();
+    let is_live = |status: &CameraStatus| status.state == CameraState::Live;
+    let epoch = site.wait("network", "live", is_live).stats.unwrap().epoch;
+    site.fleet.unplug(&id("network")).unwrap();
+    let since = Instant::now();
+    while before.picture().is_ok() {
+        assert!(since.elapsed() < PATIENCE, "its pictures are still taken");
+    }
+    site.fleet.plug(&id("network")).unwrap();
+    let mut after = camera();
+    after.picture().unwrap();
+    let status = site.wait("network", "live again", is_live);
+    assert_eq!(status.stats.unwrap().epoch, epoch, "the stream stays the same");
+    let (_, _, frames) = site.finish_and_check();
+    let pts: Vec<_> = frames.iter().filter_map(|frame| frame.header.pts).collect();
+    assert!(pts.len() == frames.len() && pts.is_sorted_by(|a, b| a < b), "pts go on: {pts:?}");
+}
+
+#[test]
 fn a_source_that_ends_ends_its_stream_and_one_that_never_began_says_why() {
     let site = site();
     let mut disabled = pattern("disabled");
@@ -304,6 +341,21 @@ fn a_source_that_ends_ends_its_stream_and_one_that_never_began_says_why() {
 }
 
 #[test]
+fn a_stop_while_a_camera_is_opened_again_is_no_failure_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let source = CameraSource::Spec(format!("rtsp://{}/cam", listener.local_addr().unwrap()));
+    let site = site();
+    site.fleet.apply(vec![CameraConfig::new(id("hangs"), source)]);
+    // Closes at once; and then says nothing.
+    drop(listener.accept().unwrap());
+    let _silent = listener.accept().unwrap();
+    let before = site.status("hangs");
+    let CameraState::Failed { reason: why } = before.state else { panic!("{before:?}") };
+    let ended = site.fleet.finish(PATIENCE);
+    assert!(matches!(&ended[0].1, Err(FleetError::NeverLive { reason, .. }) if *reason == why), "{ended:?} {why}");
+}
+
+#[test]
 fn a_stream_that_somebody_else_took_is_not_fought_for() {
     let site = site();
     site.fleet.apply(vec![pattern("contested"), pattern("other")]);
@@ -319,4 +371,164 @@ fn a_stream_that_somebody_else_took_is_not_fought_for() {
     assert!(matches!(&ended[0].1, Err(FleetError::Bus { .. })), "{ended:?}");
     assert!(ended[1].1.is_ok());
     theirs.finish(PATIENCE).unwrap();
+}
+
+/// The counters that are written into the pictures of a stream, and the capture times, by frame.
+fn counters(frames: &[DeliveredFrame]) -> BTreeMap<FrameId, (u32, i64)> {
+    let (mut decoding, mut pictures) = (Decoding::new(DecoderConfig::default()), Vec::new());
+    for frame in frames {
+        decoding.push(frame.id(), &encoded(frame), &mut pictures).unwrap();
+    }
+    decoding.finish(&mut pictures);
+    let counter = |decoded: &DecodedFrame| {
+        let marker = read_marker(&decoded.picture).unwrap_or_else(|| panic!("no marker in {:?}", decoded.id));
+        (decoded.id, (marker.counter, decoded.picture.capture.unix_nanos))
+    };
+    pictures.iter().map(counter).collect()
+}
+
+impl Site {
+    /// The video with so many stills at least, both whole: ends everything and reads it.
+    fn finish_with_stills(self, camera: &str, stills: u64) -> (Vec<DeliveredFrame>, Vec<DeliveredFrame>) {
+        let made = |stats: &PublisherStats| {
+            let of_stills = stats.streams.iter().find(|stats| stats.stream.name.as_str() == SNAPSHOTS);
+            of_stills.map_or(0, |stats| stats.acknowledged_frames)
+        };
+        await_that("so many stills", || made(&self.publisher.stats()) >= stills);
+        let directory = Directory::open_reading(&self.bus).unwrap();
+        let entry = self.entry(&directory, camera, |entry| entry.streams.len() == 2);
+        let mut streams: Vec<_> =
+            entry.streams.iter().map(|stream| (stream.topic.as_str(), stream.name.as_str())).collect();
+        streams.sort_unstable();
+        assert_eq!(streams, [("raw_images", SNAPSHOTS), ("raw_video", "main")]);
+
+        let Self { fleet, publisher, bus, folder: _folder, _broker } = self;
+        let ended = fleet.finish(PATIENCE);
+        let video_frames = ended[0].1.as_ref().unwrap().stats.submitted_frames;
+        let totals = fleet.totals();
+        assert_eq!(
+            (totals.ended_streams, totals.unfinished_streams, totals.unresolved_frames),
+            (2, 0, 0),
+            "{totals:?}"
+        );
+        drop(fleet);
+        drop(Arc::into_inner(publisher).unwrap().close(PATIENCE));
+        let topics = ["raw_video", "raw_images"].map(|topic| topic.parse().unwrap());
+        let mut config = SubscriberConfig::new(bus, topics.to_vec());
+        config.start = Start::Earliest;
+        let mut subscriber = Subscriber::open(config).unwrap();
+        let (mut video, mut stills) = (Vec::new(), Vec::new());
+        while (video.len() + stills.len()) as u64 != totals.submitted_frames {
+            assert!(since.elapsed() < PATIENCE, "{} and {} frames of {totals:?}", video.len(), stills.len());
+            let Some(event) = subscriber.recv(Duration::from_secs(1)).unwrap() else { continue };
+            let Event::Frame(frame) = event else { continue };
+            if frame.stream.name.is_main() { &mut video } else { &mut stills }.push(frame);
+        }
+        assert_eq!(video.len() as u64, video_frames);
+        (video, stills)
+    }
+}
+
+/// Each still is the picture of the frame that it names.
+fn check_stills(video: &[DeliveredFrame], stills: &[DeliveredFrame]) -> Vec<FrameId> {
+    let (in_video, in_stills) = (counters(video), counters(stills));
+    assert_eq!(in_stills.len(), stills.len());
+    let named = |still: &DeliveredFrame| {
+        assert_eq!((still.codec, &still.payload[..2]), (Codec::Jpeg, &[0xff, 0xd8][..]));
+        let of = still.header.of.unwrap().id;
+        assert_eq!(in_stills[&still.id()], in_video[&of], "{still:?} of {of:?}");
+        of
+    };
+    let named: Vec<_> = stills.iter().map(named).collect();
+    assert!(named.is_sorted(), "{named:?}");
+    named
+}
+
+#[test]
+fn stills_within_a_long_gop_are_of_the_frames_that_they_name() {
+    let site = site();
+    let mut camera = pattern("gate");
+    camera.source = CameraSource::Spec("test:320x240@25".to_owned());
+    (camera.snapshots, camera.video.gop) = (Some(Duration::from_millis(200)), Some(Gop::Time(Duration::from_secs(60))));
+    site.fleet.apply(vec![camera]);
+    let (video, stills) = site.finish_with_stills("gate", 4);
+    let named = check_stills(&video, &stills);
+    assert_eq!(named[0], video[0].id(), "the first keyframe gives a still at once");
+    assert!(named.iter().filter(|of| !is_keyframe(&video, **of)).count() >= 2, "{named:?}");
+}
+
+fn is_keyframe(video: &[DeliveredFrame], id: FrameId) -> bool {
+    video.iter().any(|frame| frame.id() == id && frame.header.is_keyframe)
+}
+
+/// A camera's second stream goes its own way: other epochs, other frames, changed and removed by itself.
+#[test]
+fn a_second_stream_of_a_camera_goes_its_own_way() {
+    let site = site();
+    let main = pattern("gate");
+    let sub = CameraConfig { stream: "sub".parse().unwrap(), ..pattern("gate") };
+    let changes = site.fleet.apply(vec![main.clone(), sub.clone(), sub.clone()]);
+    assert_eq!(names(&changes.added), ["gate", "gate"]);
+    assert!(matches!(changes.refused[..], [(_, FleetError::Duplicate { .. })]), "{changes:?}");
+    let epoch = site.wait_for_frames("gate", 5);
+    let live = |name: &str| {
+        let status = site.fleet.status().into_iter().find(|status| status.stream_name.as_str() == name);
+        status.is_some_and(|status| status.stats.is_some_and(|stats| stats.acknowledged_frames > 5))
+    };
+    await_that("the second stream is live", || live("sub"));
+    let directory = Directory::open_reading(&site.bus).unwrap();
+    let entry = site.entry(&directory, "gate", |entry| entry.streams.len() == 2);
+    assert!(entry.streams.iter().all(|stream| stream.state == StreamState::Live), "{entry:?}");
+    let changes = site.fleet.apply(vec![main]);
+    assert_eq!((names(&changes.removed), names(&changes.unchanged)), (vec!["gate"], vec!["gate"]));
+    site.entry(&directory, "gate", |entry| {
+        entry.streams.iter().any(|stream| stream.name.as_str() == "sub" && stream.state == StreamState::Ended)
+    });
+    assert_eq!(site.wait_for_frames("gate", 5), epoch);
+    let (_, tally, _) = site.finish_and_check();
+    assert_eq!(tally.streams().count(), 2);
+}
+
+/// Two pictures, then rubbish in which pictures seem to begin.
+fn rubbish() -> Bytes {
+    let mut bytes = include_bytes!("../../crates/source/tests/data/two.mjpeg").to_vec();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for at in 0..20_000_u32 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+        if at % 500 == 0 {
+            bytes.extend([0xff, 0xd8, 0xff, 0xe0]);
+        }
+    }
+    bytes.into()
+}
+
+#[test]
+fn a_camera_of_rubbish_at_full_speed_hurts_no_other() {
+    let site = site();
+    let mut bad = CameraConfig::new(id("bad"), CameraSource::Bytes { name: Arc::from("rubbish"), bytes: rubbish() });
+    (bad.codec, bad.is_looped) = (CameraCodec::H264, true);
+    bad.fps = Some(FrameRate::per_second(240));
+    let good: Vec<_> = (0..16).map(|number| format!("good-{number:02}")).collect();
+    let slow = |id: &String| {
+        let mut camera = pattern(id);
+        camera.source = CameraSource::Spec("test:128x64@10".to_owned());
+        camera
+    };
+    site.fleet.apply(good.iter().map(slow).chain([bad]).collect());
+    let damaged = site.wait("bad", "damaged", |status| status.report.lost > 10 && status.report.frames > 10);
+    for camera in &good {
+        let has_frames =
+            |status: &CameraStatus| status.stats.as_ref().is_some_and(|stats| stats.acknowledged_frames >= 20);
+        let status = site.wait(camera, "live", has_frames);
+        assert_eq!((status.restarts, status.report.lost), (0, 0), "{status:?}");
+    }
+    site.wait("bad", "read on", |status| status.report.lost > damaged.report.lost);
+    let (_, tally, _) = site.finish_and_check();
+    let missing = |(stream, tally): (&Arc<StreamId>, &lumenbus::pipeline::tally::StreamTally)| {
+        (tally.missing_frames() > 0).then(|| stream.camera.to_string())
+    };
+    assert_eq!(tally.streams().filter_map(missing).collect::<Vec<_>>(), ["bad"]);
 }

@@ -29,6 +29,7 @@ pages! {
     the_quick_start_works: "quickstart.md",
     kafka_in_five_minutes_works: "kafka-in-five-minutes.md",
     cameras_work: "cameras.md",
+    time_travel_works: "time-travel.md",
     python_works: "python.md",
     rust_works: "rust.md",
     a_cluster_works: "cluster.md",
@@ -169,6 +170,9 @@ fn shown_commands_exist() {
 #[test]
 fn settings_files_are_taken() {
     let folder = tempfile::tempdir().unwrap();
+    // What the pages' files name; without them these would be wrong.
+    std::fs::create_dir(folder.path().join("clips")).unwrap();
+    std::fs::write(folder.path().join("yard.password"), "secret").unwrap();
     for document in documents() {
         for block in document.blocks_of("toml").iter().filter(|block| !block.content.contains("[dependencies]")) {
             let file = folder.path().join("lumenbus.toml");

@@ -112,7 +112,7 @@ fn large_pictures_are_joined(stage: &Stage) {
 }
 
 fn video_is_what_the_file_decodes_to(stage: &Stage) {
-    let publisher = stage.publish("publish test:640x480@30 --camera pattern --keyframe-interval 1s");
+    let publisher = stage.publish("publish test:640x480@30 --camera pattern --gop 1s");
     let seen = stage.observe("video.py");
     assert_in_order("video.py", &seen, u64::MAX);
     let _ = publisher.interrupt().code(0);

@@ -9,6 +9,7 @@ use lumenbus_frame::GapReason;
 use lumenbus_tests::backend::{Kind, PARTITIONS, Site};
 use lumenbus_tests::cli::{Background, spawn_at};
 use lumenbus_tests::load::{Camera, Traffic, await_that};
+use lumenbus_tests::soak::{Dice, number};
 use lumenbus_tests::stored::stored;
 use lumenbus_tests::tally::Tally;
 use rustix::process::Signal;
@@ -18,22 +19,6 @@ use std::time::Duration;
 
 const TOPIC: &str = "raw_video";
 const DEFAULT_KILLS: u64 = 3;
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().map_or(default, |text| text.parse().unwrap())
-}
-
-/// A small generator (xorshift): the order of the kills follows from the seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 fn kill(process: Background) {
     process.signal(Signal::KILL);

@@ -66,6 +66,8 @@ enum Task {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SoakKind {
+    /// Only those kill loops of `kill` that are about analysis workers.
+    Detect,
     Fuzz,
     Kill,
     Model,
@@ -112,6 +114,9 @@ fn run_soak(minutes: u32, kills: u32, histories: u32, kind: Option<SoakKind>) ->
     }
     if is_wanted(SoakKind::Kill) {
         println!("{}", soak::kill(&root, minutes, kills)?);
+    }
+    if kind == Some(SoakKind::Detect) {
+        println!("{}", soak::detect(&root, kills)?);
     }
     if is_wanted(SoakKind::Fuzz) {
         print_lines(&soak::fuzz(&root, minutes)?);

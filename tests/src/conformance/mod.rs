@@ -2,16 +2,21 @@
 
 pub mod chunks;
 pub mod clocks;
+pub mod control;
 pub mod crashes;
 pub mod fencing;
 pub mod foreign;
 pub mod gaps;
 pub mod groups;
+pub mod index_topic;
 pub mod joining;
+pub mod moments;
 pub mod moves;
 pub mod order;
+pub mod playing;
 pub mod policies;
 pub mod retention;
+pub mod seeking;
 
 use crate::backend::{Kind, Site};
 
@@ -60,6 +65,29 @@ macro_rules! conformance_suite {
             foreign::records_of_somebody_else
             foreign::damaged_records_of_one_camera
             crashes::a_publisher_is_killed
+            seeking::moments_are_found_by_the_index
+            seeking::moments_are_found_without_an_index
+            seeking::a_moment_that_occurs_twice
+            seeking::sessions_that_the_index_does_not_know
+            seeking::wrong_entries_are_passed_over
+            seeking::a_recording_of_chunks_moves_and_sessions
+            seeking::stills_between_their_entries
+            seeking::moments_of_a_publisher_that_was_killed
+            moments::an_entry_that_hides_a_session
+            moments::a_camera_that_stopped_among_others
+            moments::large_records_backwards
+            moments::keyframes_before_a_session
+            playing::a_move_that_only_the_directory_tells
+            playing::a_move_while_the_end_is_played
+            playing::a_move_whose_beginning_retention_took
+            index_topic::an_index_that_may_not_be_created
+            index_topic::an_index_with_fewer_partitions
+            index_topic::an_index_that_is_deleted
+            control::a_keyframe_is_asked_for
+            control::a_topic_for_requests_that_comes_late
+            control::stale_foreign_and_too_many_requests
+            control::requests_across_a_restart_of_the_publisher
+            control::a_reader_that_joins_late_asks
             ;
             crashes::a_broker_is_killed_under_load
             crashes::everything_acknowledged_survives

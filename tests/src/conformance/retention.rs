@@ -52,7 +52,7 @@ pub fn a_slow_reader_is_passed(site: &Site) {
     assert!(delivered.contains(&(FRAMES + 19)), "reading went on");
 }
 
-fn delete_records(site: &Site, partition: i32, before: i64) {
+pub(crate) fn delete_records(site: &Site, partition: i32, before: i64) {
     let admin: AdminClient<DefaultClientContext> = site.bus.client_config(Role::Admin).create().unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(site.topic(TOPIC).as_str(), partition, Offset::Offset(before)).unwrap();

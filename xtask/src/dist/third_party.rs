@@ -20,6 +20,9 @@ const OTHER_CHOICE: &str = "zstd/COPYING";
 /// Notices of footage that is in the program.
 const FOOTAGE: &str = "fixtures/clips/NOTICE";
 
+/// Who holds the rights in crates that say so neither in a file nor in their manifest, by their repositories.
+const HOLDERS: [(&str, &str); 1] = [("mcap", "Foxglove Technologies Inc")];
+
 /// A crate that is in the program.
 struct Package {
     name: String,
@@ -90,7 +93,8 @@ fn dependencies(node: &Value) -> Vec<String> {
 fn described(package: &Value) -> Package {
     let manifest = PathBuf::from(text(package, "manifest_path"));
     let authors = package["authors"].as_array().map_or(&[][..], Vec::as_slice);
-    let authors: Vec<&str> = authors.iter().filter_map(Value::as_str).collect();
+    let holder = HOLDERS.iter().find(|(name, _)| package["name"] == *name).map(|(_, holder)| *holder);
+    let authors: Vec<&str> = authors.iter().filter_map(Value::as_str).chain(holder).collect();
     Package {
         name: format!("{} {}", text(package, "name"), text(package, "version")),
         license: text(package, "license"),
