@@ -418,6 +418,7 @@ impl Site {
         config.start = Start::Earliest;
         let mut subscriber = Subscriber::open(config).unwrap();
         let (mut video, mut stills) = (Vec::new(), Vec::new());
+        let since = std::time::Instant::now();
         while (video.len() + stills.len()) as u64 != totals.submitted_frames {
             assert!(since.elapsed() < PATIENCE, "{} and {} frames of {totals:?}", video.len(), stills.len());
             let Some(event) = subscriber.recv(Duration::from_secs(1)).unwrap() else { continue };

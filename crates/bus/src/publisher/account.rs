@@ -3,6 +3,7 @@
 use crate::publisher::core::{StreamCore, Unit, UnitKind};
 use lumenbus_frame::{Epoch, Gap, Seq, SeqRange};
 use lumenbus_lanes::DropCounts;
+use lumenbus_wire::Moved;
 
 /// What the directory entry of a stream says on a topic without control records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,8 @@ pub(crate) struct Counts {
 impl StreamCore {
     /// Whether the directory has to be told something now; once.
     pub(crate) fn take_entry_due(&mut self) -> bool {
-        if self.is_entry_due {
+        if self.is_entry_due && self.is_drained() {
+            // Otherwise the entry may leave gaps out, and silence has to bring another one.
             self.entry_mark = self.newest().lane.mark();
         }
         std::mem::take(&mut self.is_entry_due)
@@ -40,26 +42,43 @@ impl StreamCore {
     /// What the entry has to say; with a move announced, what it will be.
     pub(crate) fn entry_facts(&self) -> EntryFacts {
         let run = self.newest();
-        let mut facts = EntryFacts {
-            epoch: run.epoch,
-            partition: run.partition,
-            moved_from: self.moved_from,
+        if let Some(moved) = self.pending_move {
+            return EntryFacts { moved_from: self.moved_from, ..self.facts_moved(moved) };
+        }
+        let here = Moved { epoch: run.epoch, partition: run.partition };
+        let mut facts = EntryFacts { moved_from: self.moved_from, ..self.facts_moved(here) };
+        if self.is_pictures_only() {
+            let settled = self.settled_seq();
+            facts.gaps.extend_from_slice(&self.carried);
+            run.collect_gaps(settled, &mut facts.gaps);
+            facts.last_seq = run.last_seq();
+            facts.repeat = run.idle_range().filter(|range| range.first <= settled);
+            facts.next_offset = run.next_offset;
+        }
+        facts
+    }
+
+    /// What the entry says of an epoch that begins elsewhere: gaps and offsets are those of the present one.
+    pub(crate) fn facts_moved(&self, to: Moved) -> EntryFacts {
+        EntryFacts {
+            epoch: to.epoch,
+            partition: to.partition,
+            moved_from: Some(self.partition()),
             last_seq: None,
             gaps: Vec::new(),
             repeat: None,
             next_offset: None,
             is_offline: self.is_offline,
-        };
-        if let Some(moved) = self.pending_move {
-            (facts.epoch, facts.partition) = (moved.epoch, moved.partition);
-        } else if self.is_pictures_only() {
-            facts.gaps.extend_from_slice(&self.carried);
-            run.collect_gaps(run.lane.next_seq(), &mut facts.gaps);
-            facts.last_seq = run.last_seq();
-            facts.repeat = run.idle_range();
-            facts.next_offset = run.next_offset;
         }
-        facts
+    }
+
+    /// Below this every frame of the newest epoch is in the log, dropped or repeated. An entry must not tell what comes
+    /// later: a reader that has read up to `next_offset` would pass over the frames in between, which are not there yet.
+    fn settled_seq(&self) -> Seq {
+        let run = self.newest();
+        let is_open = |unit: &&Unit| unit.run == run.number && !unit.has_failed;
+        let in_flight = self.units.iter().filter(is_open).map(|unit| unit.first).min();
+        in_flight.map_or(run.front_seq(), |first| first.min(run.front_seq()))
     }
 
     /// The last seq submitted in the newest epoch, and one past its newest record.

@@ -157,10 +157,8 @@ impl StreamHandle {
         }
         let (core, now) = self.begin()?;
         let epoch = next_epoch(Some(core.announced_epoch()), now);
-        let mut facts = core.entry_facts();
-        facts.moved_from = Some(core.partition());
+        let facts = core.facts_moved(Moved { epoch, partition });
         drop(core);
-        (facts.epoch, facts.partition) = (epoch, partition);
         self.stream.announcing.store(epoch.0, Ordering::Release);
         let written = write_entry(&self.hub, &self.stream, facts, StreamState::Live);
         if written.is_ok() {

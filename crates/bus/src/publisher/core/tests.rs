@@ -424,6 +424,21 @@ fn a_jump_is_told_again_when_its_frame_was_lost() {
 }
 
 #[test]
+fn a_jump_within_a_gop_begins_a_section_at_the_next_keyframe() {
+    let mut bench = bench(limits());
+    bench.core.index.is_wanted = true;
+    bench.submit_many(3, 10);
+    bench.submit(EncodedFrame { is_discontinuity: true, ..frame(10, false) });
+    bench.submit(frame(10, false));
+    for is_keyframe in [true, false, true] {
+        bench.submit(frame(10, is_keyframe));
+    }
+    bench.settle();
+    let jumps: Vec<_> = bench.core.index.take().map(|keyframe| (keyframe.id.seq.0, keyframe.is_jump)).collect();
+    assert_eq!(jumps.iter().map(|(_, is_jump)| *is_jump).collect::<Vec<_>>(), [false, true, false], "{jumps:?}");
+}
+
+#[test]
 fn a_superseded_stream_sends_nothing_more() {
     let mut bench = bench(limits());
     bench.client.is_full.set(true);
@@ -460,6 +475,48 @@ fn a_picture_topic_gets_pictures_only_and_the_entry_says_the_rest() {
     assert!(bench.controls().is_empty());
     let repeated = Gap { is_discardable: true, ..Gap::new(Seq(1), Seq(5), REPEATED) };
     assert_eq!(bench.log.last().unwrap().header().gaps, [repeated]);
+    bench.account();
+}
+
+#[test]
+fn the_entry_of_a_move_tells_nothing_of_the_epoch_before() {
+    let mut bench = bench(StreamLimits { kind: TopicKind::PicturesOnly, ..limits() });
+    bench.submit(EncodedFrame::new(Codec::Jpeg, CaptureTime::sensor(UNIX), Bytes::from_static(b"jpeg")).keyframe());
+    bench.core.lose(2, GapReason::SourceLost);
+    bench.settle();
+    let to = Moved { epoch: Epoch(9 << 16), partition: 7 };
+    let before = bench.core.facts_moved(to);
+    assert_eq!((before.epoch, before.partition, before.moved_from), (to.epoch, 7, Some(3)));
+    assert!(before.gaps.is_empty() && before.next_offset.is_none() && before.last_seq.is_none());
+    bench.core.move_to(to);
+    assert_eq!(bench.core.entry_facts(), before);
+}
+
+#[test]
+fn an_entry_tells_nothing_beyond_frames_that_are_not_in_the_log_yet() {
+    let mut bench = bench(StreamLimits { kind: TopicKind::PicturesOnly, ..limits() });
+    let picture = || EncodedFrame::new(Codec::Jpeg, CaptureTime::sensor(UNIX), Bytes::from_static(b"jpeg"));
+    bench.submit(picture());
+    bench.settle();
+    bench.core.lose(1, GapReason::SourceDamaged);
+    bench.core.offline("away", bench.now);
+    bench.submit(picture());
+    bench.client.is_full.set(true);
+    bench.submit(picture());
+    bench.core.lose(2, GapReason::SourceLost);
+    bench.core.repeat(3, bench.now);
+    assert!(bench.core.take_entry_due());
+    let damaged = Gap::new(Seq(1), Seq(1), GapReason::SourceDamaged);
+    let facts = bench.core.entry_facts();
+    assert_eq!((facts.gaps, facts.repeat, facts.next_offset), (vec![damaged], None, Some(1)), "2 and 3 may still come");
+    bench.client.is_full.set(false);
+    bench.settle();
+    bench.wait(1_500);
+    assert!(bench.core.take_entry_due(), "silence brings another one");
+    let facts = bench.core.entry_facts();
+    let repeat = Some(SeqRange { first: Seq(6), last: Seq(8) });
+    let lost = Gap::new(Seq(4), Seq(5), GapReason::SourceLost);
+    assert_eq!((facts.gaps, facts.repeat, facts.next_offset), (vec![lost], repeat, Some(3)));
     bench.account();
 }
 
