@@ -1,8 +1,8 @@
-//! Requests of readers to publishers: whatever is accepted survives encoding and decoding.
+//! Requests of readers to publishers, and beats of fleets: whatever is accepted survives encoding and decoding.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lumenbus_wire::{ControlRequest, MAX_BY_BYTES};
+use lumenbus_wire::{ControlRequest, FleetBeat, MAX_BY_BYTES};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(mut request) = ControlRequest::decode(data) {
@@ -10,5 +10,9 @@ fuzz_target!(|data: &[u8]| {
         request.by.truncate(request.by.floor_char_boundary(MAX_BY_BYTES));
         let again = ControlRequest::decode(&request.encode()).expect("an encoded request decodes");
         assert_eq!(again, request);
+    }
+    if let Ok(Some(beat)) = FleetBeat::decode(data) {
+        let again = FleetBeat::decode(&beat.encode()).expect("an encoded beat decodes");
+        assert_eq!(again, Some(beat));
     }
 });

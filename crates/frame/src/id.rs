@@ -116,6 +116,10 @@ name_type!(
     StreamName, "stream name", MAX_ID_BYTES
 );
 name_type!(
+    /// Processes that share one list of cameras: `[A-Za-z0-9._-]{1,64}`, also the Kafka record key of their beats.
+    FleetName, "fleet name", MAX_ID_BYTES
+);
+name_type!(
     /// A Kafka topic name: `[A-Za-z0-9._-]{1,249}`.
     TopicName, "topic name", MAX_TOPIC_BYTES
 );

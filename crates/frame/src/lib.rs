@@ -26,6 +26,6 @@ mod trace;
 pub use format::{Codec, Dimensions, FrameRate, PixelFormat, StreamParameters, Timebase, UnknownName};
 pub use frame::{EncodedFrame, Priority, RawFrame, RawFrameError};
 pub use gap::{Gap, GapReason, SeqRange};
-pub use id::{CameraId, Epoch, FrameId, IdError, Seq, StreamId, StreamName, TopicName};
+pub use id::{CameraId, Epoch, FleetName, FrameId, IdError, Seq, StreamId, StreamName, TopicName};
 pub use time::{CaptureSource, CaptureTime, Clock, Deadline, ManualClock};
 pub use trace::{TraceContext, TraceContextError};

@@ -55,6 +55,7 @@ impl ControlRequest {
             stream: stream_to_proto(Some(&self.stream)),
             asked_unix_nanos: self.asked_unix_nanos,
             by: self.by[..self.by.floor_char_boundary(MAX_BY_BYTES)].to_owned(),
+            beat: None,
         };
         message.encode_to_vec().into()
     }
@@ -74,7 +75,8 @@ impl ControlRequest {
         let kind = match message.kind() {
             proto::RequestKind::Keyframe => RequestKind::Keyframe,
             proto::RequestKind::Rate => RequestKind::Rate,
-            proto::RequestKind::Unspecified => {
+            // A beat is nothing that a publisher is asked for: see `FleetBeat`.
+            proto::RequestKind::FleetBeat | proto::RequestKind::Unspecified => {
                 let (field, found) = ("kind", message.kind.to_string());
                 return Err(WireError::Field { field, found, expected: "1 (keyframe) or 2 (rate)" });
             }

@@ -37,6 +37,7 @@ mod envelope;
 mod error;
 mod excerpt;
 mod fields;
+mod fleet_beat;
 mod form;
 mod header;
 mod index;
@@ -55,6 +56,7 @@ pub use control_request::{ControlRequest, MAX_BY_BYTES, MAX_REQUEST_BYTES, Reque
 pub use directory::{CameraEntry, MAX_ENTRY_BYTES, MAX_LABELS, MAX_STREAMS, StreamEntry, StreamState, UnreadStream};
 pub use envelope::{Envelope, HeaderPlace, Wrapped, open_value};
 pub use error::WireError;
+pub use fleet_beat::{FleetBeat, FleetStanding};
 pub use header::{
     Batch, Chunk, Control, FrameRef, Header, KeyframeHint, MAX_GAPS, MAX_HEADER_BYTES, Moved, Seal, WIRE_VERSION,
 };

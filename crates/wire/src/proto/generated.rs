@@ -31,6 +31,26 @@ pub struct ControlRequest {
     /// Who asks, for people: program and host.
     #[prost(string, tag = "7")]
     pub by: ::prost::alloc::string::String,
+    /// With REQUEST_KIND_FLEET_BEAT only, and then the whole of it: no topic, no stream, no request_id.
+    #[prost(message, optional, tag = "8")]
+    pub beat: ::core::option::Option<FleetBeat>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetBeat {
+    /// At random, one per process.
+    #[prost(fixed64, tag = "1")]
+    pub node: u64,
+    /// The node's beats so far, from 1.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    #[prost(enumeration = "FleetStanding", tag = "3")]
+    pub standing: i32,
+    /// Of the node's list of cameras: equal lists have equal revisions.
+    #[prost(fixed64, tag = "4")]
+    pub revision: u64,
+    /// When the node started, by its own clock; for people.
+    #[prost(sfixed64, tag = "5")]
+    pub started_unix_nanos: i64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -40,6 +60,8 @@ pub enum RequestKind {
     Keyframe = 1,
     /// Reserved: another bit rate.
     Rate = 2,
+    /// A node of a shared fleet is there.
+    FleetBeat = 3,
 }
 impl RequestKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -51,6 +73,7 @@ impl RequestKind {
             Self::Unspecified => "REQUEST_KIND_UNSPECIFIED",
             Self::Keyframe => "REQUEST_KIND_KEYFRAME",
             Self::Rate => "REQUEST_KIND_RATE",
+            Self::FleetBeat => "REQUEST_KIND_FLEET_BEAT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -59,6 +82,42 @@ impl RequestKind {
             "REQUEST_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "REQUEST_KIND_KEYFRAME" => Some(Self::Keyframe),
             "REQUEST_KIND_RATE" => Some(Self::Rate),
+            "REQUEST_KIND_FLEET_BEAT" => Some(Self::FleetBeat),
+            _ => None,
+        }
+    }
+}
+/// How a node stands in its fleet. Cameras are given to members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FleetStanding {
+    Unspecified = 0,
+    /// It has come, or lost sight of the others for a while, and takes no cameras yet.
+    Joining = 1,
+    Member = 2,
+    /// It ends its streams and goes.
+    Draining = 3,
+}
+impl FleetStanding {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FLEET_STANDING_UNSPECIFIED",
+            Self::Joining => "FLEET_STANDING_JOINING",
+            Self::Member => "FLEET_STANDING_MEMBER",
+            Self::Draining => "FLEET_STANDING_DRAINING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FLEET_STANDING_UNSPECIFIED" => Some(Self::Unspecified),
+            "FLEET_STANDING_JOINING" => Some(Self::Joining),
+            "FLEET_STANDING_MEMBER" => Some(Self::Member),
+            "FLEET_STANDING_DRAINING" => Some(Self::Draining),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use crate::samples::{self, Sample};
 use bytes::Bytes;
 use lumenbus_frame::TraceContext;
 use lumenbus_wire::{
-    AnalysisResult, Assembled, CameraEntry, ChunkAssembler, ControlRequest, FrameRecord, Header, IndexEntry,
+    AnalysisResult, Assembled, CameraEntry, ChunkAssembler, ControlRequest, FleetBeat, FrameRecord, Header, IndexEntry,
     MAX_FRAME_BYTES, Opened, RawRecord, ResultForm, WireError, open_record,
 };
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ const DIRECTORY: &str = "directory.value";
 const INDEX: &str = "index.value";
 const FIRST_INDEX: &str = "index-first.value";
 const CONTROL: &str = "control.value";
+const BEAT: &str = "fleet-beat.value";
 /// In the forms of [`ResultForm::ALL`].
 const RESULTS: [&str; 2] = ["result-json.value", "result-protobuf.value"];
 const FAILED_RESULTS: [&str; 2] = ["result-failed-json.value", "result-failed-protobuf.value"];
@@ -112,6 +113,7 @@ fn wanted() -> BTreeMap<String, Bytes> {
     }
     files.insert(DIRECTORY.to_owned(), samples::directory().encode().unwrap());
     files.insert(CONTROL.to_owned(), samples::control_request().encode());
+    files.insert(BEAT.to_owned(), samples::fleet_beat().encode());
     files.insert(INDEX.to_owned(), samples::index_entry().encode());
     files.insert(FIRST_INDEX.to_owned(), samples::first_index_entry().encode());
     for (names, result) in results() {
@@ -129,6 +131,7 @@ fn wanted() -> BTreeMap<String, Bytes> {
         "directory": DIRECTORY,
         "index": [INDEX, FIRST_INDEX],
         "control_request": CONTROL,
+        "fleet_beat": BEAT,
         "results": results().map(|(names, _)| names),
     });
     let text = serde_json::to_string_pretty(&manifest).unwrap() + "\n";
@@ -216,6 +219,8 @@ fn this_build_reads_the_golden_bytes() {
     }
     let request = ControlRequest::decode(&read_folder()[CONTROL]).unwrap();
     assert_eq!(request, samples::control_request());
+    let beat = FleetBeat::decode(&read_folder()[BEAT]).unwrap();
+    assert_eq!(beat, Some(samples::fleet_beat()));
     for (names, result) in results() {
         for (name, form) in names.into_iter().zip(ResultForm::ALL) {
             let content_type = Some(form.content_type().as_bytes());

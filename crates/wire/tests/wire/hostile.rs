@@ -5,8 +5,8 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use lumenbus_frame::{Codec, Gap, GapReason, Seq, SeqRange};
 use lumenbus_wire::{
-    Batch, BatchWriter, CameraEntry, Chunk, Control, ControlRequest, Header, MAX_BATCH_FRAMES, MAX_GAPS, Opened,
-    RawRecord, WireError, content_type, open_record, proto,
+    Batch, BatchWriter, CameraEntry, Chunk, Control, ControlRequest, FleetBeat, Header, MAX_BATCH_FRAMES, MAX_GAPS,
+    Opened, RawRecord, WireError, content_type, open_record, proto,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -427,6 +427,36 @@ fn hostile_control_requests() {
     for bit in 0..whole.len() * 8 {
         if let Ok(request) = ControlRequest::decode(&flipped(&whole, bit)) {
             assert_eq!(ControlRequest::decode(&request.encode()).unwrap(), request, "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn hostile_beats() {
+    let check = |value: &[u8], expected: &str| {
+        let message = FleetBeat::decode(value).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    check(b"", "wire version 0");
+    check(&[8, 9], "wire version 9");
+    check(&[8, 1, 0xff], "cannot be decoded");
+    check(&[8, 1, 24, 3], "standing is 0");
+    check(&[8, 1, 24, 3, 66, 2, 24, 9], "standing is 9");
+    check(&[8, 1, 24, 3, 66, 2, 24, 2], "sequence is 0");
+    check(&[0; 1_025], "the limit is 1024");
+    let long = FleetBeat { by: "ü".repeat(1_000), ..samples::fleet_beat() };
+    assert_eq!(FleetBeat::decode(&long.encode()).unwrap().unwrap().by, "ü".repeat(64), "cut between characters");
+    // A beat is no request, whatever else it holds, and a request is no beat.
+    let beat = samples::fleet_beat().encode();
+    let message = ControlRequest::decode(&beat).unwrap_err().to_string();
+    assert!(message.contains("kind is 3"), "{message}");
+    assert_eq!(FleetBeat::decode(&samples::control_request().encode()).unwrap(), None);
+    for cut in 0..beat.len() {
+        let _ = FleetBeat::decode(&beat[..cut]);
+    }
+    for bit in 0..beat.len() * 8 {
+        if let Ok(Some(decoded)) = FleetBeat::decode(&flipped(&beat, bit)) {
+            assert_eq!(FleetBeat::decode(&decoded.encode()).unwrap(), Some(decoded), "bit {bit}");
         }
     }
 }

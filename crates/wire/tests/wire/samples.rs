@@ -7,8 +7,9 @@ use lumenbus_frame::{
 };
 use lumenbus_wire::{
     AnalysisResult, BatchWriter, Bounds, CameraEntry, ChunkPlan, Control, ControlRequest, DetectedObject, Envelope,
-    FrameRef, Header, HeaderPlace, IndexEntry, IndexPosition, IndexSection, KeyframeHint, Model, Moved, Opened,
-    RawRecord, RequestKind, Seal, StageTimes, StreamEntry, StreamState, WireError, content_type, open_record,
+    FleetBeat, FleetStanding, FrameRef, Header, HeaderPlace, IndexEntry, IndexPosition, IndexSection, KeyframeHint,
+    Model, Moved, Opened, RawRecord, RequestKind, Seal, StageTimes, StreamEntry, StreamState, WireError, content_type,
+    open_record,
 };
 use std::sync::Arc;
 
@@ -248,6 +249,17 @@ pub(crate) fn control_request() -> ControlRequest {
         stream: StreamName::new("sub-2").unwrap(),
         asked_unix_nanos: CAPTURE_NANOS,
         by: "viewer at Lübeck".to_owned(),
+    }
+}
+
+pub(crate) fn fleet_beat() -> FleetBeat {
+    FleetBeat {
+        node: 0xfedc_ba98_7654_3210,
+        sequence: 1_234,
+        standing: FleetStanding::Member,
+        revision: 0x0f1e_2d3c_4b5a_6978,
+        started_unix_nanos: CAPTURE_NANOS,
+        by: "box at Lübeck".to_owned(),
     }
 }
 
