@@ -60,6 +60,20 @@ pub enum WireError {
         #[source]
         source: serde_json::Error,
     },
+    /// A feature record that is not its JSON object.
+    #[error("the feature record is not the JSON object that it should be")]
+    Features {
+        /// What JSON says.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An event that is not its JSON object.
+    #[error("the event is not the JSON object that it should be")]
+    Event {
+        /// What JSON says.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A Protobuf envelope that is not one.
     #[error("the protobuf envelope cannot be decoded")]
     Protobuf {

@@ -35,7 +35,9 @@ mod control_request;
 mod directory;
 mod envelope;
 mod error;
+mod events;
 mod excerpt;
+mod features;
 mod fields;
 mod fleet_beat;
 mod form;
@@ -56,6 +58,11 @@ pub use control_request::{ControlRequest, MAX_BY_BYTES, MAX_REQUEST_BYTES, Reque
 pub use directory::{CameraEntry, MAX_ENTRY_BYTES, MAX_LABELS, MAX_STREAMS, StreamEntry, StreamState, UnreadStream};
 pub use envelope::{Envelope, HeaderPlace, Wrapped, open_value};
 pub use error::WireError;
+pub use events::{CameraEvent, EventId, EventKind, MAX_EVENT_BYTES, PresencePhase};
+pub use features::{
+    Features, HISTOGRAM_BINS, Health, HealthState, MAX_CLASSES, MAX_FEATURES_BYTES, MAX_GROUP_BYTES, MAX_WINDOW_BYTES,
+    PictureFeatures,
+};
 pub use fleet_beat::{FleetBeat, FleetStanding};
 pub use header::{
     Batch, Chunk, Control, FrameRef, Header, KeyframeHint, MAX_GAPS, MAX_HEADER_BYTES, Moved, Seal, WIRE_VERSION,

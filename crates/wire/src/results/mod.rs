@@ -275,7 +275,7 @@ fn check_detection_count(detections: usize) -> Result<(), WireError> {
     Ok(())
 }
 
-fn check_name(field: &'static str, name: &str) -> Result<(), WireError> {
+pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), WireError> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         let found = format!("{} bytes long", name.len());
         return Err(WireError::Field { field, found, expected: "1 to 128 bytes" });
@@ -283,8 +283,8 @@ fn check_name(field: &'static str, name: &str) -> Result<(), WireError> {
     Ok(())
 }
 
-/// What is the same of the stream in both forms.
-fn stream_id(camera: &str, topic: &str, stream: &str) -> Result<StreamId, WireError> {
+/// What is the same of the stream in all forms.
+pub(crate) fn stream_id(camera: &str, topic: &str, stream: &str) -> Result<StreamId, WireError> {
     let camera = CameraId::new(camera).map_err(|error| WireError::Field {
         field: "camera",
         found: error.to_string(),

@@ -7,8 +7,8 @@ use crate::samples::{self, Sample};
 use bytes::Bytes;
 use lumenbus_frame::TraceContext;
 use lumenbus_wire::{
-    AnalysisResult, Assembled, CameraEntry, ChunkAssembler, ControlRequest, FleetBeat, FrameRecord, Header, IndexEntry,
-    MAX_FRAME_BYTES, Opened, RawRecord, ResultForm, WireError, open_record,
+    AnalysisResult, Assembled, CameraEntry, CameraEvent, ChunkAssembler, ControlRequest, Features, FleetBeat,
+    FrameRecord, Header, IndexEntry, MAX_FRAME_BYTES, Opened, RawRecord, ResultForm, WireError, open_record,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ const BEAT: &str = "fleet-beat.value";
 /// In the forms of [`ResultForm::ALL`].
 const RESULTS: [&str; 2] = ["result-json.value", "result-protobuf.value"];
 const FAILED_RESULTS: [&str; 2] = ["result-failed-json.value", "result-failed-protobuf.value"];
+const FEATURES: [&str; 2] = ["features.value", "features-blind.value"];
+const EVENTS: [&str; 2] = ["event-health.value", "event-presence.value"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/wire/v1")
@@ -101,6 +103,14 @@ fn results() -> [([&'static str; 2], AnalysisResult); 2] {
     [(RESULTS, samples::analysis_result()), (FAILED_RESULTS, samples::failed_analysis_result())]
 }
 
+fn features() -> [(&'static str, Features); 2] {
+    [(FEATURES[0], samples::features()), (FEATURES[1], samples::blind_features())]
+}
+
+fn events() -> [(&'static str, CameraEvent); 2] {
+    [(EVENTS[0], samples::health_event()), (EVENTS[1], samples::presence_event())]
+}
+
 /// File name → bytes of everything in the folder.
 fn wanted() -> BTreeMap<String, Bytes> {
     let mut files = BTreeMap::new();
@@ -121,6 +131,12 @@ fn wanted() -> BTreeMap<String, Bytes> {
             files.insert(name.to_owned(), result.encode(form).unwrap());
         }
     }
+    for (name, features) in features() {
+        files.insert(name.to_owned(), features.encode_json().unwrap());
+    }
+    for (name, event) in events() {
+        files.insert(name.to_owned(), event.encode_json().unwrap());
+    }
     let manifest = json!({
         "wire_version": lumenbus_wire::WIRE_VERSION,
         "records": samples.iter().map(manifest_row).collect::<Vec<_>>(),
@@ -133,6 +149,8 @@ fn wanted() -> BTreeMap<String, Bytes> {
         "control_request": CONTROL,
         "fleet_beat": BEAT,
         "results": results().map(|(names, _)| names),
+        "features": FEATURES,
+        "events": EVENTS,
     });
     let text = serde_json::to_string_pretty(&manifest).unwrap() + "\n";
     files.insert(MANIFEST.to_owned(), text.into());
@@ -226,6 +244,12 @@ fn this_build_reads_the_golden_bytes() {
             let content_type = Some(form.content_type().as_bytes());
             assert_eq!(AnalysisResult::decode(content_type, &read_folder()[name]).unwrap(), result, "{name}");
         }
+    }
+    for (name, features) in features() {
+        assert_eq!(Features::decode_json(&read_folder()[name]).unwrap(), features, "{name}");
+    }
+    for (name, event) in events() {
+        assert_eq!(CameraEvent::decode_json(&read_folder()[name]).unwrap(), Some(event), "{name}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod allocation;
 mod chunks;
+mod features;
 mod golden;
 mod hostile;
 mod index;

@@ -6,9 +6,10 @@ use lumenbus_frame::{
     Priority, Seq, SeqRange, StreamId, StreamName, StreamParameters, Timebase, TopicName, TraceContext,
 };
 use lumenbus_wire::{
-    AnalysisResult, BatchWriter, Bounds, CameraEntry, ChunkPlan, Control, ControlRequest, DetectedObject, Envelope,
-    FleetBeat, FleetStanding, FrameRef, Header, HeaderPlace, IndexEntry, IndexPosition, IndexSection, KeyframeHint,
-    Model, Moved, Opened, RawRecord, RequestKind, Seal, StageTimes, StreamEntry, StreamState, WireError, content_type,
+    AnalysisResult, BatchWriter, Bounds, CameraEntry, CameraEvent, ChunkPlan, Control, ControlRequest, DetectedObject,
+    Envelope, EventKind, Features, FleetBeat, FleetStanding, FrameRef, HISTOGRAM_BINS, Header, HeaderPlace, Health,
+    HealthState, IndexEntry, IndexPosition, IndexSection, KeyframeHint, Model, Moved, Opened, PictureFeatures,
+    PresencePhase, RawRecord, RequestKind, Seal, StageTimes, StreamEntry, StreamState, WireError, content_type,
     open_record,
 };
 use std::sync::Arc;
@@ -377,4 +378,52 @@ pub(crate) fn failed_analysis_result() -> AnalysisResult {
     let error = Some("the picture cannot be decoded".to_owned());
     let (id, capture) = (FrameId { epoch: EPOCH, seq: Seq(0) }, CaptureTime::arrival(CAPTURE_NANOS));
     AnalysisResult { error, ..AnalysisResult::new(stream, id, capture, Model::new("motion", "1")) }
+}
+
+fn gate() -> StreamId {
+    StreamId::main("gate-7".parse().unwrap(), TopicName::new("site-a.raw_video").unwrap())
+}
+
+/// A feature record with every field.
+pub(crate) fn features() -> Features {
+    let mut histogram = [0.0; 3 * HISTOGRAM_BINS];
+    for colour in histogram.chunks_mut(HISTOGRAM_BINS) {
+        (colour[3], colour[4], colour[15]) = (0.5, 0.25, 0.25);
+    }
+    Features {
+        last_seq: Seq(89),
+        group: "guards".to_owned(),
+        frames: 30,
+        looked_at: 29,
+        picture: Some(PictureFeatures {
+            motion: Some(0.125),
+            brightness: 0.4375,
+            sharpness: 0.3125,
+            contrast: 0.1875,
+            histogram,
+            phash: 0x8f3c_0000_1234_abcd,
+        }),
+        counts: vec![("person".into(), 2), ("vehicle".into(), 1)],
+        health: Health { state: HealthState::Dark, since_unix_nanos: CAPTURE_NANOS - 3_000_000_000 },
+        window: Bytes::from_static(b"\x01what the next owner needs"),
+        ..Features::new(gate(), EPOCH, Seq(60), CAPTURE_NANOS)
+    }
+}
+
+/// The record of a second in which no picture was looked at.
+pub(crate) fn blind_features() -> Features {
+    Features { frames: 1, ..Features::new(gate(), EPOCH, Seq(0), CAPTURE_NANOS) }
+}
+
+pub(crate) fn health_event() -> CameraEvent {
+    let kind =
+        EventKind::Health { state: HealthState::Ok, previous: HealthState::Covered, lasted_millis: Some(12_000) };
+    let id = FrameId { epoch: EPOCH, seq: Seq(90) };
+    CameraEvent { group: "guards".to_owned(), ..CameraEvent::new(gate(), id, CAPTURE_NANOS, kind) }
+}
+
+pub(crate) fn presence_event() -> CameraEvent {
+    let (class, phase) = ("person".into(), PresencePhase::Begin);
+    let kind = EventKind::Presence { class, phase, count: 1, score: 0.875, lasted_millis: None };
+    CameraEvent::new(gate(), FrameId { epoch: EPOCH, seq: Seq(60) }, CAPTURE_NANOS, kind)
 }
