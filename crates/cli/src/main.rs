@@ -5,6 +5,7 @@ mod bench;
 mod commands;
 mod credentials;
 mod demo;
+mod detection;
 mod exit;
 mod observe;
 mod output;
