@@ -8,6 +8,7 @@ pub mod document;
 pub mod embedded;
 pub mod foreign;
 pub mod http;
+pub mod http_camera;
 pub mod judges;
 pub mod load;
 pub mod network;

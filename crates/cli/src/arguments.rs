@@ -201,7 +201,7 @@ impl From<EncoderChoice> for lumenbus_codec::Library {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "SOURCE is a file (mp4, mov, h264, h265, avi, mjpeg, y4m), a folder or glob of pictures, a camera (rtsp://HOST/PATH, #transport=udp behind it for UDP), or test:WIDTHxHEIGHT@FPS.\nA camera that goes away is tried again until Ctrl-C; readers stay.\nCoded video passes through unless --codec says otherwise; pixels (y4m, test:) are encoded as H.264.\n\nExamples:\n  lumenbus publish gate.mp4 --camera gate --loop\n  lumenbus publish test:1280x720@30 --camera pattern --codec jpeg --for 10s\n  lumenbus publish rtsp://10.0.0.7/stream1 --camera yard --username viewer --password-file yard.password\n  lumenbus publish 'stills/*.jpg' --camera stills --fps 5\n  lumenbus publish yard.y4m --camera yard --fixed-camera --denoise --bitrate 800k\n  lumenbus publish gate.mp4 --camera gate --codec h264 --gop 60 --temporal-layers 2 --slices 2\n  lumenbus publish gate.mp4 --camera gate --loop --snapshots 1s"
+    after_help = "SOURCE is a file (mp4, mov, h264, h265, avi, mjpeg, y4m), a folder or glob of pictures, a camera (rtsp://HOST/PATH, #transport=udp behind it for UDP; http://HOST/PATH), - for standard input, or test:WIDTHxHEIGHT@FPS.\nA camera that goes away is tried again until Ctrl-C; readers stay.\nCoded video passes through unless --codec says otherwise; pixels (y4m, test:) are encoded as H.264.\n\nExamples:\n  lumenbus publish gate.mp4 --camera gate --loop\n  lumenbus publish test:1280x720@30 --camera pattern --codec jpeg --for 10s\n  lumenbus publish rtsp://10.0.0.7/stream1 --camera yard --username viewer --password-file yard.password\n  ffmpeg -i IN -f rawvideo -pix_fmt yuv420p - | lumenbus publish - --format i420 --size 640x480 --fps 25 --camera dock\n  lumenbus publish 'stills/*.jpg' --camera stills --fps 5\n  lumenbus publish yard.y4m --camera yard --fixed-camera --denoise --bitrate 800k\n  lumenbus publish gate.mp4 --camera gate --codec h264 --gop 60 --temporal-layers 2 --slices 2\n  lumenbus publish gate.mp4 --camera gate --loop --snapshots 1s"
 )]
 pub(crate) struct PublishArguments {
     /// What to publish
@@ -235,6 +235,12 @@ pub(crate) struct PublishArguments {
     /// Frames per second, where the source states none or another is wanted
     #[arg(long, value_parser = units::frame_rate, value_name = "N")]
     pub(crate) fps: Option<FrameRate>,
+    /// What comes through -: h264, h265, mjpeg, y4m, or pixels as gray8, gray16le, rgb8, i420, bgr24, yuyv422 [default: by its first bytes]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Width and height of pixels that come through -, such as 640x480
+    #[arg(long, value_parser = units::dimensions, value_name = "WIDTHxHEIGHT")]
+    pub(crate) size: Option<Dimensions>,
     /// Begin again at the end of the source
     #[arg(long = "loop")]
     pub(crate) is_looped: bool,

@@ -102,8 +102,8 @@ pub enum SourceError {
     },
     /// The specification is not understood.
     #[error(
-        "{spec:?} is not a source: {why}; give a file, a folder, a pattern such as 'shots/*.jpg', rtsp://HOST/PATH, or \
-         test:1920x1080@30"
+        "{spec:?} is not a source: {why}; give a file, a folder, a pattern such as 'shots/*.jpg', rtsp://HOST/PATH, \
+         http://HOST/PATH, or test:1920x1080@30"
     )]
     Specification {
         /// What was given.
@@ -111,6 +111,19 @@ pub enum SourceError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A format of a stream is not known, or what is said of it does not fit.
+    #[error("the stream's format {format:?}: {why}")]
+    Format {
+        /// Its name, at most 32 characters.
+        format: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Standard input is where somebody types.
+    #[error(
+        "standard input is a terminal; send a stream into it, such as `ffmpeg -i IN -f h264 - | lumenbus publish - …`"
+    )]
+    Terminal,
     /// A file of 0 bytes.
     #[error("{name} is empty")]
     Empty {

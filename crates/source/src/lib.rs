@@ -12,7 +12,9 @@
 //! | `.mjpeg`, `.jpg` | concatenated JPEG | JPEG files |
 //! | folder or pattern | jpg, png, webp, jp2 | the files |
 //! | Y4M | 8-bit 4:2:0, mono | pixels |
-//! | `rtsp://HOST/PATH` | H.264, H.265, JPEG | access units and JPEG files as they come ([`RtspSource`]) |
+//! | `rtsp://HOST/PATH` | H.264, H.265, JPEG | access units and JPEG files as they come ([`LiveSource`]) |
+//! | `http://HOST/PATH` | JPEG, in parts or one by one | JPEG files as they come ([`LiveSource`]) |
+//! | `-`: standard input | pixels, H.264, H.265, JPEG, Y4M | as they come ([`PipedSource`]) |
 //! | `test:WIDTHxHEIGHT@FPS` | – | pixels with counter and time ([`read_marker`]) |
 //!
 //! What this build cannot read is refused by name. A part that is damaged is an item of its own
@@ -49,6 +51,9 @@ mod nal_stream;
 mod open;
 mod paced;
 mod pattern;
+mod piped;
+mod raw_stream;
+mod stream_format;
 mod y4m;
 
 pub use avi::AviSource;
@@ -57,7 +62,10 @@ pub use elementary::ElementarySource;
 pub use error::{CameraFault, SourceError};
 pub use folder::FolderSource;
 pub use item::{Source, SourceItem};
-pub use live::{CameraAddress, Credentials, Depacketiser, Interrupt, RtpOutput, RtpPacket, RtspSource, RtspTransport};
+pub use live::{
+    CameraAddress, Credentials, Depacketiser, Interrupt, LiveSource, MultipartOutput, MultipartReader, RtpOutput,
+    RtpPacket, RtspTransport,
+};
 pub use looped::Looped;
 pub use meter::ReadMeter;
 pub use mjpeg::{MAX_PICTURE_BYTES, MjpegSource};
@@ -65,6 +73,9 @@ pub use mp4::{MAX_FRAGMENT_HEADER_BYTES, MAX_MOVIE_HEADER_BYTES, Mp4Source};
 pub use open::{SourceSpec, open, open_bytes, open_spec, redact};
 pub use paced::{Paced, Pacer, Sleeper};
 pub use pattern::{Marker, PatternConfig, PatternSource, read_marker};
+pub use piped::PipedSource;
+pub use raw_stream::RawStreamSource;
+pub use stream_format::{PixelLayout, StreamFormat};
 pub use y4m::Y4mSource;
 
 use lumenbus_frame::{Clock, FrameRate};

@@ -1,12 +1,12 @@
 //! From what a user names to a source.
 
 use crate::folder::hex;
-use crate::input::io_error;
+use crate::input::{io_error, read_some};
 use crate::meter::Metered;
 use crate::mp4::FFMPEG;
 use crate::{
-    AviSource, CameraAddress, ElementarySource, FolderSource, MjpegSource, Mp4Source, PatternConfig, PatternSource,
-    RtspSource, Source, SourceError, SourceOptions, Y4mSource, image,
+    AviSource, CameraAddress, ElementarySource, FolderSource, LiveSource, MjpegSource, Mp4Source, PatternConfig,
+    PatternSource, PipedSource, RawStreamSource, Source, SourceError, SourceOptions, StreamFormat, Y4mSource, image,
 };
 use bytes::Bytes;
 use lumenbus_frame::Codec;
@@ -20,6 +20,12 @@ use std::sync::Arc;
 /// Bytes looked at to tell what a file is.
 const SNIFF_BYTES: u64 = 64 * 1024;
 
+/// How a pipe's content is made one that can be read from its beginning to its end.
+const AS_STREAM: &str = "send H.264 instead, for example by `ffmpeg -i IN -c copy -bsf:v h264_mp4toannexb -f h264 -`";
+/// Pixels have nothing by which they could be known.
+const SAY_FORMAT: &str =
+    "say what it is: --format h264, h265, mjpeg or y4m, or of pixels, say, --format rgb8 --size 640x480";
+
 /// What a user named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,6 +34,8 @@ pub enum SourceSpec {
     Pattern(PatternConfig),
     /// A camera on the network.
     Camera(CameraAddress),
+    /// `-`: standard input, of a kind that its first bytes tell.
+    StandardInput,
     /// A file or a folder.
     Path(PathBuf),
     /// Files of one folder by a pattern with `*` and `?`.
@@ -49,6 +57,9 @@ impl FromStr for SourceSpec {
         let refuse = |why| SourceError::Specification { spec: redact(spec), why };
         if spec.is_empty() {
             return Err(refuse("it is empty"));
+        }
+        if spec == "-" {
+            return Ok(Self::StandardInput);
         }
         let path = Path::new(spec);
         // A file that exists is meant, whatever characters its name has.
@@ -121,7 +132,8 @@ pub fn open(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, Sour
 pub fn open_spec(spec: &SourceSpec, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
     match spec {
         SourceSpec::Pattern(config) => Ok(Box::new(PatternSource::new(config.clone(), options)?)),
-        SourceSpec::Camera(address) => Ok(Box::new(RtspSource::open(address, options)?)),
+        SourceSpec::Camera(address) => Ok(Box::new(LiveSource::open(address, options)?)),
+        SourceSpec::StandardInput => Ok(Box::new(PipedSource::standard_input(None, options)?)),
         SourceSpec::Matching { folder, pattern } => Ok(Box::new(FolderSource::matching(folder, pattern, options)?)),
         SourceSpec::Path(path) if path.is_dir() => Ok(Box::new(FolderSource::folder(path, options)?)),
         SourceSpec::Path(path) => open_file(path, options),
@@ -166,6 +178,53 @@ pub fn open_bytes(name: Arc<str>, clip: Bytes, options: &SourceOptions) -> Resul
     let mut reader = Cursor::new(clip);
     let format = format_of(&name, &mut reader)?;
     open_reader(name, reader, format, options)
+}
+
+/// Enough to tell which kind of byte stream it is: parameter sets stand at its beginning.
+const PIPE_SNIFF_BYTES: usize = 4096;
+
+/// Opens a stream that can be read once, from here on.
+pub(crate) fn open_piped(
+    name: Arc<str>,
+    mut reader: impl Read + Send + 'static,
+    format: Option<StreamFormat>,
+    options: &SourceOptions,
+) -> Result<Box<dyn Source>, SourceError> {
+    let mut head = Vec::new();
+    let mut found = None;
+    if format.is_none() {
+        // A live stream may come slowly: no more than is needed is waited for.
+        while head.len() < PIPE_SNIFF_BYTES && !matches!(found, Some(Format::Jpeg | Format::Y4m | Format::Refused(_))) {
+            let mut chunk = vec![0; PIPE_SNIFF_BYTES];
+            let count = read_some(&mut reader, &mut chunk, &name)?;
+            if count == 0 {
+                break;
+            }
+            head.extend_from_slice(&chunk[..count]);
+            found = sniff(&head);
+        }
+        if head.is_empty() {
+            return Err(SourceError::Empty { name });
+        }
+    }
+    let unsupported = |what: String, remedy| Err(SourceError::Unsupported { name: Arc::clone(&name), what, remedy });
+    let format = match (format, found) {
+        (Some(format), _) => format,
+        (None, Some(Format::ByteStream(codec))) => StreamFormat::ByteStream(codec),
+        (None, Some(Format::Jpeg)) => StreamFormat::Mjpeg,
+        (None, Some(Format::Y4m)) => StreamFormat::Y4m,
+        (None, Some(Format::Mp4 | Format::Avi)) => return unsupported("mp4 and avi from a pipe".to_owned(), AS_STREAM),
+        (None, Some(Format::Still)) => return unsupported("single pictures from a pipe".to_owned(), AS_STREAM),
+        (None, Some(Format::Refused(what))) => return unsupported(what.to_owned(), AS_STREAM),
+        (None, None) => return unsupported(format!("a stream that begins with {}", hex(&head)), SAY_FORMAT),
+    };
+    let reader = Cursor::new(head).chain(reader);
+    Ok(match format {
+        StreamFormat::Pixels(layout) => Box::new(RawStreamSource::new(name, reader, layout, options)),
+        StreamFormat::ByteStream(codec) => Box::new(ElementarySource::new(name, reader, codec, options)?),
+        StreamFormat::Mjpeg => Box::new(MjpegSource::new(name, reader, options)?),
+        StreamFormat::Y4m => Box::new(Y4mSource::new(name, reader, options)?),
+    })
 }
 
 /// Looks at the first bytes and goes back to the beginning.

@@ -2,6 +2,7 @@
 
 use crate::input::io_error;
 use crate::item::{due, ticks};
+use crate::stream_format::MAX_FRAME_BYTES;
 use crate::{Source, SourceError, SourceItem, SourceOptions};
 use bytes::Bytes;
 use lumenbus_frame::{CaptureTime, Clock, Codec, Dimensions, FrameRate, PixelFormat, RawFrame, StreamParameters};
@@ -10,8 +11,6 @@ use std::sync::Arc;
 
 /// Longest header line.
 const MAX_LINE_BYTES: u64 = 4096;
-/// Largest frame: 16K × 16K in 4:2:0.
-const MAX_FRAME_BYTES: usize = 400 * 1024 * 1024;
 
 /// Reads 8-bit 4:2:0 and monochrome frames.
 pub struct Y4mSource<R> {

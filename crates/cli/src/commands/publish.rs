@@ -17,7 +17,9 @@ use lumenbus_frame::{Codec, Deadline, GapReason, StreamId, StreamParameters, Top
 use lumenbus_pipeline::Shutdown;
 use lumenbus_pipeline::publish::{Feed, FeedConfig, FeedEnding, FeedError, FeedReport, Pace, Snapshots};
 use lumenbus_pipeline::video::Futile;
-use lumenbus_source::{Looped, ReadMeter, Source, SourceOptions, SourceSpec, open_spec};
+use lumenbus_source::{
+    Interrupt, Looped, PipedSource, ReadMeter, Source, SourceOptions, SourceSpec, StreamFormat, open_spec,
+};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mu
     }
     // A source that cannot be read is told before anybody is connected to.
     let meter = ReadMeter::default();
-    let mut source = open_source(arguments, &meter)?;
+    let mut source = open_source(arguments, &meter, &shutdown)?;
     let encoder = encoder(arguments, source.as_ref())?;
     if encoder.is_none() {
         tell_futile(arguments, output);
@@ -105,7 +107,7 @@ fn snapshots(
 
 /// Ctrl-C is the way to end these.
 fn is_endless(arguments: &PublishArguments) -> bool {
-    let goes_on = arguments.is_looped || arguments.source.starts_with("test:");
+    let goes_on = arguments.is_looped || arguments.source == "-" || arguments.source.starts_with("test:");
     goes_on && arguments.duration.is_none()
 }
 
@@ -152,13 +154,45 @@ fn feed(
     report
 }
 
-fn open_source(arguments: &PublishArguments, meter: &ReadMeter) -> anyhow::Result<Box<dyn Source>> {
+fn open_source(
+    arguments: &PublishArguments,
+    meter: &ReadMeter,
+    shutdown: &Arc<Shutdown>,
+) -> anyhow::Result<Box<dyn Source>> {
     let spec: SourceSpec = arguments.source.parse()?;
-    let options = SourceOptions { frame_rate: arguments.fps, meter: Some(meter.clone()), ..SourceOptions::default() };
+    let stopping = Arc::clone(shutdown);
+    let options = SourceOptions {
+        frame_rate: arguments.fps,
+        meter: Some(meter.clone()),
+        interrupt: Interrupt::new(move || stopping.is_requested()),
+        ..SourceOptions::default()
+    };
+    if spec == SourceSpec::StandardInput {
+        return standard_input(arguments, &options);
+    }
+    if arguments.format.is_some() || arguments.size.is_some() {
+        let why = "--format and --size are for what comes through -; every other source says by itself what it is";
+        return Err(Usage(why.to_owned()).into());
+    }
     if arguments.is_looped {
         return Ok(Box::new(Looped::new(move || open_spec(&spec, &options))?));
     }
     Ok(open_spec(&spec, &options)?)
+}
+
+/// A stream through a pipe, which has no beginning to go back to.
+fn standard_input(arguments: &PublishArguments, options: &SourceOptions) -> anyhow::Result<Box<dyn Source>> {
+    if arguments.is_looped {
+        return Err(Usage("a pipe cannot begin again; leave --loop out".to_owned()).into());
+    }
+    let format = match &arguments.format {
+        Some(name) => Some(StreamFormat::named(name, arguments.size).map_err(|error| Usage(error.to_string()))?),
+        None if arguments.size.is_some() => {
+            return Err(Usage("--size is for pixels; name them by --format, such as --format rgb8".to_owned()).into());
+        }
+        None => None,
+    };
+    Ok(Box::new(PipedSource::standard_input(format, options)?))
 }
 
 /// What was chosen for encoded video, where it passes through.

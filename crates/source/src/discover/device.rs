@@ -133,7 +133,7 @@ fn stream_address(text: &str) -> Option<String> {
     url.set_password(None).ok()?;
     url.set_fragment(None);
     let address = String::from(url);
-    CameraAddress::parse(&address).is_ok().then_some(address)
+    CameraAddress::parse(&address).is_ok_and(|camera| camera.is_rtsp()).then_some(address)
 }
 
 /// Where a service listens.

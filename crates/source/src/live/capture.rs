@@ -1,4 +1,4 @@
-//! Capture times by sender reports, checked.
+//! Capture times by what cameras say of their clocks, checked.
 
 use lumenbus_frame::{CaptureSource, CaptureTime};
 
@@ -11,11 +11,11 @@ const MAX_STEP_NANOS: i64 = 1_000_000_000;
 /// From 1900 (NTP) to 1970.
 const UNIX_EPOCH_IN_NTP: u64 = 2_208_988_800;
 
-/// Turns RTP timestamps into capture times.
+/// Turns timestamps of a camera into capture times.
 #[derive(Debug, Default)]
 pub(super) struct CaptureClock {
-    /// Ticks and Unix nanoseconds of the newest sender report.
-    report: Option<(i64, i64)>,
+    /// Ticks and Unix nanoseconds of what the camera said last about its clock, and how it said it.
+    report: Option<(i64, i64, CaptureSource)>,
     /// Of the newest frame in presentation order.
     last: Option<(i64, CaptureTime)>,
 }
@@ -37,7 +37,12 @@ impl CaptureClock {
             .checked_sub(UNIX_EPOCH_IN_NTP)
             .and_then(|seconds| i64::try_from(seconds * 1_000_000_000 + nanos).ok());
         // A camera without a clock sends 0.
-        self.report = unix.map(|unix| (ticks, unix));
+        self.report = unix.map(|unix| (ticks, unix, CaptureSource::Rtcp));
+    }
+
+    /// The camera says by itself when the frame of `ticks` was taken, in Unix nanoseconds, or does not say it.
+    pub(super) fn state(&mut self, ticks: i64, unix_nanos: Option<i64>) {
+        self.report = unix_nanos.map(|unix| (ticks, unix, CaptureSource::Sensor));
     }
 
     /// When the frame of `ticks` that arrives at `arrival` was taken.
@@ -46,19 +51,20 @@ impl CaptureClock {
             let nanos = i128::from(ticks) * 1_000_000_000 / i128::from(clock_rate.max(1));
             i64::try_from(nanos).unwrap_or(i64::MAX)
         };
-        let reported = self.report.map(|(at, unix)| unix.saturating_add(nanos(ticks.saturating_sub(at))));
+        let reported = self.report.map(|(at, unix, source)| CaptureTime {
+            unix_nanos: unix.saturating_add(nanos(ticks.saturating_sub(at))),
+            source,
+        });
         let plausible = arrival.saturating_sub(MAX_BEHIND_NANOS)..=arrival.saturating_add(MAX_AHEAD_NANOS);
-        let mut capture = match reported.filter(|unix| plausible.contains(unix)) {
-            Some(unix_nanos) => CaptureTime { unix_nanos, source: CaptureSource::Rtcp },
-            None => CaptureTime::arrival(arrival),
-        };
+        let reported = reported.filter(|capture| plausible.contains(&capture.unix_nanos));
+        let mut capture = reported.unwrap_or_else(|| CaptureTime::arrival(arrival));
         let mut is_step = false;
         if let Some((last_ticks, last)) = self.last {
             let media = nanos(ticks.saturating_sub(last_ticks));
             let passed = capture.unix_nanos.saturating_sub(last.unix_nanos);
             let ahead = passed.saturating_sub(media);
             // Arrival jumps ahead when the network has stood still, too.
-            is_step = ahead < -MAX_STEP_NANOS || (ahead > MAX_STEP_NANOS && last.source == CaptureSource::Rtcp);
+            is_step = ahead < -MAX_STEP_NANOS || (ahead > MAX_STEP_NANOS && last.source != CaptureSource::Arrival);
             // The first report says by how much arrival was late; time stands until it has made up for that.
             if media > 0 && passed <= 0 && !is_step {
                 capture.unix_nanos = last.unix_nanos + 1;

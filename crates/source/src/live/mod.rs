@@ -6,22 +6,28 @@
 
 mod address;
 mod capture;
+mod http;
+mod http_client;
+mod multipart;
 mod queue;
 pub(crate) mod rtp;
 mod rtp_jpeg;
 mod rtsp;
 mod runtime;
+mod source;
+mod task;
 
 pub use address::{CameraAddress, Credentials, RtspTransport};
+pub use multipart::{MultipartOutput, MultipartReader};
 pub use rtp::{Depacketiser, RtpOutput, RtpPacket};
-pub use rtsp::RtspSource;
+pub use source::LiveSource;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a thread that waits for a camera asks whether it shall go on.
-const ASK: Duration = Duration::from_millis(100);
+pub(crate) const ASK: Duration = Duration::from_millis(100);
 
 /// Asked while a source waits for a camera: whether to give up.
 #[derive(Clone)]

@@ -1,14 +1,14 @@
 //! RTSP cameras.
 
+use crate::SourceError;
 use crate::error::CameraFault;
 use crate::jpeg;
 use crate::live::address::{CameraAddress, Credentials, RtspTransport};
 use crate::live::capture::CaptureClock;
-use crate::live::queue::{Queue, Taken, Waiting};
+use crate::live::queue::Queue;
 use crate::live::rtp::{Depacketiser, RtpOutput, RtpPacket};
-use crate::live::{ASK, Interrupt, runtime};
+use crate::live::task::{MAX_BAD_IN_A_ROW, SILENCE, shorten, until, within};
 use crate::nal_stream::{NalStream, Rates};
-use crate::{Source, SourceError, SourceItem, SourceOptions};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use lumenbus_frame::bitstream::{NalCodec, Normaliser};
@@ -18,151 +18,29 @@ use retina::client::{
     UnknownRtcpSsrcPolicy,
 };
 use retina::codec::{ParametersRef, VideoParametersCodec};
-use std::future::Future;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-/// For each answer, and between two frames.
-const SILENCE: Duration = Duration::from_secs(10);
 /// From the first packet to the first keyframe.
 const KEYFRAME_WAIT: Duration = Duration::from_secs(30);
-/// So many damaged frames in a row are no stream.
-const MAX_BAD_IN_A_ROW: u64 = 250;
-/// Frames that wait for the reader.
-const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
-/// A camera that speaks RTSP: H.264, H.265 or JPEG, as it is coded there.
+/// The network's side of a camera that speaks RTSP: H.264, H.265 or JPEG, as it is coded there.
 ///
 /// Frames begin at a keyframe. Capture times are those of the camera's sender reports where these are plausible (at
-/// most 10 s behind and 1 s ahead of arrival), else of arrival; a step of either clock is a discontinuity. When frames
-/// are not taken, the rest of the GOP is left out, counted in [`SourceItem::Damaged`].
-pub struct RtspSource {
-    name: Arc<str>,
-    queue: Arc<Queue>,
-    task: JoinHandle<()>,
-    parameters: Arc<StreamParameters>,
-    /// Came first, and said what the stream is.
-    first: Option<EncodedFrame>,
-    /// Of the newest frame in presentation order.
-    media_time: Duration,
+/// most 10 s behind and 1 s ahead of arrival), else of arrival; a step of either clock is a discontinuity.
+pub(super) struct RtspReceiver {
+    pub(super) address: CameraAddress,
+    pub(super) transport: RtspTransport,
+    pub(super) queue: Arc<Queue>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) rate: Option<FrameRate>,
 }
 
-impl RtspSource {
-    /// Connects and waits for the first frame.
-    ///
-    /// # Errors
-    /// [`SourceError::Camera`] with what is wrong with it.
-    pub fn open(address: &CameraAddress, options: &SourceOptions) -> Result<Self, SourceError> {
-        let address = address.clone().asked_by(options.credentials.clone());
-        let name = Arc::clone(&address.name);
-        let fault = |fault| SourceError::Camera { name: Arc::clone(&name), fault };
-        let handle = runtime::handle().map_err(|source| fault(CameraFault::NoRuntime { source }))?;
-        let queue = Arc::new(Queue::new(Arc::clone(&name), QUEUE_BYTES));
-        let receiver =
-            Receiver { address, queue: Arc::clone(&queue), clock: options.clock.clone(), rate: options.frame_rate };
-        let task = handle.spawn(receiver.run());
-        let parameters = Arc::new(StreamParameters::new(Codec::H264, lumenbus_frame::Dimensions::new(0, 0)));
-        let mut source = Self { name, queue, task, parameters, first: None, media_time: Duration::ZERO };
-        source.wait_for_first(&options.interrupt)?;
-        Ok(source)
-    }
-
-    /// Damage before the first frame is not worth a word: nothing was promised yet.
-    fn wait_for_first(&mut self, interrupt: &Interrupt) -> Result<(), SourceError> {
-        while self.first.is_none() {
-            if interrupt.is_requested() {
-                let name = Arc::clone(&self.name);
-                return Err(SourceError::Camera { name, fault: CameraFault::Interrupted });
-            }
-            match self.queue.take(ASK) {
-                Taken::Item(Waiting::Frame(frame)) => self.first = Some(self.look_at(frame)),
-                Taken::Item(Waiting::Damage { .. }) | Taken::Nothing => {}
-                Taken::End(error) => return Err(error),
-                Taken::Over => return Err(self.ended()),
-            }
-        }
-        Ok(())
-    }
-
-    fn ended(&self) -> SourceError {
-        SourceError::Camera { name: Arc::clone(&self.name), fault: CameraFault::Ended }
-    }
-
-    fn look_at(&mut self, frame: EncodedFrame) -> EncodedFrame {
-        if let Some(parameters) = &frame.parameters {
-            self.parameters = Arc::clone(parameters);
-        }
-        frame
-    }
-
-    fn give(&mut self, frame: EncodedFrame) -> SourceItem {
-        let ticks = u64::try_from(frame.pts.unwrap_or(0)).unwrap_or(0);
-        let base = self.parameters.timebase;
-        let nanos =
-            u128::from(ticks) * u128::from(base.numerator) * 1_000_000_000 / u128::from(base.denominator.max(1));
-        let time = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        self.media_time = self.media_time.max(time);
-        SourceItem::Encoded { frame, media_time: self.media_time }
-    }
-}
-
-impl Source for RtspSource {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn parameters(&self) -> &Arc<StreamParameters> {
-        &self.parameters
-    }
-
-    fn is_live(&self) -> bool {
-        true
-    }
-
-    fn next_frame(&mut self) -> Result<Option<SourceItem>, SourceError> {
-        if let Some(frame) = self.first.take() {
-            return Ok(Some(self.give(frame)));
-        }
-        Ok(Some(match self.queue.take(ASK) {
-            Taken::Item(Waiting::Frame(frame)) => {
-                let frame = self.look_at(frame);
-                self.give(frame)
-            }
-            Taken::Item(Waiting::Damage { error, frames }) => SourceItem::Damaged { error, frames: Some(frames) },
-            Taken::Nothing => SourceItem::Nothing,
-            Taken::End(error) => return Err(error),
-            Taken::Over => return Err(self.ended()),
-        }))
-    }
-}
-
-impl Drop for RtspSource {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// The network's side of a source.
-struct Receiver {
-    address: CameraAddress,
-    queue: Arc<Queue>,
-    clock: Arc<dyn Clock>,
-    rate: Option<FrameRate>,
-}
-
-impl Receiver {
-    async fn run(self) {
-        let (queue, name) = (Arc::clone(&self.queue), Arc::clone(&self.address.name));
-        let mut ending = Ending { queue, name, fault: Some(CameraFault::Defect) };
-        ending.fault = match self.receive().await {
-            Err(fault) => Some(fault),
-            Ok(never) => match never {},
-        };
-    }
-
-    async fn receive(&self) -> Result<std::convert::Infallible, CameraFault> {
+impl RtspReceiver {
+    /// Gives frames to the queue until the camera is gone.
+    pub(super) async fn receive(&self) -> Result<Infallible, CameraFault> {
         let (mut session, mut stream) = self.begin().await?;
         let keyframe_by = Instant::now() + KEYFRAME_WAIT;
         loop {
@@ -220,7 +98,7 @@ impl Receiver {
                 .collect();
             return Err(CameraFault::NoVideo { offered: shorten(&offered.join(", ")) });
         };
-        let transport = match self.address.transport {
+        let transport = match self.transport {
             RtspTransport::Tcp => Transport::Tcp(retina::client::TcpTransportOptions::default()),
             RtspTransport::Udp => Transport::Udp(retina::client::UdpTransportOptions::default()),
         };
@@ -249,35 +127,6 @@ impl Receiver {
         }
         CameraFault::Protocol { action, what: shorten(&text) }
     }
-}
-
-/// Ends the queue however its task ends: after a panic too, nobody shall wait for frames that cannot come.
-struct Ending {
-    queue: Arc<Queue>,
-    name: Arc<str>,
-    fault: Option<CameraFault>,
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if let Some(fault) = self.fault.take() {
-            self.queue.end(SourceError::Camera { name: Arc::clone(&self.name), fault });
-        }
-    }
-}
-
-/// Bounds every wait for the camera.
-async fn within<T>(action: &'static str, what: impl Future<Output = T>) -> Result<T, CameraFault> {
-    until(Instant::now() + SILENCE, action, what).await
-}
-
-/// The same, since something that was [`SILENCE`] before `end`.
-async fn until<T>(end: Instant, action: &'static str, what: impl Future<Output = T>) -> Result<T, CameraFault> {
-    timeout_at(end, what).await.map_err(|_| CameraFault::Silent { action, seconds: SILENCE.as_secs() })
-}
-
-fn shorten(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().filter(|char| !char.is_control()).take(200).collect()
 }
 
 fn codec_of(encoding: &str) -> Option<Codec> {
@@ -348,7 +197,7 @@ impl Incoming {
         })
     }
 
-    fn packet(&mut self, packet: RtpPacket<'_>, receiver: &Receiver) -> Result<(), CameraFault> {
+    fn packet(&mut self, packet: RtpPacket<'_>, receiver: &RtspReceiver) -> Result<(), CameraFault> {
         let mut outputs = std::mem::take(&mut self.outputs);
         self.depacketiser.push(packet, &mut outputs);
         let arrival = receiver.clock.unix_nanos();

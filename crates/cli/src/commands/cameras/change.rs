@@ -22,7 +22,7 @@ pub(super) struct AddArguments {
     /// Camera id: A-Z a-z 0-9 . _ -, at most 64 characters
     #[arg(value_name = "ID")]
     camera: CameraId,
-    /// A file, a folder or pattern of pictures, rtsp://HOST/PATH, or test:WIDTHxHEIGHT@FPS
+    /// A file, a folder or pattern of pictures, rtsp://HOST/PATH, http://HOST/PATH, or test:WIDTHxHEIGHT@FPS
     #[arg(value_name = "SOURCE")]
     source: String,
     /// User of a camera on the network
