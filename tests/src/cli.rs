@@ -3,6 +3,7 @@
 //! The binary is taken from the folder of the test's own executable; `cargo test --workspace` builds it because
 //! `lumenbus-cli` has integration tests. `LUMENBUS_BIN` names another one.
 
+use crate::disk::SmallDisk;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -359,9 +360,21 @@ impl BrokerProcess {
     }
 
     fn start_on(data: &Path, listen: &str, more: &[&str]) -> Self {
+        Self::start_as(data, listen, more, |command| command)
+    }
+
+    /// Starts one on a disk of its own, which it does not keep free.
+    #[must_use]
+    pub fn start_on_disk(disk: &SmallDisk) -> Self {
+        Self::start_as(&disk.path().join("data"), "127.0.0.1:0", &["--keep-free", "0%"], |command| {
+            disk.command(&command)
+        })
+    }
+
+    fn start_as(data: &Path, listen: &str, more: &[&str], run: impl FnOnce(Command) -> Command) -> Self {
         let folder = data.to_str().expect("temporary folders have plain names");
         let arguments = ["broker", "--json", "--data", folder, "--listen", listen];
-        let process = Background::start(lumenbus(arguments.iter().chain(more)));
+        let process = Background::start(run(lumenbus(arguments.iter().chain(more))));
         let ready: Value = serde_json::from_str(&process.wait_for_line("ready")).expect("the first line is an object");
         let address = ready["brokers"].as_str().expect("it says where").to_owned();
         Self { process, address, data: data.to_owned(), _own: None }

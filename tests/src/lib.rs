@@ -3,7 +3,9 @@
 pub mod backend;
 pub mod cli;
 pub mod clock;
+pub mod coded;
 pub mod conformance;
+pub mod disk;
 pub mod document;
 pub mod embedded;
 pub mod foreign;
@@ -13,6 +15,7 @@ pub mod judges;
 pub mod load;
 pub mod network;
 pub mod python;
+pub mod results;
 pub mod rtsp;
 pub mod session;
 pub mod soak;

@@ -17,6 +17,11 @@ const NEEDED: &str = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.
      from gi.repository import Gst; Gst.init(None); \
      assert all(Gst.ElementFactory.find(name) for name in ('h264parse', 'h265parse', 'rtph264pay', 'jpegenc'))";
 
+/// From one scripted picture to the next, in units of 1/90000 s.
+const TICKS: u32 = 3_000;
+/// Seconds from 1900 to 1970.
+const UNIX_EPOCH_IN_NTP: u64 = 2_208_988_800;
+
 /// A running camera; killed when dropped.
 #[derive(Debug)]
 pub struct RtspServer {
@@ -135,7 +140,7 @@ impl ScriptedCamera {
     /// # Errors
     /// When the other side is gone.
     pub fn picture(&mut self) -> io::Result<()> {
-        let [time, number] = [self.pictures.wrapping_mul(3_000), 1].map(u32::to_be_bytes);
+        let [time, number] = [self.pictures.wrapping_mul(TICKS), 1].map(u32::to_be_bytes);
         for unit in nal_units(&self.clip) {
             // Types below 32 are slices; the clip has one a picture.
             let is_picture = unit[0] >> 1 < 32;
@@ -151,12 +156,32 @@ impl ScriptedCamera {
         Ok(())
     }
 
-    /// Gives a sender report.
+    /// Gives a sender report of a camera without a clock.
     ///
     /// # Errors
     /// When the other side is gone.
     pub fn report(&mut self) -> io::Result<()> {
-        interleaved(&self.connection, 1, &[&[0x80, 200, 0, 6, 0, 0, 0, 1], [0; 20].as_slice()].concat())
+        self.report_of(0)
+    }
+
+    /// Gives a sender report (RFC 3550, section 6.4.1) by which the camera's clock stands at `unix_nanos` when the next
+    /// picture is taken.
+    ///
+    /// # Errors
+    /// When the other side is gone.
+    ///
+    /// # Panics
+    /// Before 1970.
+    pub fn report_at(&mut self, unix_nanos: i64) -> io::Result<()> {
+        let unix_nanos = u64::try_from(unix_nanos).expect("a time after 1970");
+        let (seconds, nanos) = (unix_nanos / 1_000_000_000, unix_nanos % 1_000_000_000);
+        self.report_of((seconds + UNIX_EPOCH_IN_NTP) << 32 | (nanos << 32) / 1_000_000_000)
+    }
+
+    fn report_of(&mut self, ntp: u64) -> io::Result<()> {
+        let time = self.pictures.wrapping_mul(TICKS).to_be_bytes();
+        let head = [0x80, 200, 0, 6, 0, 0, 0, 1];
+        interleaved(&self.connection, 1, &[&head, ntp.to_be_bytes().as_slice(), &time, &[0; 8]].concat())
     }
 
     /// What else is said to it, until the other side goes.

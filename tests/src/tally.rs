@@ -266,7 +266,10 @@ fn untold(tally: &EpochTally) -> Vec<u64> {
 fn gap_in(tally: &mut StreamTally, stream: &StreamId, gap: &Gap) {
     let number = gap.epoch.unwrap_or_else(|| panic!("{stream}: a gap without epoch: {gap}"));
     let epoch = tally.epochs.entry(number.0).or_default();
-    if !gap.is_discardable {
+    // What is told of frames before those that came already breaks nothing any more.
+    let is_ahead =
+        |last: FrameId| number > last.epoch || number == last.epoch && gap.last.is_none_or(|end| end > last.seq);
+    if !gap.is_discardable && tally.last.is_none_or(is_ahead) {
         tally.is_decodable = false;
     }
     let Some(last) = gap.last else {

@@ -68,6 +68,7 @@ macro_rules! conformance_suite {
             seeking::moments_are_found_by_the_index
             seeking::moments_are_found_without_an_index
             seeking::a_moment_that_occurs_twice
+            seeking::moments_before_a_clock_was_set_back
             seeking::sessions_that_the_index_does_not_know
             seeking::wrong_entries_are_passed_over
             seeking::a_recording_of_chunks_moves_and_sessions

@@ -256,6 +256,37 @@ pub fn a_moment_that_occurs_twice(site: &Site) {
     }
 }
 
+/// The clock is set back at the end: what was before stays what it was, up to its last frame, and whoever asks for what is
+/// later than everything gets what came last.
+pub fn moments_before_a_clock_was_set_back(site: &Site) {
+    site.create_topics(&[TOPIC]);
+    let publisher = site.publisher();
+    let start = now() - 3_600 * SECOND;
+    for (name, back) in [("seconds", 5 * SECOND), ("half-an-hour", 1_800 * SECOND)] {
+        let mut camera = Camera::open_with(&publisher, name, TOPIC, Some(2)).with_gop(GOP);
+        let mut sent = Sent::default();
+        record(&mut camera, &mut sent, start, 100);
+        let end = start + 100 * FRAME_NANOS;
+        record(&mut camera, &mut sent, end - back, 40);
+        let stream = camera.handle.id().clone();
+        drop(camera.finish());
+        await_entries(site, &stream, 14);
+        let mut index = IndexReader::open(&site.bus).unwrap();
+        let once = vec![0..100];
+        let maybe_twice = if back < 10 * SECOND { vec![100..140, 0..100] } else { once.clone() };
+        for (before_end, parts) in [(FRAME_NANOS + 1, once.clone()), (SECOND / 2, once), (3 * SECOND / 2, maybe_twice)]
+        {
+            let moment = end - before_end;
+            let found = index.find(&stream, moment).unwrap();
+            let ids: Vec<_> = found.iter().map(|keyframe| keyframe.id).collect();
+            let expected: Vec<_> = parts.into_iter().map(|part| sent.keyframe_of(sent.at(part, moment).0)).collect();
+            assert_eq!(ids, expected, "{name}: {before_end} ns before the end");
+        }
+        let found = index.find(&stream, end + SECOND).unwrap();
+        assert_eq!(found[0].id, sent.keyframe_of(sent.frames[139].0), "{name}: {found:?}");
+    }
+}
+
 /// A session without an index, alone and between two that have one: its pictures are shown, not the last indexed ones.
 pub fn sessions_that_the_index_does_not_know(site: &Site) {
     site.create_topics(&[TOPIC]);

@@ -57,6 +57,8 @@ pub(super) struct Upto {
     pub(super) found: Option<KeyframeAt>,
     /// Everything up to the moment was read.
     pub(super) has_reached: bool,
+    /// The moment is not behind the last frame that was read.
+    is_passed: bool,
 }
 
 /// What a look for an epoch found.
@@ -266,14 +268,14 @@ impl FrameSearch<'_> {
 
     /// The last keyframe from this offset on that is not after the moment.
     pub(super) fn last_upto(&mut self, partition: i32, from: i64, capture_unix_nanos: i64) -> Result<Upto, BusError> {
-        let (mut found, mut latest, mut has_reached) = (None, i64::MIN, false);
+        let (mut found, mut latest, mut has_reached, mut is_passed) = (None, i64::MIN, false, false);
         let stretch = Stretch { topic: self.stream.topic.as_str(), partition, from, until: i64::MAX };
         let looked = self.log.look_through(stretch, FORWARD, |record| {
             let Some(seen) = Seen::of(record, partition, self.stream) else { return ControlFlow::Continue(()) };
             // Behind a clock that was set back the moment may come once more, which is another answer.
-            if seen.capture_unix_nanos > capture_unix_nanos
-                || seen.capture_unix_nanos < latest.saturating_sub(STEP_NANOS)
-            {
+            let is_set_back = seen.capture_unix_nanos < latest.saturating_sub(STEP_NANOS);
+            is_passed |= !is_set_back && seen.capture_unix_nanos >= capture_unix_nanos;
+            if is_set_back || seen.capture_unix_nanos > capture_unix_nanos {
                 has_reached = true;
                 return ControlFlow::Break(());
             }
@@ -284,7 +286,12 @@ impl FrameSearch<'_> {
         if !has_reached {
             has_reached = looked.next >= self.log.bounds(self.stream.topic.as_str(), partition)?.end;
         }
-        Ok(Upto { found, has_reached })
+        Ok(Upto { found, has_reached, is_passed })
+    }
+
+    /// Whether what follows this keyframe comes to the moment, before a clock that was set back.
+    pub(super) fn is_passed(&mut self, keyframe: &KeyframeAt, capture_unix_nanos: i64) -> Result<bool, BusError> {
+        Ok(self.last_upto(keyframe.partition, keyframe.offset, capture_unix_nanos)?.is_passed)
     }
 
     /// The last keyframe behind this one in its partition that is older than another, which is elsewhere.

@@ -22,8 +22,10 @@ const MAX_PROBES: usize = 4;
 /// An entry of a section in which a moment may be.
 struct Candidate {
     member: Entry,
-    /// The moment lies within the section, not only after it.
+    /// The moment lies before this entry, not only after the section's beginning.
     is_within: bool,
+    /// Newer entries of the section may follow.
+    goes_on: bool,
     /// The epoch of the next newer section that is known; epochs between the two may have no entries.
     newer: Option<Epoch>,
 }
@@ -40,6 +42,17 @@ impl Candidate {
     fn is_last_known(&self, place: &Place) -> bool {
         self.newer.is_none() && place.after.is_none()
     }
+}
+
+/// What a section has to do with a moment; where clocks were set, several have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    /// It ended before.
+    CameClose,
+    /// It may come to it, or is where the moment is waited for.
+    GoesOn,
+    /// It has frames on both sides.
+    Holds,
 }
 
 /// The entries known next to a moment.
@@ -112,19 +125,29 @@ impl Search<'_> {
     pub(super) fn find(&mut self, frame_partition: u32, capture_unix_nanos: i64) -> Result<Vec<KeyframeAt>, BusError> {
         let candidates = self.candidates(frame_partition, capture_unix_nanos)?;
         let has_within = candidates.iter().any(|candidate| candidate.is_within);
-        let mut found: Vec<KeyframeAt> = Vec::new();
-        for candidate in candidates.iter().filter(|candidate| candidate.is_within || !has_within) {
+        let mut found: Vec<(KeyframeAt, Claim)> = Vec::new();
+        for candidate in candidates.iter().filter(|candidate| candidate.is_within || candidate.goes_on || !has_within) {
             let Some(keyframe) = self.within(candidate, frame_partition, capture_unix_nanos)? else { continue };
-            if found.iter().all(|known| known.id != keyframe.id) {
-                found.push(keyframe);
+            if found.iter().any(|(known, _)| known.id == keyframe.id) {
+                continue;
             }
+            let holds = candidate.is_within
+                || (candidates.len() > 1 && self.frames().is_passed(&keyframe, capture_unix_nanos)?);
+            let claim = match (holds, candidate.goes_on) {
+                (true, _) => Claim::Holds,
+                (false, true) => Claim::GoesOn,
+                (false, false) => Claim::CameClose,
+            };
+            found.push((keyframe, claim));
         }
-        if !has_within {
+        let best = found.iter().map(|(_, claim)| *claim).max();
+        found.retain(|(_, claim)| Some(*claim) == best);
+        if best == Some(Claim::CameClose) {
             // Between two sections the picture stays that of the one that came closest.
-            found.sort_by_key(|keyframe| std::cmp::Reverse(keyframe.capture_unix_nanos));
+            found.sort_by_key(|(keyframe, _)| std::cmp::Reverse(keyframe.capture_unix_nanos));
             found.truncate(1);
         }
-        Ok(found)
+        Ok(found.into_iter().map(|(keyframe, _)| keyframe).collect())
     }
 
     /// Entries of sections that may hold the moment, newest section first.
@@ -173,9 +196,9 @@ impl Search<'_> {
             let is_known = found.iter().any(|known| known.member.is_in_section_of(&member));
             if !is_known && capture >= section.first_capture_unix_nanos {
                 // The first one is the newest of all, or goes on behind the entry.
-                let is_within = capture <= member.capture() || step == 0;
+                let (is_within, goes_on) = (capture <= member.capture(), step == 0);
                 closest = closest.max(member.capture());
-                found.push(Candidate { member: member.clone(), is_within, newer });
+                found.push(Candidate { member: member.clone(), is_within, goes_on, newer });
             }
             newer = Some(member.entry.id.epoch);
             let least = if found.iter().any(|candidate| candidate.is_within) { capture } else { closest };
