@@ -13,7 +13,7 @@ use lumenbus_tests::http_camera::{HttpCamera, ScriptedServer, request};
 use lumenbus_tests::python::in_repository;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -305,6 +305,52 @@ fn cameras_that_state_times_are_believed_when_these_can_be() {
         assert_eq!(capture.source, expected);
         assert_eq!(capture.unix_nanos < before, expected == CaptureSource::Sensor);
         assert_eq!(capture.unix_nanos % 1_000_000_000 == 250_000_000, expected == CaptureSource::Sensor);
+    }
+}
+
+#[test]
+fn single_pictures_come_over_connections_that_close_and_broken_ones_are_told() {
+    let asked = AtomicU32::new(0);
+    let server = ScriptedServer::serve(move |connection| {
+        let whole = picture();
+        let sent = if asked.fetch_add(1, Ordering::SeqCst) % 2 == 0 { whole } else { whole[..99].to_vec() };
+        answer(connection, "HTTP/1.0 200 OK\r\nContent-Type: image/jpeg\r\n\r\n", [sent]);
+    });
+    let options = SourceOptions { frame_rate: Some(FrameRate::per_second(100)), ..SourceOptions::default() };
+    let mut source = open(&server.url("http"), &options).unwrap();
+    let mut told = Vec::new();
+    while told.len() < 6 {
+        match source.next_frame().unwrap().unwrap() {
+            SourceItem::Encoded { frame, .. } => told.push(frame.payload == picture()),
+            SourceItem::Damaged { error: SourceError::Lost { .. }, frames: Some(1) } => told.push(false),
+            SourceItem::Nothing => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(told, [true, false, true, false, true, false]);
+}
+
+#[test]
+fn a_challenge_that_has_become_stale_is_answered_anew() {
+    let asked = AtomicU32::new(0);
+    let server = ScriptedServer::serve(move |mut connection| {
+        // Good for one request and its repetition.
+        let nonce = format!("nonce=\"{}\"", asked.fetch_add(1, Ordering::SeqCst) / 3);
+        let is_known = request(&connection).iter().any(|line| line.contains(&nonce));
+        let head = "Connection: close\r\nContent-Type: image/jpeg\r\n";
+        let answer = if is_known {
+            [format!("HTTP/1.1 200 OK\r\n{head}\r\n").as_bytes(), &picture()].concat()
+        } else {
+            let challenge = format!("WWW-Authenticate: Digest realm=\"x\", qop=\"auth\", stale=true, {nonce}\r\n");
+            format!("HTTP/1.1 401 Unauthorized\r\n{challenge}Content-Length: 0\r\n{head}\r\n").into_bytes()
+        };
+        connection.write_all(&answer).unwrap();
+    });
+    let mut options = asked_by("viewer", "s3cret");
+    options.frame_rate = Some(FrameRate::per_second(100));
+    let mut source = open(&server.url("http"), &options).unwrap();
+    for _ in 0..6 {
+        assert_eq!(next(source.as_mut()).payload, picture());
     }
 }
 

@@ -26,6 +26,11 @@ const AS_STREAM: &str = "send H.264 instead, for example by `ffmpeg -i IN -c cop
 const SAY_FORMAT: &str =
     "say what it is: --format h264, h265, mjpeg or y4m, or of pixels, say, --format rgb8 --size 640x480";
 
+/// Devices of Video4Linux are read by programs that are made for their many formats.
+const V4L2: &str = "devices of Video4Linux are read through a pipe, such as `ffmpeg -f v4l2 -input_format mjpeg -i \
+                    /dev/video0 -c copy -f mjpeg - | lumenbus publish - --camera ID`, or, in builds with the feature \
+                    gstreamer, as 'gst:v4l2src device=/dev/video0 ! image/jpeg ! appsink'";
+
 /// What a user named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,6 +67,11 @@ impl FromStr for SourceSpec {
             return Ok(Self::StandardInput);
         }
         let path = Path::new(spec);
+        if path.parent() == Some(Path::new("/dev"))
+            && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"video"))
+        {
+            return Err(refuse(V4L2));
+        }
         // A file that exists is meant, whatever characters its name has.
         if path.exists() {
             return Ok(Self::Path(path.to_owned()));
@@ -353,6 +363,10 @@ mod tests {
         assert_eq!("shots/*.jpg".parse::<SourceSpec>().unwrap(), matching);
         assert!("no*/x.jpg".parse::<SourceSpec>().is_err());
         assert!("".parse::<SourceSpec>().is_err());
+        assert_eq!("-".parse::<SourceSpec>().unwrap(), SourceSpec::StandardInput);
+        let device = "/dev/video0".parse::<SourceSpec>().unwrap_err().to_string();
+        assert!(device.contains("| lumenbus publish -"), "{device}");
+        assert!("/dev/shm/video0".parse::<SourceSpec>().is_ok());
         for bad in
             ["test:", "test:1920", "test:10x10@30", "test:640x480@0", "test:640x480@30,noise=99", "test:640x480,x=1"]
         {

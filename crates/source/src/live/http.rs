@@ -2,7 +2,7 @@
 
 use crate::SourceError;
 use crate::error::CameraFault;
-use crate::jpeg;
+use crate::jpeg::{self, Picture};
 use crate::live::address::CameraAddress;
 use crate::live::capture::CaptureClock;
 use crate::live::http_client::{HttpClient, broken};
@@ -92,7 +92,8 @@ impl HttpReceiver {
             let stated = response.headers().get("x-timestamp").and_then(|value| seconds(value.to_str().ok()?));
             let body = Limited::new(response.into_body(), MAX_PICTURE_BYTES).collect();
             match within("waiting for its next frame", body).await? {
-                Ok(body) => match jpeg::complete(&body.to_bytes()) {
+                // Without what follows the picture, which would stay alive with it.
+                Ok(body) => match jpeg::complete(&body.to_bytes()).map(compact) {
                     Ok(picture) => pictures.give(picture.bytes, picture.dimensions, stated),
                     Err(defect) => pictures.lose(defect.what)?,
                 },
@@ -102,6 +103,10 @@ impl HttpReceiver {
             response = client.get().await?;
         }
     }
+}
+
+fn compact(picture: Picture) -> Picture {
+    Picture { bytes: Bytes::copy_from_slice(&picture.bytes), ..picture }
 }
 
 fn content(response: &Response<Incoming>) -> Result<Content, CameraFault> {

@@ -234,10 +234,11 @@ impl MultipartReader {
                 self.give_up(defect.what)
             }
             Scan::End(end) => {
-                self.offset += end as u64;
-                let Picture { bytes, dimensions } = walk.picture(self.buffer.split_to(end).freeze());
+                // A slice of the buffer would keep all of it alive, however small the picture.
+                let Picture { bytes, dimensions } = walk.picture(Bytes::copy_from_slice(&self.buffer[..end]));
                 let stated_nanos = *stated_nanos;
                 self.place = Place::Between { skipped: 0 };
+                self.discard(end);
                 Step::Output(MultipartOutput::Picture { bytes, dimensions, stated_nanos })
             }
         }
