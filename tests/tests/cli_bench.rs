@@ -87,3 +87,33 @@ fn detection_is_measured_against_labels() {
     write(320);
     run(&line).code(1).says("pictures of 320x96").says("this is 160x96");
 }
+
+#[test]
+fn a_slow_detector_is_measured_beside_others() {
+    // Whether targets are met says the machine.
+    let ran = run("bench detect test:160x96@30 --measure slow --rounds 1 --for 2s --json");
+    assert!([Some(0), Some(3)].contains(&ran.status.code()), "{}", ran.stderr);
+    let summary = ran.summary();
+    let ages = &summary["result_age_periods"];
+    assert!(number(&summary["results"]) > 0.0 && number(&ages["p50"]) <= number(&ages["p99"]), "{summary}");
+    assert!(number(&ages["p50"]) >= 1.0, "each picture is looked at for a period: {summary}");
+    for who in ["plain", "group"] {
+        let others = &summary[who];
+        let ratio = number(&others["with_p99_ms"]) / number(&others["without_p99_ms"]);
+        assert!((ratio - number(&others["ratio"])).abs() < 1e-6, "{summary}");
+    }
+    assert_eq!((summary["missing"].as_u64(), ran.objects("run").len()), (Some(0), 2), "{summary}");
+    assert_eq!(summary["targets"]["met"], ran.status.code() == Some(0), "{summary}");
+}
+
+#[test]
+fn keyframes_only_are_measured_against_all_frames() {
+    let clip = lumenbus_tests::python::in_repository("fixtures/clips/plaza.mp4");
+    let summary = run(&format!("bench detect {} --measure keyframes --json", clip.display())).summary();
+    let (all, keyframes) = (&summary["all"], &summary["keyframes"]);
+    assert_eq!((&all["frames"], &all["looked_at"]), (&keyframes["frames"], &all["frames"]), "{summary}");
+    assert!((1..all["frames"].as_u64().unwrap()).contains(&keyframes["looked_at"].as_u64().unwrap()), "{summary}");
+    let ratio = number(&keyframes["cpu_ms_per_second"]) / number(&all["cpu_ms_per_second"]);
+    assert!((ratio - number(&summary["ratio"])).abs() < 1e-6, "{summary}");
+    run("bench detect test:160x96@10 --frames 5 --measure keyframes").code(1).says("is not coded video");
+}

@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Re
         BenchWhat::Compression(arguments) => compression::run(arguments, settings),
         BenchWhat::Broker(arguments) => broker::run(arguments, settings, &mut output),
         BenchWhat::Decoded(arguments) => decoded::run(arguments, settings, &mut output),
-        BenchWhat::Detect(arguments) => detect::run(arguments, &mut output),
+        BenchWhat::Detect(arguments) => detect::run(arguments, settings, &mut output),
         BenchWhat::Qos(arguments) => qos::run(arguments, settings, &mut output),
         BenchWhat::Join(arguments) => join::run(arguments, settings, &mut output),
         BenchWhat::Fleet(arguments) => fleet::run(arguments, settings, &mut output),

@@ -2,12 +2,15 @@
 
 pub(crate) mod arguments;
 mod drawing;
+mod keyframes;
 mod report;
+mod slow;
 
 use crate::exit::Outcome;
 use crate::output::Output;
+use crate::settings::Settings;
 use anyhow::Context as _;
-use arguments::DetectBenchArguments;
+use arguments::{DetectBenchArguments, Measure};
 use drawing::Drawings;
 use lumenbus_codec::{Color, DecoderConfig};
 use lumenbus_frame::{CaptureTime, Dimensions, Epoch, FrameId, FrameRate, PixelFormat, Seq};
@@ -42,7 +45,19 @@ struct Looking<'a> {
     measured: Measured,
 }
 
-pub(super) fn run(arguments: &DetectBenchArguments, output: &mut Output) -> anyhow::Result<Outcome> {
+pub(super) fn run(
+    arguments: &DetectBenchArguments,
+    settings: &Settings,
+    output: &mut Output,
+) -> anyhow::Result<Outcome> {
+    match arguments.measure {
+        Measure::Footage => footage(arguments, output),
+        Measure::Slow => slow::run(arguments, settings, output),
+        Measure::Keyframes => keyframes::run(arguments, output),
+    }
+}
+
+fn footage(arguments: &DetectBenchArguments, output: &mut Output) -> anyhow::Result<Outcome> {
     let labels = arguments.labels.as_deref().map(read_labels).transpose()?;
     let measured = measure(arguments, labels.as_ref(), output)?;
     report::show(arguments, labels.as_ref(), &measured, output);

@@ -4,7 +4,7 @@
 //! runs in the same process, so that its part is in every figure.
 
 pub(crate) mod arguments;
-mod reader;
+pub(super) mod reader;
 mod run;
 
 use super::decoded::pictures::Pictures;

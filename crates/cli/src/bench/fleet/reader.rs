@@ -18,11 +18,11 @@ const LOOK: Duration = Duration::from_millis(100);
 const MAX_MICROS: u64 = 60_000_000;
 
 /// What was read.
-pub(super) struct Reading {
-    pub(super) tally: Tally,
+pub(in crate::bench) struct Reading {
+    pub(in crate::bench) tally: Tally,
     /// Capture → handed over, of frames captured within the window.
-    pub(super) ages: Histogram<u64>,
-    pub(super) bytes: u64,
+    pub(in crate::bench) ages: Histogram<u64>,
+    pub(in crate::bench) bytes: u64,
 }
 
 /// Frames captured from `from` on and before `to` count; Unix nanoseconds.
@@ -31,17 +31,22 @@ struct Window {
     to: AtomicI64,
 }
 
-pub(super) struct Reader {
+pub(in crate::bench) struct Reader {
     window: Arc<Window>,
     stop: Arc<Shutdown>,
     thread: JoinHandle<anyhow::Result<Reading>>,
 }
 
 impl Reader {
-    /// Reads the topic from its beginning until so many streams have ended.
-    pub(super) fn start(bus: &BusConfig, topic: &str, streams: usize) -> anyhow::Result<Self> {
+    /// Reads the topic from its beginning until so many streams have ended; alone, or as the member of a group.
+    pub(in crate::bench) fn start(
+        bus: &BusConfig,
+        topic: &str,
+        streams: usize,
+        group: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let mut config = SubscriberConfig::new(bus.clone(), vec![TopicName::new(topic)?]);
-        config.start = Start::Earliest;
+        (config.start, config.group) = (Start::Earliest, group.map(str::to_owned));
         let subscriber = Subscriber::open(config)?;
         let window = Arc::new(Window { from: AtomicI64::new(i64::MAX), to: AtomicI64::new(i64::MAX) });
         let stop = Arc::<Shutdown>::default();
@@ -52,16 +57,16 @@ impl Reader {
         Ok(Self { window, stop, thread })
     }
 
-    pub(super) fn open_window(&self) {
+    pub(in crate::bench) fn open_window(&self) {
         self.window.from.store(SystemClock.unix_nanos(), Ordering::Release);
     }
 
-    pub(super) fn close_window(&self) {
+    pub(in crate::bench) fn close_window(&self) {
         self.window.to.store(SystemClock.unix_nanos(), Ordering::Release);
     }
 
     /// Waits for the ends of all streams, at most so long.
-    pub(super) fn finish(self, patience: Duration) -> anyhow::Result<Reading> {
+    pub(in crate::bench) fn finish(self, patience: Duration) -> anyhow::Result<Reading> {
         let end = Instant::now() + patience;
         while !self.thread.is_finished() && Instant::now() < end {
             thread::park_timeout(LOOK);

@@ -182,7 +182,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Run> {
     let topic = environment.topic(PARTITIONS)?;
     let (bus, broker) = (&environment.bus, environment.broker_pid());
-    let reader = Reader::start(bus, &topic, cameras)?;
+    let reader = Reader::start(bus, &topic, cameras, None)?;
     let publisher = Arc::new(Publisher::open(PublisherConfig::new(bus.clone()))?);
     let fleet = Fleet::start(Arc::clone(&publisher), FleetConfig::new(bus.topic_prefix.clone()));
     let topic = TopicName::new(bus.topic_prefix.strip(&topic).unwrap_or(&topic))?;
