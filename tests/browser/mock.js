@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { Footage } from './footage.js';
 import { accessUnits, CATCH_UP, flagsOf, mediaMessage, pictures } from './media.js';
+import { addOccurrences } from './occurrences.js';
 import { ServerSocket } from './websocket.js';
 
 const ASSETS = new URL('../../crates/web/assets/', import.meta.url);
@@ -83,6 +84,8 @@ export class Mock {
   isSilent = false;
   /** What was recorded, where a test has it so; the page then has a timeline. */
   footage = null;
+  /** What analysis found, where a test has it so. */
+  occurrences = null;
   /** Milliseconds that a picture of the past takes. */
   pictureDelay = 0;
   /** Pictures of keyframes that are under way, and the most there ever were. */
@@ -171,7 +174,7 @@ export class Mock {
       return answer(200, 'image/jpeg', patternPictures()[0].data);
     }
     if (pathname.startsWith('/api/v1/actions/') && request.method === 'POST') return this.#action(pathname, json);
-    return answer(LATER.has(pathname) ? 404 : 200, TYPES['.html'], readFileSync(new URL('index.html', ASSETS)));
+    return answer(LATER.has(pathname) && !(pathname === '/events' && this.sections.events) ? 404 : 200, TYPES['.html'], readFileSync(new URL('index.html', ASSETS)));
   }
 
   #clip(searchParams, response, json) {
@@ -260,6 +263,9 @@ export class Mock {
       for (const n of client.watched.keys()) if ((!before.has(n) || (stills.has(n) && !client.stills.has(n))) && this.streams.has(n)) this.#join(client, this.streams.get(n));
     } else if (this.footage && ['play', 'pause', 'live'].includes(message.type)) {
       this.#recall(client, message);
+    } else if (this.occurrences && message.type === 'events') {
+      client.isFollowing = message.follow === true;
+      client.send(JSON.stringify(this.occurrences.answer(message)));
     } else if (message.type === 'rejoin' && this.streams.has(message.n)) {
       this.#join(client, this.streams.get(message.n));
     }
@@ -309,6 +315,18 @@ export class Mock {
     stream.missing[reason] = (stream.missing[reason] ?? 0) + frames;
     this.send({ type: 'gap', n, epoch: '117661770113406904', first, last: first + frames - 1, reason, at_ms: Date.now() });
     this.sendStats();
+  }
+
+  /** Tells pages that look at events of a new one, and of older ones that it changes. */
+  happened(event, changed = []) {
+    const message = JSON.stringify({ type: 'happened', event, changed, is_missed: false });
+    for (const client of this.connections) if (client.isFollowing) client.send(message);
+  }
+
+  /** What is wrong with a camera's picture from now on; 'ok': nothing. */
+  setHealth(n, state) {
+    this.streams.get(n).facts.health = { state, since_ms: Date.now() };
+    this.sendStreams();
   }
 
   setState(n, state, reason = '') {
@@ -406,5 +424,7 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
   mock.footage = new Footage();
   mock.footage.gaps = [{ from_ms: Date.now() - 500_000, to_ms: Date.now() - 400_000, reason: 'source-lost', frames: 3000 }];
   if (!clips || process.argv.includes('--states')) addAllStates(mock);
+  addOccurrences(mock);
+  ['dark', 'covered', 'moved', 'blurred', 'frozen'].forEach((state, at) => mock.streams.has(2 * at) && mock.setHealth(2 * at, state));
   console.log(mock.url);
 }

@@ -596,13 +596,13 @@ describe('sections', () => {
 
   it('are in the navigation once the viewer has them', () => withPage({ fill: (mock) => {
     cameras(1)(mock);
-    mock.sections = { events: true, timeline: 'yes', studies: false };
+    mock.sections = { events: false, timeline: 'yes', studies: true };
   } }, async (page) => {
-    await until('the entry', async () => (await entries(page)).join() === 'Live,Events,Health');
-    await page.getByRole('link', { name: 'Events' }).click();
+    await until('the entry', async () => (await entries(page)).join() === 'Live,Studies,Health');
+    await page.getByRole('link', { name: 'Studies' }).click();
     // This page does not have the screen: a newer viewer beside an older page.
     assert.match(await page.locator('main').innerText(), /not part of this version/);
-    assert.equal(await page.locator('.nav-item[aria-current]').innerText(), 'Events');
+    assert.equal(await page.locator('.nav-item[aria-current]').innerText(), 'Studies');
     await page.keyboard.press('Escape');
     await anyMarker(page, 0, SIZE);
   }));

@@ -81,6 +81,16 @@ fn timeline_alone() {
 }
 
 #[test]
+fn events_alone() {
+    script("events", true);
+}
+
+#[test]
+fn events_of_a_foreign_producer() {
+    script("happened", true);
+}
+
+#[test]
 fn live_pictures() {
     script("live", true);
 }

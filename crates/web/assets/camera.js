@@ -7,7 +7,7 @@ import { copyText, el, icon, setAttribute, setText } from './dom.js';
 import { age, bytes, clock, mbit, moment, number } from './format.js';
 import { gapReason, gapText, stateText, t } from './i18n.js';
 import { Plot, Waterfall } from './plot.js';
-import { cameraPath, codecName, drawStrip, Freshness, GAP_SHOWN_MS, substitute, Veil } from './tile.js';
+import { cameraPath, codecName, drawStrip, Freshness, GAP_SHOWN_MS, HealthChip, substitute, Veil } from './tile.js';
 import { Timeline } from './timeline.js';
 
 const GAPS_SHOWN = 50;
@@ -66,11 +66,13 @@ export class CameraScreen {
     this.veil = new Veil();
     this.gapChip = el('span', { class: 'chip chip-gap', hidden: true });
     this.freshness = new Freshness();
+    this.health = new HealthChip(true);
+    this.events = el('a', { class: 'button icon-only', href: `/events?${new URLSearchParams({ camera: id })}`, 'aria-label': t('events.of'), title: t('events.of'), hidden: true }, icon('events'));
     this.recordedChip = el('span', { class: 'chip chip-recorded', hidden: true });
     this.boxesChip = el('span', { class: 'chip', hidden: true });
     this.times = el('div', { class: 'timeline-holder', hidden: true });
     this.strip = el('canvas', { class: 'strip', 'aria-hidden': 'true' });
-    this.stage = el('div', { class: 'stage-picture' }, el('div', { class: 'picture' }, this.holder, this.veil.element, el('div', { class: 'chips' }, this.recordedChip, this.boxesChip, this.freshness.element, this.gapChip)), this.strip);
+    this.stage = el('div', { class: 'stage-picture' }, el('div', { class: 'picture' }, this.holder, this.veil.element, el('div', { class: 'chips' }, this.health.element, this.recordedChip, this.boxesChip, this.freshness.element, this.gapChip)), this.strip);
     this.other = el('a', { class: 'other-stream', hidden: true }, this.veil.other);
     this.veil.element.append(this.other);
     this.figures = el('dl', { class: 'camera-figures' });
@@ -96,7 +98,7 @@ export class CameraScreen {
 
   #head() {
     return el('header', { class: 'camera-head' }, this.back, el('div', { class: 'camera-title' }, el('div', { class: 'camera-line' }, this.name, this.state), this.meta),
-      this.streams, el('div', { class: 'buttons' }, this.previous, this.next, this.boxes.element, this.snapshot, this.full));
+      this.streams, el('div', { class: 'buttons' }, this.previous, this.next, this.events, this.boxes.element, this.snapshot, this.full));
   }
 
   #body() {
@@ -241,6 +243,8 @@ export class CameraScreen {
     const state = this.veil.update(this.#stream, this.#hasPicture || isRecalled);
     setAttribute(this.state, 'data-state', state);
     setText(this.state, stateText(state));
+    this.health.update(this.#stream);
+    this.events.hidden = !this.app.store.sections.includes('events');
     this.#offerOther(state);
     this.#analysis(isRecalled);
     if (facts.width && facts.height) this.stage.style.setProperty('--ratio', `${facts.width} / ${facts.height}`);

@@ -66,6 +66,15 @@ const en = {
   'overview.range': 'Stretch of time', 'overview.15m': '15 min', 'overview.1h': '1 hour', 'overview.6h': '6 hours', 'overview.1d': '1 day', 'overview.7d': '7 days', 'overview.now': 'Now', 'overview.hint': 'A click opens the camera at that moment; on the keyboard, arrows and Enter. Drag to move, Ctrl and wheel to zoom.', 'reason.unknown': 'nothing was recorded',
   'recall.caught-up': 'Caught up with live.', 'recall.ended': 'This is the end of the recording.', 'recall.failed': 'Cannot play: {why}', 'recall.nothing': 'There is no footage of that moment.', 'recall.no-picture': 'No picture of that moment: {why}', 'recall.chip': 'Recorded {time}',
 
+  'health.state.ok': 'OK', 'health.state.dark': 'Dark', 'health.state.blurred': 'Blurred', 'health.state.frozen': 'Frozen', 'health.state.covered': 'Covered', 'health.state.moved': 'Moved',
+  'event.ok': 'Back to normal', 'event.dark': 'Camera dark', 'event.blurred': 'Picture blurred', 'event.frozen': 'Picture frozen', 'event.covered': 'Camera covered', 'event.moved': 'Camera moved',
+  'event.appeared': '{class} appeared', 'event.appeared.several': '{class} appeared, {n} at once', 'event.open': 'still there', 'event.open.health': 'still so', 'event.was': 'was {was}', 'event.was.for': 'was {was} for {length}', 'event.today': 'Today', 'event.yesterday': 'Yesterday',
+  'class.person': 'person', 'class.face': 'face', 'class.car': 'car', 'class.motion': 'motion', 'class.object': 'object',
+  'events.kind': 'Kind of event', 'events.kind.all': 'All', 'events.kind.presence': 'Seen', 'events.kind.health': 'Camera health', 'events.camera': 'Camera', 'events.camera.all': 'All cameras', 'events.what': 'What', 'events.what.all': 'Everything', 'events.day': 'Day', 'events.clear': 'Clear the filters',
+  'events.new': '{n} new', 'events.of': 'Events of this camera', 'events.end': 'This is all there is.', 'events.end.cut': 'The viewer keeps the newest events only: what is older is in the topic lumenbus.events.', 'events.end.narrow': 'The newest {n} are shown. Choose a camera or a day to see older ones.',
+  'events.nothing.none': 'Nothing has happened yet. What analysis sees shows up here at once.', 'events.nothing.found': 'No event matches.', 'events.nothing.reading': 'Reading events …', 'events.nothing.failed': 'Events cannot be read: {why}',
+  'events.nothing.missing': 'Nobody looks for events yet. Analysis finds what appears, and cameras that are dark, blurred, frozen, covered or moved:',
+
   'health.good': 'Nothing needs you', 'health.at': 'as of {time}', 'health.problems': 'Needs you: {n}', 'health.unreachable': 'Kafka does not answer', 'health.unread': 'The viewer does not answer: {why}',
   'health.disk': 'Disk', 'health.left': 'until the disk is full', 'health.used': 'used', 'health.disk.used': '{used} used', 'health.disk.free': '{free} free', 'health.disk.unknown': 'free space unknown', 'health.estimate': 'estimated',
   'health.brokers': 'Brokers', 'health.embedded': 'Embedded broker', 'health.controller': 'controller', 'health.address': 'Address', 'health.none': 'Not known yet.',
@@ -75,7 +84,7 @@ const en = {
 
   'help': 'Keys', 'help.open': 'Help: keys', 'key.arrows': 'between tiles; on a camera, to its neighbours', 'key.enter': 'opens the camera', 'key.esc': 'back', 'key.search': 'search', 'key.s': 'saves a snapshot',
   'key.f': 'full screen', 'key.t': 'colours', 'key.l': 'language', 'key.g': 'Live, Health', 'key.help': 'this list',
-  'help.timeline': 'On a camera', 'key.space': 'plays, pauses', 'key.keyframe': 'keyframe before, after', 'key.far': 'ten seconds back, on', 'key.neighbour': 'camera before, after', 'key.live': 'back to live', 'key.mark': 'clip begins, ends here', 'key.export': 'exports the clip', 'key.zoom': 'shows less, more time',
+  'help.timeline': 'On a camera', 'key.space': 'plays, pauses', 'key.keyframe': 'keyframe before, after', 'key.far': 'ten seconds back, on', 'key.neighbour': 'camera before, after', 'key.live': 'back to live', 'key.mark': 'clip begins, ends here', 'key.export': 'exports the clip', 'key.rows': 'between events', 'key.moment': 'opens the recording', 'key.event-clip': 'exports a clip of it', 'key.zoom': 'shows less, more time',
 };
 
 const zh = {
@@ -142,6 +151,15 @@ const zh = {
   'overview.range': '时间范围', 'overview.15m': '15 分钟', 'overview.1h': '1 小时', 'overview.6h': '6 小时', 'overview.1d': '1 天', 'overview.7d': '7 天', 'overview.now': '现在', 'overview.hint': '点击可打开该时刻的摄像机画面；键盘操作请用方向键和回车。拖动可平移，Ctrl 加滚轮可缩放。', 'reason.unknown': '没有录制',
   'recall.caught-up': '已追上实时。', 'recall.ended': '录像到此结束。', 'recall.failed': '无法播放：{why}', 'recall.nothing': '该时刻没有录像。', 'recall.no-picture': '没有该时刻的画面：{why}', 'recall.chip': '录像 {time}',
 
+  'health.state.ok': '正常', 'health.state.dark': '过暗', 'health.state.blurred': '模糊', 'health.state.frozen': '冻结', 'health.state.covered': '被遮挡', 'health.state.moved': '被移动',
+  'event.ok': '恢复正常', 'event.dark': '画面过暗', 'event.blurred': '画面模糊', 'event.frozen': '画面冻结', 'event.covered': '镜头被遮挡', 'event.moved': '摄像机被移动',
+  'event.appeared': '出现：{class}', 'event.appeared.several': '出现：{class}，同时 {n} 个', 'event.open': '仍在画面中', 'event.open.health': '仍未恢复', 'event.was': '此前：{was}', 'event.was.for': '此前：{was}，{length}', 'event.today': '今天', 'event.yesterday': '昨天',
+  'class.person': '人', 'class.face': '人脸', 'class.car': '汽车', 'class.motion': '运动', 'class.object': '物体',
+  'events.kind': '事件类型', 'events.kind.all': '全部', 'events.kind.presence': '出现', 'events.kind.health': '摄像机健康', 'events.camera': '摄像机', 'events.camera.all': '全部摄像机', 'events.what': '内容', 'events.what.all': '全部内容', 'events.day': '日期', 'events.clear': '清除筛选',
+  'events.new': '{n} 条新事件', 'events.of': '此摄像机的事件', 'events.end': '没有更早的事件。', 'events.end.cut': '查看器只保留最新的事件，更早的在主题 lumenbus.events 中。', 'events.end.narrow': '已显示最新的 {n} 条。选择摄像机或日期可查看更早的事件。',
+  'events.nothing.none': '还没有任何事件。分析发现的情况会立即显示在这里。', 'events.nothing.found': '没有匹配的事件。', 'events.nothing.reading': '正在读取事件……', 'events.nothing.failed': '无法读取事件：{why}',
+  'events.nothing.missing': '还没有进程分析事件。分析会发现出现的对象，以及过暗、模糊、冻结、被遮挡或被移动的摄像机：',
+
   'health.good': '一切正常', 'health.at': '截至 {time}', 'health.problems': '待处理：{n}', 'health.unreachable': 'Kafka 没有应答', 'health.unread': '查看器没有应答：{why}',
   'health.disk': '磁盘', 'health.left': '后磁盘写满', 'health.used': '已用', 'health.disk.used': '已用 {used}', 'health.disk.free': '剩余 {free}', 'health.disk.unknown': '剩余空间未知', 'health.estimate': '估计值',
   'health.brokers': '代理', 'health.embedded': '内置代理', 'health.controller': '控制器', 'health.address': '地址', 'health.none': '尚不清楚。',
@@ -151,7 +169,7 @@ const zh = {
 
   'help': '按键', 'help.open': '帮助：按键', 'key.arrows': '在画面之间移动；在摄像机页切换相邻摄像机', 'key.enter': '打开摄像机', 'key.esc': '返回', 'key.search': '搜索', 'key.s': '保存截图',
   'key.f': '全屏', 'key.t': '颜色', 'key.l': '语言', 'key.g': '实时、健康', 'key.help': '此列表',
-  'help.timeline': '摄像机页', 'key.space': '播放、暂停', 'key.keyframe': '上一、下一关键帧', 'key.far': '后退、前进十秒', 'key.neighbour': '上一、下一路摄像机', 'key.live': '回到实时', 'key.mark': '片段起点、终点', 'key.export': '导出片段', 'key.zoom': '放大、缩小时间轴',
+  'help.timeline': '摄像机页', 'key.space': '播放、暂停', 'key.keyframe': '上一、下一关键帧', 'key.far': '后退、前进十秒', 'key.neighbour': '上一、下一路摄像机', 'key.live': '回到实时', 'key.mark': '片段起点、终点', 'key.export': '导出片段', 'key.rows': '在事件之间移动', 'key.moment': '打开录像', 'key.event-clip': '导出该事件的片段', 'key.zoom': '放大、缩小时间轴',
 };
 
 export const texts = { en, zh };

@@ -151,6 +151,11 @@ export class Link {
     this.#socket.send(text);
   }
 
+  /** A question whose answer comes as a message. */
+  ask(message) {
+    this.#send(message);
+  }
+
   rejoin(n) {
     this.#send({ type: 'rejoin', n });
   }

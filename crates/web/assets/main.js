@@ -2,6 +2,7 @@
 
 import { CameraScreen, saveSnapshot } from './camera.js';
 import { el, icon, setAttribute, setText } from './dom.js';
+import { EventsScreen } from './events.js';
 import { HealthScreen } from './health.js';
 import { language, memory, setLanguage, t } from './i18n.js';
 import { LaterScreen } from './later.js';
@@ -85,8 +86,9 @@ function helpDialog() {
   const keys = [['← ↑ → ↓', 'arrows'], ['Enter', 'enter'], ['Esc', 'esc'], ['/', 'search'], ['s', 's'], ['f', 'f'], ['b', 'b'], ['1  2', 'g'], ['t', 't'], ['l', 'l'], ['?', 'help']];
   const rows = (list) => el('dl', {}, ...list.flatMap(([key, name]) => [el('dt', {}, ...key.split('  ').map((one) => el('kbd', { text: one }))), el('dd', { text: t(`key.${name}`) })]));
   const more = store.sections.includes('timeline') ? [['␣', 'space'], ['←  →', 'keyframe'], ['⇧ ←  ⇧ →', 'far'], ['[  ]', 'neighbour'], ['l', 'live'], ['i  o', 'mark'], ['e', 'export'], ['+  -', 'zoom']] : [];
+  const events = store.sections.includes('events') ? [['↑  ↓', 'rows'], ['Enter', 'moment'], ['e', 'event-clip']] : [];
   const close = el('button', { class: 'button icon-only', type: 'button', 'aria-label': t('close'), on: { click: () => dialog.close() } }, icon('close'));
-  const dialog = el('dialog', { class: 'help', 'aria-label': t('help') }, el('div', { class: 'help-head' }, el('h2', { text: t('help') }), close), rows(keys), more.length > 0 ? el('h2', { text: t('help.timeline') }) : null, more.length > 0 ? rows(more) : null,
+  const dialog = el('dialog', { class: 'help', 'aria-label': t('help') }, el('div', { class: 'help-head' }, el('h2', { text: t('help') }), close), rows(keys), more.length > 0 ? el('h2', { text: t('help.timeline') }) : null, more.length > 0 ? rows(more) : null, events.length > 0 ? el('h2', { text: t('nav.events') }) : null, events.length > 0 ? rows(events) : null,
     el('p', { class: 'faint', text: store.version ? `lumenbus ${store.version}` : '' }));
   dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   return dialog;
@@ -142,6 +144,7 @@ function screenFor({ pathname, searchParams }) {
     return ['live', new CameraScreen(app, { id, topic: searchParams.get('topic'), stream: searchParams.get('stream'), at: Number.isFinite(at) ? at : null })];
   }
   if (pathname === '/health') return ['health', new HealthScreen(app)];
+  if (pathname === '/events' && store.sections.includes('events')) return ['events', new EventsScreen(app, searchParams)];
   if (pathname === '/timeline' && store.sections.includes('timeline')) return ['timeline', new OverviewScreen(app)];
   const later = SECTIONS.find((name) => pathname === `/${name}`);
   if (later) return [later, new LaterScreen(app, later)];

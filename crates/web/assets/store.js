@@ -124,6 +124,8 @@ export class Store {
       event: () => this.#event(message),
       playback: () => this.#playback(readPlayback(message)),
       found: () => this.#found(readFound(message)),
+      events: () => this.emit('events', message),
+      happened: () => this.emit('happened', message),
       notice: () => this.note({ kind: 'notice', what: text(message.kind, 40), text: text(message.text), at: finite(message.at_ms) }),
     };
     if (Object.hasOwn(take, message.type)) take[message.type]();

@@ -55,6 +55,30 @@ export class Veil {
   }
 }
 
+/** What analysis says is wrong with the picture: a sign and a word. */
+export class HealthChip {
+  #shown = '';
+
+  /** `hasTime`: there is room to say since when. */
+  constructor(hasTime = false) {
+    this.hasTime = hasTime;
+    this.element = el('span', { class: 'chip chip-health', hidden: true });
+  }
+
+  update({ facts: { health } }) {
+    const shown = health ? `${health.state} ${health.since}` : '';
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    this.element.hidden = health === null;
+    setAttribute(this.element, 'data-health', health?.state ?? null);
+    if (!health) return;
+    const since = this.hasTime && Number.isFinite(health.since) ? t('since', { time: clock(health.since) }) : '';
+    this.element.replaceChildren(icon(`health-${health.state}`), el('span', { text: [healthText(health), since].filter(Boolean).join(' ') }));
+  }
+}
+
+const healthText = ({ state }) => t(`health.state.${state}`);
+
 /** That a picture is an old one which a new viewer begins with, and how old it is, until the present is reached. */
 export class Freshness {
   #shown = '';
@@ -122,13 +146,14 @@ export class Tile {
     this.gap = el('span', { class: 'chip chip-gap', hidden: true });
     this.late = el('span', { class: 'chip chip-late', hidden: true });
     this.freshness = new Freshness();
+    this.health = new HealthChip();
     this.strip = el('canvas', { class: 'strip', 'aria-hidden': 'true' });
     this.name = el('span', { class: 'tile-name' });
     this.group = el('span', { class: 'tile-group' });
     this.codec = el('span', { class: 'badge' });
     this.figures = { fps: el('span', { class: 'f-fps' }), rate: el('span', { class: 'f-rate' }), age: el('span', { class: 'f-age' }) };
     this.element = el('a', { class: 'tile', href: cameraPath(facts, isOnlyStream), tabindex: -1, 'data-n': facts.n, draggable: 'false' },
-      el('div', { class: 'picture' }, this.holder, this.veil.element, el('div', { class: 'chips' }, this.late, this.freshness.element, this.gap)),
+      el('div', { class: 'picture' }, this.holder, this.veil.element, el('div', { class: 'chips' }, this.health.element, this.late, this.freshness.element, this.gap)),
       this.strip,
       el('div', { class: 'caption' }, el('span', { class: 'dot' }), this.name, this.group, this.codec,
         el('span', { class: 'figures' }, this.figures.fps, this.figures.rate, this.figures.age)));
@@ -158,7 +183,8 @@ export class Tile {
     const state = this.veil.update(this.stream, this.#hasPicture);
     setAttribute(this.element, 'data-state', state);
     this.#lead(state);
-    setAttribute(this.element, 'aria-label', `${facts.name}, ${stateText(state)}`);
+    this.health.update(this.stream);
+    setAttribute(this.element, 'aria-label', [facts.name, stateText(state), facts.health && healthText(facts.health)].filter(Boolean).join(', '));
     const isPlaying = PLAYING.has(this.stream.state);
     setText(this.figures.fps, isPlaying ? t('fps', { n: number(stat.fps, stat.fps < 9.95 ? 1 : 0) }) : '');
     setText(this.figures.rate, isPlaying ? `${mbit(stat.mbit)} Mbit/s` : '');

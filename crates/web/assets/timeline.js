@@ -3,6 +3,7 @@
 import { Axis, neighbour, parseMoment } from './axis.js';
 import { Newest } from './archive.js';
 import { Band } from './band.js';
+import { saveClip } from './clip.js';
 import { el, icon, setAttribute, setText } from './dom.js';
 import { bytes, moment, span } from './format.js';
 import { gapReason, t } from './i18n.js';
@@ -426,13 +427,7 @@ export class Timeline {
       this.#app.say(t('timeline.mark-first'));
       return;
     }
-    try {
-      await this.recall.archive.checkClip(clip.from, clip.to);
-      el('a', { href: this.recall.archive.clipPath(clip.from, clip.to), download: '' }).click();
-      this.#app.say(t('timeline.exporting', { length: span(clip.seconds) }));
-    } catch (error) {
-      this.#app.say(t('timeline.no-export', { why: error.message }), true);
-    }
+    await saveClip(this.recall.archive, clip.from, clip.to, this.#app.say);
   }
 
   key(event) {

@@ -62,9 +62,19 @@ export function readStreams(message) {
       height: count(raw.height),
       fps: finite(raw.fps),
       isSealed: raw.is_sealed === true,
+      health: readHealth(raw.health),
     });
   }
   return streams;
+}
+
+/** States of a picture in which something is wrong. */
+export const TROUBLES = ['dark', 'blurred', 'frozen', 'covered', 'moved'];
+
+/** What is wrong with a camera's picture, as analysis sees it: { state, since }; null: nothing that is known. */
+function readHealth(raw) {
+  const { state, since_ms: since } = object(raw);
+  return TROUBLES.includes(state) ? { state, since: finite(since) } : null;
 }
 
 const STATES = new Set(['connecting', 'live', 'late', 'offline', 'denied', 'ended']);

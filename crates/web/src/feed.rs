@@ -3,9 +3,9 @@
 //! A topic is read once the directory names a stream in it: then it exists. One topic that may not be read does not hurt
 //! the others. What fails is tried again, with growing pauses.
 
-use crate::hub::Hub;
+use crate::hub::{Hub, MAX_OFFSETS, Reading};
 use lumenbus_bus::control::ControlSender;
-use lumenbus_bus::results::ResultReader;
+use lumenbus_bus::results::{EventRead, EventReader, ResultReader};
 use lumenbus_bus::subscriber::CameraFilter;
 use lumenbus_bus::{BusConfig, BusError, Directory, FrameTracer, Subscriber, SubscriberConfig, probe};
 use lumenbus_frame::TopicName;
@@ -120,10 +120,8 @@ impl Feeder {
             named.add(self.hub.directory(&camera, &entry));
         }
         let mut threads: BTreeMap<TopicName, JoinHandle<()>> = BTreeMap::new();
-        let results = self.clone();
-        let results =
-            std::thread::Builder::new().name("viewer-results".to_owned()).spawn(move || results.follow_results());
-        let results = results.inspect_err(|error| tracing::error!("cannot start a thread to read results: {error}"));
+        let analysis =
+            [self.spawn("viewer-results", Self::follow_results), self.spawn("viewer-events", Self::follow_events)];
         while !self.shutdown.is_requested() {
             for topic in named.take() {
                 self.read(topic, &mut threads);
@@ -131,11 +129,17 @@ impl Feeder {
             self.look_for_broker();
         }
         drop(watch);
-        for thread in threads.into_values().chain(results.ok()) {
+        for thread in threads.into_values().chain(analysis.into_iter().flatten()) {
             if thread.join().is_err() {
                 tracing::error!("a thread that reads for the viewer panicked");
             }
         }
+    }
+
+    fn spawn(&self, name: &str, run: fn(&Self)) -> Option<JoinHandle<()>> {
+        let feeder = self.clone();
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&feeder));
+        spawned.inspect_err(|error| tracing::error!("cannot start the thread {name}: {error}")).ok()
     }
 
     fn read(&self, topic: TopicName, threads: &mut BTreeMap<TopicName, JoinHandle<()>>) {
@@ -244,6 +248,44 @@ impl Feeder {
                 Ok(None) => {}
                 Err(error) => {
                     tracing::info!("reading results of analysis stopped and begins anew: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads the newest events, and then each as it comes. What was read before a trouble stays.
+    fn follow_events(&self) {
+        let mut pause = Pause(FIRST_PAUSE);
+        while !self.shutdown.is_requested() {
+            match EventReader::open(&self.config.bus, MAX_OFFSETS) {
+                Ok(mut reader) => {
+                    pause = Pause(FIRST_PAUSE);
+                    self.pump_events(&mut reader);
+                }
+                Err(BusError::UnknownTopic { .. }) => self.hub.reads_events(Reading::Missing),
+                // The page says already that a broker is away.
+                Err(error) if error.is_broker_trouble() => {}
+                Err(error) => self.hub.reads_events(Reading::Failed(error.to_string())),
+            }
+            pause.next(&self.shutdown);
+        }
+    }
+
+    fn pump_events(&self, reader: &mut EventReader) {
+        if reader.is_cut() {
+            self.hub.cuts_events();
+        }
+        if !self.hub.has_read_events() {
+            self.hub.reads_events(Reading::Begun);
+        }
+        while !self.shutdown.is_requested() {
+            match reader.next(WAIT) {
+                Ok(EventRead::Event(event)) => self.hub.happened(&event),
+                Ok(EventRead::AtEnd) => self.hub.reads_events(Reading::Ready),
+                Ok(EventRead::Other | EventRead::Nothing) => {}
+                Err(error) => {
+                    tracing::info!("reading events stopped and begins anew: {error}");
                     return;
                 }
             }

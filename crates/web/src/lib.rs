@@ -22,6 +22,8 @@ pub mod packet;
 pub mod protocol;
 mod recordings;
 mod session;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod token;
 mod viewer;

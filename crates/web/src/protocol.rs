@@ -1,6 +1,7 @@
 //! What a client may say on the WebSocket, checked; `docs/reference/viewer.md` is the contract.
 
-use serde::Deserialize;
+use crate::hub::Place;
+use serde::{Deserialize, Deserializer};
 
 /// Version of the protocol.
 pub const PROTOCOL: u32 = 1;
@@ -12,6 +13,8 @@ pub const MAX_WATCHED: usize = 64;
 const MAX_REPORTS: usize = 256;
 /// Longest that frames can wait for what was found in them, in milliseconds.
 pub const MAX_BOXES_MS: u16 = 2_000;
+/// Most events in one answer.
+pub const MAX_EVENTS: u16 = 200;
 /// Most kinds of media a page can name.
 const MAX_MEDIA: usize = 16;
 
@@ -77,6 +80,76 @@ pub struct Count {
     pub frames: u32,
 }
 
+/// A kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Sort {
+    /// Things of a class were in view.
+    Presence,
+    /// Something is wrong with a camera's picture, or no longer.
+    Health,
+}
+
+/// Which events a client wants; what is left out is not asked for.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsWish {
+    /// Returned with the answer.
+    pub id: u32,
+    /// How many at most.
+    pub limit: u16,
+    /// Whether new ones are told from now on.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only those that are listed after this one: its `cursor`.
+    #[serde(default, deserialize_with = "place")]
+    pub(crate) before: Option<Place>,
+    /// Only of this camera.
+    pub camera: Option<String>,
+    /// Only of this kind.
+    pub kind: Option<Sort>,
+    /// Only presences of this class.
+    pub class: Option<String>,
+    /// Only changes to this state of health.
+    pub state: Option<String>,
+    /// Only from this moment on, Unix milliseconds.
+    pub from_ms: Option<f64>,
+    /// Only up to this moment, Unix milliseconds.
+    pub to_ms: Option<f64>,
+}
+
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Place>, D::Error> {
+    let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(|_| serde::de::Error::custom("before is no cursor"))).transpose()
+}
+
+impl EventsWish {
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be before 2200")]
+    fn nanos(millis: f64) -> i64 {
+        (millis * 1_000.0) as i64 * 1_000
+    }
+
+    pub(crate) fn from_nanos(&self) -> i64 {
+        self.from_ms.map_or(i64::MIN, Self::nanos)
+    }
+
+    /// The last nanosecond of the last millisecond.
+    pub(crate) fn to_nanos(&self) -> i64 {
+        self.to_ms.map_or(i64::MAX, |millis| Self::nanos(millis) + 999_999)
+    }
+
+    fn check(&self) -> Result<(), MessageError> {
+        if self.limit > MAX_EVENTS {
+            let (list, len, max) = ("events", usize::from(self.limit), usize::from(MAX_EVENTS));
+            return Err(MessageError::TooMany { list, len, max });
+        }
+        let mut times = self.from_ms.iter().chain(&self.to_ms);
+        let is_sound = times.all(|millis| (0.0..=MAX_MILLIS).contains(millis));
+        is_sound.then_some(()).ok_or_else(|| malformed("from_ms and to_ms are Unix times in milliseconds".to_owned()))
+    }
+}
+
 /// A message of a client.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -137,6 +210,8 @@ pub enum ClientMessage {
         /// Returned with the answer.
         id: u32,
     },
+    /// Asks for events.
+    Events(EventsWish),
     /// Asks for a pong.
     Ping {
         /// Returned as it is.
@@ -219,6 +294,7 @@ impl ClientMessage {
                 let reason = "at_ms is a Unix time in milliseconds, and speed is 0.25 to 16 or negative";
                 (is_moment && is_speed).then_some(()).ok_or_else(|| malformed(reason.to_owned()))
             }
+            Self::Events(wish) => wish.check(),
             Self::Rejoin { .. } | Self::Pause { .. } | Self::Live { .. } | Self::Ping { .. } => Ok(()),
         }
     }
@@ -284,6 +360,28 @@ mod tests {
             r#""at_ms":1,"speed":-17"#,
         ] {
             refused(&format!(r#"{{"type":"play","n":0,"id":1,{play}}}"#), "malformed");
+        }
+    }
+
+    #[test]
+    fn a_wish_for_events_is_checked() {
+        let text = r#"{"type":"events","id":3,"limit":50,"follow":true,"before":"-7:9","camera":"gate","kind":"health","state":"dark","from_ms":1.5}"#;
+        let ClientMessage::Events(wish) = ClientMessage::parse(text).unwrap() else { panic!("{text}") };
+        assert_eq!((wish.id, wish.limit, wish.follow, wish.kind), (3, 50, true, Some(Sort::Health)));
+        assert_eq!(wish.before.map(|place| place.to_string()), Some("-7:9".to_owned()));
+        assert_eq!((wish.from_nanos(), wish.to_nanos()), (1_500_000, i64::MAX));
+        refused(r#"{"type":"events","id":3,"limit":201}"#, "too-many");
+        for wrong in [
+            r#""before":"7""#,
+            r#""before":"x:1""#,
+            r#""before":"1:-1""#,
+            r#""before":7"#,
+            r#""kind":"alarm""#,
+            r#""from_ms":-1"#,
+            r#""to_ms":1e300"#,
+            r#""what":1"#,
+        ] {
+            refused(&format!(r#"{{"type":"events","id":3,"limit":1,{wrong}}}"#), "malformed");
         }
     }
 

@@ -8,7 +8,7 @@ mod recall;
 mod watched;
 
 use crate::http::{App, Permit};
-use crate::hub::{Hub, HubStream, ViewerTicket, millis, now_micros, text};
+use crate::hub::{Hub, HubStream, ViewerTicket, millis, missed, now_micros, text};
 use crate::protocol::{ClientMessage, Count, MAX_MESSAGE_BYTES, MessageError, PROTOCOL, Shown, Watch};
 use crate::recordings::Recordings;
 use axum::Extension;
@@ -55,7 +55,7 @@ pub(crate) fn hello(app: &App) -> Value {
     json!({
         "type": "hello", "protocol": PROTOCOL, "version": env!("CARGO_PKG_VERSION"), "title": app.title,
         "server_ms": millis(now_micros()), "actions": app.action_list(), "comparison": comparison,
-        "sections": { "events": false, "timeline": true, "studies": false },
+        "sections": { "events": true, "timeline": true, "studies": false },
     })
 }
 
@@ -107,6 +107,8 @@ struct Client {
     session: Session,
     allowance: Allowance,
     said_hello: bool,
+    /// What happens at cameras, while the client looks at that.
+    news: Option<broadcast::Receiver<Utf8Bytes>>,
     _ticket: ViewerTicket,
 }
 
@@ -124,7 +126,7 @@ impl Client {
         let allowance = Allowance { left: MAX_MESSAGES_PER_SECOND, at: Instant::now() };
         let _ticket = hub.viewer();
         let session = Session::new(hub, Arc::clone(&app.recordings));
-        Self { app, socket, session, allowance, said_hello: false, _ticket }
+        Self { app, socket, session, allowance, said_hello: false, news: None, _ticket }
     }
 
     async fn run(&mut self) -> End {
@@ -155,6 +157,7 @@ impl Client {
                     return Err(refused("hello-timeout", format!("no hello within {} s", hello_timeout.as_secs())));
                 }
                 event = events.recv(), if is_open => next_event(event),
+                text = happened(&mut self.news), if is_open => Step::Tell(text),
                 text = newest(&mut streams), if is_open => Step::Tell(text),
                 text = newest(&mut stats), if is_open => Step::Tell(text),
                 () = self.session.wake.notified(), if is_open && !has_media => Step::Again,
@@ -184,14 +187,14 @@ impl Client {
         if !self.allowance.spend(Instant::now()) {
             return Err(refused("too-many-messages", "at most 100 messages a second are permitted"));
         }
-        let text = match message {
+        let said = match message {
             Message::Text(text) => text,
             Message::Binary(_) => return Err(refused("binary", "clients send text messages only")),
             // Pings are answered by the library.
             Message::Ping(_) | Message::Pong(_) => return Ok(()),
             Message::Close(_) => return Err(End::Gone),
         };
-        match ClientMessage::parse(&text)? {
+        match ClientMessage::parse(&said)? {
             ClientMessage::Hello { .. } if self.said_hello => {
                 return Err(refused("hello-again", "hello is the first message, and said once"));
             }
@@ -208,6 +211,13 @@ impl Client {
             ClientMessage::Pause { n, id } => self.session.pause(n, id),
             ClientMessage::Live { n, id } => self.session.go_live(n, id),
             ClientMessage::Shown { reports, skipped, .. } => self.session.shown(&reports, &skipped),
+            ClientMessage::Events(wish) => {
+                // Before it is answered: what happens meanwhile is told after the answer.
+                let news = self.news.take();
+                self.news = wish.follow.then(|| news.unwrap_or_else(|| self.app.hub.news()));
+                let answer = text(&self.app.hub.events_message(&wish));
+                self.socket.send(Message::Text(answer)).await?;
+            }
             ClientMessage::Ping { t0 } => {
                 let pong = json!({ "type": "pong", "t0": t0, "t1": millis(now_micros()) });
                 self.socket.send(Message::Text(pong.to_string().into())).await?;
@@ -260,6 +270,16 @@ impl Client {
 /// A client that is too slow for the events misses the oldest; the counts in `stats` hold.
 fn next_event(event: Result<Utf8Bytes, broadcast::error::RecvError>) -> Step {
     event.map_or(Step::Again, Step::Tell)
+}
+
+/// Who has missed something is told so, and asks again.
+async fn happened(news: &mut Option<broadcast::Receiver<Utf8Bytes>>) -> Utf8Bytes {
+    let Some(news) = news else { return std::future::pending().await };
+    match news.recv().await {
+        Ok(text) => text,
+        Err(broadcast::error::RecvError::Lagged(_)) => missed(),
+        Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+    }
 }
 
 async fn at(moment: Option<Instant>) {

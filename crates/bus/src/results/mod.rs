@@ -35,12 +35,14 @@
 //! # Ok::<(), lumenbus_bus::BusError>(())
 //! ```
 
+mod events;
 mod inbox;
 mod producer;
 mod reader;
 mod scan;
 mod thread;
 
+pub use events::{EventRead, EventReader};
 pub use reader::ResultReader;
 pub use scan::{ResultScan, Scanned};
 

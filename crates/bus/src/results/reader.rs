@@ -87,7 +87,7 @@ pub(super) fn read_result(message: &BorrowedMessage<'_>) -> Option<AnalysisResul
 }
 
 /// Reading does not go on by itself after these.
-fn is_final(error: &KafkaError) -> bool {
+pub(super) fn is_final(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{Fatal, TopicAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition};
     let code = error.rdkafka_error_code();
     code.is_some_and(|code| [Fatal, TopicAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition].contains(&code))

@@ -24,3 +24,7 @@ pub const INDEX: &str = "lumenbus.index";
 pub const CAMERAS: &str = "lumenbus.cameras";
 /// What analysis found in frames.
 pub const ANALYSIS_RESULTS: &str = "analysis_results";
+/// What each second of a stream looked like.
+pub const IMAGE_FEATURES: &str = "image_features";
+/// What happened at cameras.
+pub const EVENTS: &str = "lumenbus.events";

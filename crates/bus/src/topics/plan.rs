@@ -1,6 +1,6 @@
 //! Which topics there should be, with which settings.
 
-use super::{ANALYSIS_RESULTS, CAMERAS, INDEX};
+use super::{ANALYSIS_RESULTS, CAMERAS, EVENTS, IMAGE_FEATURES, INDEX};
 use crate::config::TopicPrefix;
 use crate::diagnosis::ClusterFacts;
 use lumenbus_frame::UnknownName;
@@ -26,7 +26,7 @@ pub enum TopicGroup {
     Frames,
     /// `lumenbus.cameras`, `lumenbus.control`, `lumenbus.index`.
     Bus,
-    /// `analysis_results`, `image_features`, `analysis_snapshots`.
+    /// `analysis_results`, `image_features`, `analysis_snapshots`, `lumenbus.events`.
     Derived,
     /// `dicom_*`; only where DICOM objects are moved.
     Dicom,
@@ -155,8 +155,9 @@ const TABLE: &[(&str, TopicGroup, Partitions, Kind)] = &[
     ("raw_video", TopicGroup::Frames, Partitions::AsFrames, FRAMES),
     ("raw_pixels", TopicGroup::Frames, Partitions::AsFrames, FRAMES),
     (ANALYSIS_RESULTS, TopicGroup::Derived, Partitions::AsFrames, DERIVED),
-    ("image_features", TopicGroup::Derived, Partitions::AsFrames, DERIVED),
+    (IMAGE_FEATURES, TopicGroup::Derived, Partitions::AsFrames, DERIVED),
     ("analysis_snapshots", TopicGroup::Derived, Partitions::AsFrames, DERIVED),
+    (EVENTS, TopicGroup::Derived, Partitions::One, DERIVED),
     (INDEX, TopicGroup::Bus, Partitions::AsFrames, FRAMES),
     ("lumenbus.control", TopicGroup::Bus, Partitions::One, REQUESTS),
     (CAMERAS, TopicGroup::Bus, Partitions::One, Kind::Compacted),

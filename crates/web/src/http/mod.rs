@@ -35,7 +35,7 @@ use tokio::sync::{Semaphore, watch};
 const MAX_BODY_BYTES: usize = 4 * 1024;
 
 /// Screens whose place in the navigation is kept and that this version does not have: the page says so.
-const LATER: [&str; 2] = ["/events", "/studies"];
+const LATER: [&str; 1] = ["/studies"];
 
 /// What every request can reach.
 pub(crate) struct App {
@@ -99,6 +99,7 @@ pub(crate) fn router(app: Arc<App>, health: Router) -> Router {
     later
         .route("/", get(page))
         .route("/health", get(page))
+        .route("/events", get(page))
         .route("/timeline", get(page))
         .route("/camera/{id}", get(page))
         .route("/assets/{*path}", get(asset))

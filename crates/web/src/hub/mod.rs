@@ -4,6 +4,8 @@
 //! pace. Events go into one bounded channel whose oldest entries are overwritten.
 
 mod finds;
+mod happened;
+mod occurrences;
 mod report;
 mod ring;
 mod state;
@@ -14,6 +16,8 @@ mod window;
 
 pub use finds::Analysis;
 pub(crate) use finds::Found;
+pub(crate) use happened::missed;
+pub(crate) use occurrences::{MAX_OFFSETS, Place, Reading};
 pub use report::{JpegRatio, StreamSnapshot, Totals, ViewerSnapshot};
 pub(crate) use ring::{Cursor, Due, HubFrame, Ring};
 pub use state::StreamPhase;
@@ -27,6 +31,7 @@ use lumenbus_bus::subscriber::{CameraFilter, Event, FrameRole, Notice};
 use lumenbus_frame::{CameraId, StreamId, TopicName};
 use lumenbus_ops::Stages;
 use lumenbus_wire::{AnalysisResult, CameraEntry};
+use occurrences::Occurrences;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -79,6 +84,8 @@ pub(crate) struct Hub {
     viewers: AtomicUsize,
     first_shown: OnceLock<Duration>,
     events: broadcast::Sender<Utf8Bytes>,
+    occurrences: Mutex<Occurrences>,
+    happened: broadcast::Sender<Utf8Bytes>,
     pub(crate) stats: watch::Sender<Utf8Bytes>,
     pub(crate) streams: watch::Sender<Utf8Bytes>,
     changed: Notify,
@@ -131,6 +138,8 @@ impl Hub {
             viewers: AtomicUsize::new(0),
             first_shown: OnceLock::new(),
             events: broadcast::channel(EVENT_BACKLOG).0,
+            occurrences: Mutex::default(),
+            happened: broadcast::channel(EVENT_BACKLOG).0,
             stats: watch::Sender::new(Utf8Bytes::default()),
             streams: watch::Sender::new(Utf8Bytes::default()),
             changed: Notify::new(),

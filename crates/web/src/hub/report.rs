@@ -131,6 +131,8 @@ struct StreamJson<'a> {
     height: Option<u32>,
     fps: Option<f64>,
     is_sealed: bool,
+    /// What is wrong with its picture; `None`: nobody has said.
+    health: Option<Value>,
 }
 
 /// What `MediaSource.isTypeSupported` is asked; the segments use the sample entry without in-band parameter sets.
@@ -145,7 +147,7 @@ fn mime(info: &Info) -> Option<String> {
     }
 }
 
-fn stream_json(n: u16, stream: &Stream) -> Value {
+fn stream_json(n: u16, stream: &Stream, health: Option<Value>) -> Value {
     let info = &stream.info;
     let parameters = info.parameters.as_deref();
     let id = stream.id.as_deref();
@@ -168,6 +170,7 @@ fn stream_json(n: u16, stream: &Stream) -> Value {
         height: info.dimensions().map(|size| size.height),
         fps: info.frame_rate().map(lumenbus_frame::FrameRate::as_f64),
         is_sealed: info.is_sealed,
+        health,
     };
     json!(described)
 }
@@ -246,7 +249,10 @@ impl Hub {
 
     /// The list in that message.
     pub(crate) fn streams_json(&self) -> Vec<Value> {
-        let each = self.with_each(|entry, stream| (!self.is_gone(stream)).then(|| stream_json(entry.n, stream)));
+        let each = self.with_each(|entry, stream| {
+            let health = stream.id.as_deref().and_then(|id| self.health_json(id));
+            (!self.is_gone(stream)).then(|| stream_json(entry.n, stream, health))
+        });
         each.into_iter().flatten().collect()
     }
 

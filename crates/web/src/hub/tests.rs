@@ -1,9 +1,9 @@
 use super::*;
-use bytes::Bytes;
+use crate::testing::delivered;
 use lumenbus_bus::BusConfig;
 use lumenbus_bus::subscriber::DeliveredFrame;
-use lumenbus_frame::{CaptureTime, Codec, Epoch, FrameId, Gap, GapReason, Seq};
-use lumenbus_wire::{Header, StreamEntry, StreamState};
+use lumenbus_frame::{Codec, Epoch, Gap, GapReason, Seq};
+use lumenbus_wire::{StreamEntry, StreamState};
 use std::sync::Barrier;
 
 const SECOND: i64 = 1_000_000_000;
@@ -17,21 +17,7 @@ fn id(number: usize) -> Arc<StreamId> {
 }
 
 fn frame(at: i64, role: FrameRole) -> Event {
-    let id_of_frame = FrameId { epoch: Epoch(1), seq: Seq(at.unsigned_abs()) };
-    Event::Frame(DeliveredFrame {
-        stream: id(0),
-        header: Header::new(id_of_frame, CaptureTime::arrival(at * SECOND)),
-        header_bytes: Bytes::new(),
-        codec: Codec::H264,
-        payload: Bytes::from_static(b"x"),
-        parameters: None,
-        trace: None,
-        role,
-        partition: 0,
-        offset: at,
-        append_unix_millis: None,
-        received_unix_nanos: at * SECOND,
-    })
+    Event::Frame(DeliveredFrame { role, ..delivered("cam-0", at.unsigned_abs(), at * SECOND) })
 }
 
 fn offline(at: i64) -> Event {

@@ -128,10 +128,9 @@ impl Finder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use lumenbus_bus::subscriber::FrameRole;
-    use lumenbus_frame::{CaptureTime, Codec, Epoch, Seq};
-    use lumenbus_wire::{AnalysisResult, Header, Model};
+    use crate::testing::delivered;
+    use lumenbus_frame::{CaptureTime, Epoch, Seq};
+    use lumenbus_wire::{AnalysisResult, Model};
     use std::collections::VecDeque;
     use std::sync::{Arc, Mutex};
 
@@ -156,20 +155,7 @@ mod tests {
     }
 
     fn frame(seq: u64, at_millis: i64) -> DeliveredFrame {
-        DeliveredFrame {
-            stream: Arc::new(stream("gate")),
-            header: Header::new(id(seq), CaptureTime::arrival(at_millis * 1_000_000)),
-            header_bytes: Bytes::new(),
-            codec: Codec::H264,
-            payload: Bytes::new(),
-            parameters: None,
-            trace: None,
-            role: FrameRole::Current,
-            partition: 0,
-            offset: 0,
-            append_unix_millis: Some(at_millis),
-            received_unix_nanos: 0,
-        }
+        DeliveredFrame { append_unix_millis: Some(at_millis), ..delivered("gate", seq, at_millis * 1_000_000) }
     }
 
     /// A finder on this log, and from where it was opened each time.

@@ -331,9 +331,8 @@ impl Watched {
 mod tests {
     use super::*;
     use crate::hub::Found;
-    use lumenbus_bus::subscriber::{DeliveredFrame, FrameRole};
-    use lumenbus_frame::{CaptureTime, Epoch, Seq, StreamId};
-    use lumenbus_wire::Header;
+    use crate::testing::delivered;
+    use lumenbus_frame::{Epoch, Seq};
     use std::sync::Arc;
 
     const LAG: i64 = 400_000;
@@ -345,23 +344,8 @@ mod tests {
     /// Frame `seq` of 25 a second, received when it was taken; a keyframe every ten.
     fn push(stream: &mut Stream, seq: u64) {
         let at = i64::try_from(seq).unwrap() * 40_000_000;
-        let name = StreamId::main("gate".parse().unwrap(), "raw_video".parse().unwrap());
-        let mut header = Header::new(id(seq), CaptureTime::arrival(at));
-        header.is_keyframe = seq.is_multiple_of(10);
-        let frame = DeliveredFrame {
-            stream: Arc::new(name),
-            header,
-            header_bytes: Bytes::new(),
-            codec: Codec::H264,
-            payload: Bytes::from_static(b"x"),
-            parameters: None,
-            trace: None,
-            role: FrameRole::Current,
-            partition: 0,
-            offset: 0,
-            append_unix_millis: None,
-            received_unix_nanos: at,
-        };
+        let mut frame = delivered("gate", seq, at);
+        frame.header.is_keyframe = seq.is_multiple_of(10);
         stream.frame(&frame, seq, 1 << 20);
     }
 

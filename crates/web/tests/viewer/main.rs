@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod found;
+mod happened;
 mod hostile;
 mod http;
 mod low_delay;
