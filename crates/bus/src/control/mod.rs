@@ -6,15 +6,19 @@
 //! answer: a publisher that passes video through, or is older than this, ignores the request, and the reader goes on as if
 //! it had not asked.
 //!
+//! The same topic carries the beats of shared fleets ([`BeatPort`]), which publishers ignore.
+//!
 //! What arrives is hostile until shown otherwise: a stream gives at most one keyframe every [`KEYFRAME_REST`], a
 //! request older than [`MAX_REQUEST_AGE`] counts no more, and a flood is skipped.
 
+mod beats;
 mod inbox;
 mod join;
 mod listener;
 mod sender;
 mod wish;
 
+pub use beats::{BeatPort, NothingCame};
 pub use join::JoinAid;
 pub use sender::ControlSender;
 

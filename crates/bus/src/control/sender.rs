@@ -134,7 +134,7 @@ impl fmt::Debug for ControlSender {
     }
 }
 
-struct Reports;
+pub(super) struct Reports;
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -151,12 +151,12 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            tracing::debug!(%error, "a request to a publisher was lost");
+            tracing::debug!(%error, "a record of the control topic was lost");
         }
     }
 }
 
-fn producer(bus: &BusConfig) -> Result<BaseProducer<Reports>, KafkaError> {
+pub(super) fn producer(bus: &BusConfig) -> Result<BaseProducer<Reports>, KafkaError> {
     let mut config = bus.client_config(Role::Producer);
     config
         .set("acks", "1")

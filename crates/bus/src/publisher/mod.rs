@@ -193,6 +193,12 @@ impl Publisher {
         Ok(Self { hub, config, watch: Some(watch), threads })
     }
 
+    /// The directory of cameras as this publisher reads it.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.hub.directory
+    }
+
     /// Opens the camera's `main` stream on one of our topics (its base name, without the prefix).
     ///
     /// # Errors

@@ -93,7 +93,7 @@ impl Board {
             missing: stats.map_or_else(Vec::new, |stats| {
                 stats.drops.iter().map(|(reason, frames)| (reason.as_str(), *frames)).collect()
             }),
-            state: camera.state.as_str().to_owned(),
+            state: state_text(&camera.state),
             mood: mood(&camera.state),
             ..Row::default()
         }
@@ -125,10 +125,18 @@ fn shown_name(camera: &CameraStatus) -> String {
     }
 }
 
+/// A camera of another node says whose it is.
+fn state_text(state: &CameraState) -> String {
+    match state {
+        CameraState::Elsewhere { reason } => reason.to_string(),
+        other => other.as_str().to_owned(),
+    }
+}
+
 fn mood(state: &CameraState) -> Mood {
     match state {
         CameraState::Live => Mood::Good,
-        CameraState::Starting | CameraState::Stopped { .. } => Mood::Pending,
+        CameraState::Starting | CameraState::Stopped { .. } | CameraState::Elsewhere { .. } => Mood::Pending,
         CameraState::Offline { .. } | CameraState::Failed { .. } => Mood::Bad,
     }
 }

@@ -1,7 +1,7 @@
 //! What can be wrong with a fleet and its cameras.
 
 use lumenbus_bus::BusError;
-use lumenbus_frame::CameraId;
+use lumenbus_frame::{CameraId, FleetName};
 use lumenbus_source::SourceError;
 use std::sync::Arc;
 
@@ -43,6 +43,24 @@ pub enum FleetError {
     Thread {
         /// The camera.
         camera: CameraId,
+        /// What the system says.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// The other nodes of a shared fleet can't be heard.
+    #[error("the fleet {fleet} cannot be shared: {source}")]
+    Share {
+        /// The fleet.
+        fleet: FleetName,
+        /// Why not.
+        #[source]
+        source: Arc<BusError>,
+    },
+    /// The system gave no thread.
+    #[error("the fleet {fleet} cannot be shared: no thread; check the limits of processes and memory")]
+    ShareThread {
+        /// The fleet.
+        fleet: FleetName,
         /// What the system says.
         #[source]
         source: Arc<std::io::Error>,

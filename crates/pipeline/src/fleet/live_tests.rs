@@ -1,5 +1,7 @@
 //! What only the inside can provoke, against the embedded broker.
 
+use super::shared::Shared;
+use super::worker::Worker;
 use super::*;
 use crate::publish::{Snapshots, snapshot_stream};
 use lumenbus_broker::{Broker, BrokerConfig};
@@ -7,6 +9,7 @@ use lumenbus_bus::publisher::{PublisherConfig, StreamOptions};
 use lumenbus_bus::{BusConfig, SystemClock};
 use lumenbus_frame::{CaptureTime, Clock as _, Codec, EncodedFrame, StreamId};
 use std::sync::mpsc::channel;
+use std::thread;
 
 /// Ends only what hangs.
 const PATIENCE: Duration = Duration::from_secs(120);

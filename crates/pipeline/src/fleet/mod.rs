@@ -4,6 +4,9 @@
 //! again after a wait that grows. Nothing that happens to one camera, a panic in its codec included, reaches another.
 //! [`Fleet::apply`] makes the fleet as a new configuration says and leaves alone what did not change.
 //!
+//! Several processes may share one list of cameras ([`Fleet::start_shared`]): each camera is run by one of them, and those of
+//! a process that is lost by the others.
+//!
 //! Memory: what the publisher's lanes hold (bounded per stream), and one source and encoder a camera.
 //!
 //! ```no_run
@@ -27,29 +30,35 @@
 
 mod backoff;
 mod camera;
+mod core;
 mod error;
 #[cfg(test)]
 mod live_tests;
 mod shared;
+mod sharing;
 mod status;
 mod worker;
 
 pub use backoff::Retry;
 pub use camera::{CameraCodec, CameraConfig, CameraSource, default_topic};
 pub use error::FleetError;
+pub use sharing::{
+    BEAT, END_WAIT, JOIN_AFTER, LOST_AFTER, MAX_NODES, NodeStatus, ORPHANED_AFTER, ShareConfig, ShareCounts,
+    ShareStatus, YIELD,
+};
 pub use status::{CameraState, CameraStatus, Totals};
 
-use crate::publish::{FeedReport, SnapshotBudget};
+use self::core::{Camera, Core, Key};
+use crate::publish::FeedReport;
 use lumenbus_bus::TopicPrefix;
 use lumenbus_bus::publisher::{Publisher, StreamSummary};
-use lumenbus_frame::{CameraId, StreamName};
-use shared::{Shared, Wanted, lock};
+use lumenbus_frame::CameraId;
+use shared::{Wanted, lock};
+use sharing::Driver;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use worker::Worker;
 
 /// Most cameras of one fleet; each has a thread.
 pub const MAX_FLEET_CAMERAS: usize = 1_000;
@@ -104,149 +113,54 @@ impl Changes {
     }
 }
 
-/// A camera's streams run by themselves.
-type Key = (CameraId, StreamName);
-
-struct Camera {
-    config: CameraConfig,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Camera {
-    fn disabled(config: CameraConfig) -> Self {
-        let state = CameraState::Stopped { reason: Arc::from("not enabled") };
-        Self { shared: Arc::new(Shared::new(state, config.description())), config, thread: None }
-    }
-
-    fn is_over(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-}
-
-#[derive(Default)]
-struct Members {
-    running: BTreeMap<Key, Camera>,
-    /// Removed; their streams are being ended.
-    leaving: Vec<(Key, Camera)>,
-    is_finished: bool,
-}
-
 /// Cameras that publish.
 ///
 /// Dropping it without [`finish`](Self::finish) gives the streams half a second to end.
 pub struct Fleet {
-    publisher: Arc<Publisher>,
-    config: FleetConfig,
-    members: Mutex<Members>,
-    closed: Arc<Mutex<Totals>>,
-    budget: Arc<SnapshotBudget>,
+    core: Arc<Core>,
+    /// The thread of a shared fleet.
+    driver: Option<Driver>,
 }
 
 impl Fleet {
     /// A fleet without cameras.
     #[must_use]
     pub fn start(publisher: Arc<Publisher>, config: FleetConfig) -> Self {
-        Self { publisher, config, members: Mutex::default(), closed: Arc::default(), budget: Arc::default() }
+        Self { core: Arc::new(Core::new(publisher, config, None)), driver: None }
+    }
+
+    /// A node of a shared fleet: of the cameras that [`apply`](Self::apply) names, those run here that are this node's.
+    ///
+    /// Each camera is run by one node. Those of a node that is lost are opened by the others, at a keyframe and under a new
+    /// epoch; those of one that [finishes](Self::finish) as their streams end. The others wait in
+    /// [`CameraState::Elsewhere`]. It takes some seconds until a node that has come is given cameras.
+    ///
+    /// # Errors
+    /// [`FleetError::Share`] when the control topic cannot be used; [`FleetError::ShareThread`].
+    pub fn start_shared(
+        publisher: Arc<Publisher>,
+        config: FleetConfig,
+        share: &ShareConfig,
+    ) -> Result<Self, FleetError> {
+        let (sharing, port) = Driver::open(share)?;
+        let core = Arc::new(Core::new(publisher, config, Some(Arc::clone(&sharing))));
+        let driver = Driver::start(Arc::clone(&core), sharing, port)?;
+        Ok(Self { core, driver: Some(driver) })
+    }
+
+    /// The fleet that this one is a node of, where it is shared.
+    #[must_use]
+    pub fn sharing(&self) -> Option<ShareStatus> {
+        self.core.sharing.as_ref().map(|sharing| sharing.status())
     }
 
     /// Makes the fleet as `cameras` say: starts, restarts and stops what differs, by id and stream, and returns at once.
     ///
     /// What did not change runs on: same epoch, no frame lost. So does a camera of which only name, group or labels
     /// changed; the directory hears of it. One that changed otherwise is ended and comes back under a new epoch. Order
-    /// does not matter.
+    /// does not matter. In a shared fleet a new camera runs, here or elsewhere, as soon as it is known whose it is.
     pub fn apply(&self, cameras: Vec<CameraConfig>) -> Changes {
-        let mut changes = Changes::default();
-        let mut members = lock(&self.members);
-        if members.is_finished {
-            changes.refused.extend(cameras.into_iter().map(|camera| (camera.id, FleetError::Finished)));
-            return changes;
-        }
-        members.leaving.retain(|(_, camera)| !camera.is_over());
-        let mut wanted = BTreeSet::new();
-        for camera in cameras {
-            let id = camera.id.clone();
-            let is_new = wanted.insert(camera.key());
-            let taken = if is_new {
-                self.take(&mut members, camera, &mut changes)
-            } else {
-                Err(FleetError::Duplicate { camera: id.clone() })
-            };
-            if let Err(error) = taken {
-                changes.refused.push((id, error));
-            }
-        }
-        let gone: Vec<_> = members.running.keys().filter(|key| !wanted.contains(*key)).cloned().collect();
-        for key in gone {
-            changes.removed.push(key.0.clone());
-            if let Some(camera) = members.running.remove(&key) {
-                camera.shared.want(Wanted::Stop(self.config.finish));
-                members.leaving.push((key, camera));
-            }
-        }
-        changes
-    }
-
-    /// Adds a camera, changes it or leaves it alone.
-    fn take(&self, members: &mut Members, config: CameraConfig, changes: &mut Changes) -> Result<(), FleetError> {
-        let (id, key) = (config.id.clone(), config.key());
-        if let Some(known) = members.running.get_mut(&key).filter(|known| known.config.feeds_as(&config)) {
-            if known.config == config {
-                changes.unchanged.push(id);
-            } else {
-                known.shared.describe(config.description());
-                self.publisher.describe(&id, config.description());
-                known.config = config;
-                changes.described.push(id);
-            }
-            return Ok(());
-        }
-        config.source.check().map_err(|error| FleetError::Source { camera: id.clone(), source: Arc::new(error) })?;
-        let is_known = members.running.contains_key(&key);
-        if !is_known && members.running.len() >= MAX_FLEET_CAMERAS {
-            return Err(FleetError::TooMany { limit: MAX_FLEET_CAMERAS });
-        }
-        let mut before = members.running.remove(&key).filter(|camera| camera.thread.is_some());
-        if before.is_none() {
-            // Removed or disabled a moment ago: its stream has to end first.
-            let position = members.leaving.iter().position(|(leaving, _)| *leaving == key);
-            before = position.map(|position| members.leaving.swap_remove(position).1);
-        }
-        if let Some(camera) = &before {
-            camera.shared.want(Wanted::Stop(self.config.finish));
-        }
-        let camera = if config.enabled {
-            self.spawn(config, before.and_then(|camera| camera.thread))?
-        } else {
-            members.leaving.extend(before.map(|camera| (key.clone(), camera)));
-            Camera::disabled(config)
-        };
-        members.running.insert(key, camera);
-        if is_known { &mut changes.changed } else { &mut changes.added }.push(id);
-        Ok(())
-    }
-
-    fn spawn(&self, config: CameraConfig, predecessor: Option<JoinHandle<()>>) -> Result<Camera, FleetError> {
-        let shared = Arc::new(Shared::new(CameraState::Starting, config.description()));
-        let worker = Worker {
-            config: config.clone(),
-            fleet: self.config.clone(),
-            publisher: Arc::clone(&self.publisher),
-            shared: Arc::clone(&shared),
-            closed: Arc::clone(&self.closed),
-            predecessor,
-            source: None,
-            stream: None,
-            snapshots: None,
-            budget: Arc::clone(&self.budget),
-            away_since: None,
-            told: None,
-        };
-        let builder = thread::Builder::new().name(format!("camera-{}", config.id));
-        let thread = builder.spawn(move || worker.run());
-        let thread =
-            thread.map_err(|source| FleetError::Thread { camera: config.id.clone(), source: Arc::new(source) })?;
-        Ok(Camera { config, shared, thread: Some(thread) })
+        self.core.apply(cameras)
     }
 
     /// As if somebody pulled the cable: the source stops, readers are told, and the frames that would have come are
@@ -267,7 +181,7 @@ impl Fleet {
     }
 
     fn want(&self, id: &CameraId, wanted: Wanted) -> Result<(), FleetError> {
-        let members = lock(&self.members);
+        let members = lock(&self.core.members);
         let mut streams = members.running.values().filter(|camera| camera.config.id == *id && camera.config.enabled);
         let first = streams.next().ok_or_else(|| FleetError::Unknown { camera: id.clone() })?;
         for stream in [first].into_iter().chain(streams) {
@@ -280,8 +194,8 @@ impl Fleet {
     #[must_use]
     pub fn status(&self) -> Vec<CameraStatus> {
         let open: BTreeMap<_, _> =
-            self.publisher.stats().streams.into_iter().map(|stats| (stats.stream.clone(), stats)).collect();
-        let members = lock(&self.members);
+            self.core.publisher.stats().streams.into_iter().map(|stats| (stats.stream.clone(), stats)).collect();
+        let members = lock(&self.core.members);
         let status = |((id, stream_name), camera): (&Key, &Camera)| {
             let progress = camera.shared.progress();
             let ended = || match &progress.outcome {
@@ -309,8 +223,8 @@ impl Fleet {
     /// Sums over every stream this fleet ever had; streams of stills once they have ended.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let mut totals = lock(&self.closed).clone();
-        let members = lock(&self.members);
+        let mut totals = lock(&self.core.closed).clone();
+        let members = lock(&self.core.members);
         let ours: BTreeSet<_> = members
             .running
             .values()
@@ -318,7 +232,7 @@ impl Fleet {
             .filter_map(|camera| camera.shared.progress().stream.clone())
             .collect();
         drop(members);
-        for stats in self.publisher.stats().streams {
+        for stats in self.core.publisher.stats().streams {
             if ours.contains(&stats.stream) {
                 totals.add_stats(&stats);
             }
@@ -331,27 +245,24 @@ impl Fleet {
     ///
     /// After a clean end `submitted = acknowledged + repeated + dropped` for each.
     pub fn finish(&self, deadline: Duration) -> Vec<(CameraId, Result<StreamSummary, FleetError>)> {
+        self.drain();
         let end = Instant::now() + deadline + GRACE;
-        let all = self.stop(deadline);
+        let all = self.core.stop(deadline);
         all.into_iter().filter_map(|((id, _), camera)| collect(id, camera, end)).collect()
     }
 
-    fn stop(&self, deadline: Duration) -> Vec<(Key, Camera)> {
-        let mut members = lock(&self.members);
-        members.is_finished = true;
-        let running = std::mem::take(&mut members.running);
-        let all: Vec<_> = running.into_iter().chain(std::mem::take(&mut members.leaving)).collect();
-        for (_, camera) in &all {
-            camera.shared.want(Wanted::Stop(deadline));
+    /// In a shared fleet: the others take what ends here from now on.
+    fn drain(&self) {
+        if let Some(driver) = &self.driver {
+            driver.drain();
         }
-        all
     }
 }
 
 /// Waits for a camera's thread and tells how its stream ended.
 fn collect(id: CameraId, camera: Camera, end: Instant) -> Option<(CameraId, Result<StreamSummary, FleetError>)> {
     let Camera { config, shared, thread } = camera;
-    if !config.enabled {
+    if !config.enabled || thread.is_none() {
         return None;
     }
     if !shared.wait_until_over(end) {
@@ -369,8 +280,11 @@ fn collect(id: CameraId, camera: Camera, end: Instant) -> Option<(CameraId, Resu
 
 impl Drop for Fleet {
     fn drop(&mut self) {
+        if !lock(&self.core.members).is_finished {
+            self.drain();
+        }
         let end = Instant::now() + DROP_FINISH + GRACE;
-        for ((id, _), camera) in self.stop(DROP_FINISH) {
+        for ((id, _), camera) in self.core.stop(DROP_FINISH) {
             drop(collect(id, camera, end));
         }
     }
@@ -378,7 +292,7 @@ impl Drop for Fleet {
 
 impl fmt::Debug for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fleet").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Fleet").field("config", &self.core.config).finish_non_exhaustive()
     }
 }
 

@@ -32,6 +32,11 @@ pub enum CameraState {
         /// Why.
         reason: Arc<str>,
     },
+    /// In a shared fleet: it does not run here.
+    Elsewhere {
+        /// Whose it is.
+        reason: Arc<str>,
+    },
 }
 
 impl CameraState {
@@ -44,6 +49,7 @@ impl CameraState {
             Self::Offline { .. } => "offline",
             Self::Failed { .. } => "failed",
             Self::Stopped { .. } => "stopped",
+            Self::Elsewhere { .. } => "elsewhere",
         }
     }
 
@@ -52,7 +58,10 @@ impl CameraState {
     pub fn reason(&self) -> Option<&Arc<str>> {
         match self {
             Self::Starting | Self::Live => None,
-            Self::Offline { reason, .. } | Self::Failed { reason } | Self::Stopped { reason } => Some(reason),
+            Self::Offline { reason, .. }
+            | Self::Failed { reason }
+            | Self::Stopped { reason }
+            | Self::Elsewhere { reason } => Some(reason),
         }
     }
 }
@@ -154,6 +163,8 @@ pub(super) struct Progress {
     /// How the last stream ended.
     pub(super) outcome: Option<Result<StreamSummary, FleetError>>,
     pub(super) is_over: bool,
+    /// Another publisher has its stream.
+    pub(super) is_superseded: bool,
 }
 
 impl Progress {
@@ -168,6 +179,7 @@ impl Progress {
             current: FeedReport::default(),
             outcome: None,
             is_over: false,
+            is_superseded: false,
         }
     }
 

@@ -35,6 +35,10 @@ impl Trouble {
         matches!(self, Self::Feed(FeedError::Bus(BusError::Superseded { .. } | BusError::Closed { .. })))
     }
 
+    fn is_superseded(&self) -> bool {
+        matches!(self, Self::Feed(FeedError::Bus(BusError::Superseded { .. })))
+    }
+
     fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Feed(FeedError::Source(error)) if error.is_unauthorized())
     }
@@ -247,7 +251,10 @@ impl Worker {
         let camera = &self.config.id;
         if trouble.is_final() {
             tracing::error!(%camera, "the camera is given up: {reason}");
-            self.shared.set_state(CameraState::Failed { reason });
+            let mut progress = self.shared.progress();
+            progress.is_superseded = trouble.is_superseded();
+            progress.state = CameraState::Failed { reason };
+            drop(progress);
             self.wait_for_stop();
             return;
         }
