@@ -313,7 +313,7 @@ fn single_pictures_come_over_connections_that_close_and_broken_ones_are_told() {
     let asked = AtomicU32::new(0);
     let server = ScriptedServer::serve(move |connection| {
         let whole = picture();
-        let sent = if asked.fetch_add(1, Ordering::SeqCst) % 2 == 0 { whole } else { whole[..99].to_vec() };
+        let sent = if asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) { whole } else { whole[..99].to_vec() };
         answer(connection, "HTTP/1.0 200 OK\r\nContent-Type: image/jpeg\r\n\r\n", [sent]);
     });
     let options = SourceOptions { frame_rate: Some(FrameRate::per_second(100)), ..SourceOptions::default() };

@@ -93,7 +93,7 @@ impl HttpReceiver {
             let body = Limited::new(response.into_body(), MAX_PICTURE_BYTES).collect();
             match within("waiting for its next frame", body).await? {
                 // Without what follows the picture, which would stay alive with it.
-                Ok(body) => match jpeg::complete(&body.to_bytes()).map(compact) {
+                Ok(body) => match jpeg::complete(&body.to_bytes()).map(|picture| compact(&picture)) {
                     Ok(picture) => pictures.give(picture.bytes, picture.dimensions, stated),
                     Err(defect) => pictures.lose(defect.what)?,
                 },
@@ -105,8 +105,8 @@ impl HttpReceiver {
     }
 }
 
-fn compact(picture: Picture) -> Picture {
-    Picture { bytes: Bytes::copy_from_slice(&picture.bytes), ..picture }
+fn compact(picture: &Picture) -> Picture {
+    Picture { bytes: Bytes::copy_from_slice(&picture.bytes), dimensions: picture.dimensions }
 }
 
 fn content(response: &Response<Incoming>) -> Result<Content, CameraFault> {
