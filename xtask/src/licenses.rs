@@ -33,7 +33,7 @@ pub fn run(root: &Path) -> Result<String> {
 
 fn packages(root: &Path) -> Result<Vec<(String, String)>> {
     let output = Command::new("cargo")
-        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform"])
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features", "--filter-platform"])
         .arg(host_triple()?)
         .current_dir(root)
         .output()

@@ -240,7 +240,8 @@ impl<'a> Feed<'a> {
                 on_damage(&error);
                 let lost = frames.unwrap_or(1);
                 self.report.lost += lost;
-                self.lose(lost)
+                let is_overrun = matches!(error, SourceError::Overrun { .. });
+                self.lose(lost, if is_overrun { GapReason::Overflow } else { GapReason::SourceDamaged })
             }
             _ => Ok(()),
         }
@@ -261,7 +262,7 @@ impl<'a> Feed<'a> {
         }
         if undecodable > 0 {
             self.report.undecodable += undecodable;
-            self.lose(undecodable)?;
+            self.lose(undecodable, GapReason::SourceDamaged)?;
         }
         for picture in decoded.drain(..) {
             self.encode(&picture.picture)?;
@@ -305,8 +306,8 @@ impl<'a> Feed<'a> {
     }
 
     /// Frames that the source does not have: what comes next must not build on what was before.
-    fn lose(&mut self, frames: u64) -> Result<(), FeedError> {
-        self.stream.lose(frames, GapReason::SourceDamaged)?;
+    fn lose(&mut self, frames: u64, reason: GapReason) -> Result<(), FeedError> {
+        self.stream.lose(frames, reason)?;
         if let Some(snapshots) = &mut self.snapshots {
             snapshots.cut();
         }

@@ -74,6 +74,39 @@ pub enum CameraFault {
     /// Somebody asked to stop while it was being opened.
     #[error("stopped while waiting for its first frame")]
     Interrupted,
+    /// GStreamer cannot make a pipeline of the text.
+    #[error("GStreamer cannot make a pipeline of it: {what}")]
+    NoPipeline {
+        /// Why not, without secrets.
+        what: String,
+    },
+    /// A pipeline gives something that is not read here.
+    #[error("the pipeline gives {given}; put before appsink what makes one of these: {taken}")]
+    Caps {
+        /// Its caps, at most 300 characters.
+        given: String,
+        /// The caps that are read, and how to get them.
+        taken: &'static str,
+    },
+    /// An element of a pipeline cannot go on.
+    #[error("its element {element} says: {what}")]
+    Element {
+        /// The element's name.
+        element: String,
+        /// What it said, without secrets.
+        what: String,
+    },
+    /// A pipeline gives another kind of frames than before.
+    #[error("the pipeline has changed from {before} to {after}")]
+    CodecChanged {
+        /// So far.
+        before: lumenbus_frame::Codec,
+        /// From now on.
+        after: lumenbus_frame::Codec,
+    },
+    /// The same pipeline ran before, and one of its elements does not let go.
+    #[error("its last run has not stopped yet; one of its elements does not let go")]
+    NotStopped,
     /// Threads for the network could not be started.
     #[error("the network cannot be used: {source}")]
     NoRuntime {

@@ -14,6 +14,7 @@
 //! | Y4M | 8-bit 4:2:0, mono | pixels |
 //! | `rtsp://HOST/PATH` | H.264, H.265, JPEG | access units and JPEG files as they come ([`LiveSource`]) |
 //! | `http://HOST/PATH` | JPEG, in parts or one by one | JPEG files as they come ([`LiveSource`]) |
+//! | `gst:PIPELINE` | H.264, H.265, JPEG, I420, RGB, gray from its `appsink` | as they come ([`GstPipeline`]; feature `gstreamer`) |
 //! | `-`: standard input | pixels, H.264, H.265, JPEG, Y4M | as they come ([`PipedSource`]) |
 //! | `test:WIDTHxHEIGHT@FPS` | – | pixels with counter and time ([`read_marker`]) |
 //!
@@ -38,6 +39,7 @@ pub mod discover;
 mod elementary;
 mod error;
 mod folder;
+mod gst;
 mod image;
 mod input;
 mod item;
@@ -61,6 +63,9 @@ pub use clock::SystemClock;
 pub use elementary::ElementarySource;
 pub use error::{CameraFault, SourceError};
 pub use folder::FolderSource;
+pub use gst::GstPipeline;
+#[cfg(feature = "gstreamer")]
+pub use gst::GstSource;
 pub use item::{Source, SourceItem};
 pub use live::{
     CameraAddress, Credentials, Depacketiser, Interrupt, LiveSource, MultipartOutput, MultipartReader, RtpOutput,

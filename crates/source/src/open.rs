@@ -5,8 +5,9 @@ use crate::input::{io_error, read_some};
 use crate::meter::Metered;
 use crate::mp4::FFMPEG;
 use crate::{
-    AviSource, CameraAddress, ElementarySource, FolderSource, LiveSource, MjpegSource, Mp4Source, PatternConfig,
-    PatternSource, PipedSource, RawStreamSource, Source, SourceError, SourceOptions, StreamFormat, Y4mSource, image,
+    AviSource, CameraAddress, ElementarySource, FolderSource, GstPipeline, LiveSource, MjpegSource, Mp4Source,
+    PatternConfig, PatternSource, PipedSource, RawStreamSource, Source, SourceError, SourceOptions, StreamFormat,
+    Y4mSource, gst, image,
 };
 use bytes::Bytes;
 use lumenbus_frame::Codec;
@@ -39,6 +40,8 @@ pub enum SourceSpec {
     Pattern(PatternConfig),
     /// A camera on the network.
     Camera(CameraAddress),
+    /// `gst:PIPELINE`.
+    Pipeline(GstPipeline),
     /// `-`: standard input, of a kind that its first bytes tell.
     StandardInput,
     /// A file or a folder.
@@ -58,6 +61,9 @@ impl FromStr for SourceSpec {
     fn from_str(spec: &str) -> Result<Self, SourceError> {
         if let Some(pattern) = spec.strip_prefix("test:") {
             return PatternConfig::parse(pattern).map(Self::Pattern);
+        }
+        if let Some(pipeline) = spec.strip_prefix("gst:") {
+            return GstPipeline::parse(pipeline).map(Self::Pipeline);
         }
         let refuse = |why| SourceError::Specification { spec: redact(spec), why };
         if spec.is_empty() {
@@ -99,6 +105,9 @@ const SECRET_WORDS: [&str; 6] = ["pass", "pwd", "secret", "token", "key", "auth"
 /// A password may hold any character, so everything up to the last `@` is taken for one.
 #[must_use]
 pub fn redact(spec: &str) -> String {
+    if let Some(pipeline) = spec.strip_prefix("gst:") {
+        return format!("gst:{}", gst::shown(pipeline));
+    }
     let Some((scheme, rest)) = spec.split_once("://") else { return spec.to_owned() };
     let Some(at) = rest.rfind('@') else { return format!("{scheme}://{}", without_values(rest)) };
     let (hidden, mut shown) = rest.split_at(at);
@@ -143,6 +152,7 @@ pub fn open_spec(spec: &SourceSpec, options: &SourceOptions) -> Result<Box<dyn S
     match spec {
         SourceSpec::Pattern(config) => Ok(Box::new(PatternSource::new(config.clone(), options)?)),
         SourceSpec::Camera(address) => Ok(Box::new(LiveSource::open(address, options)?)),
+        SourceSpec::Pipeline(pipeline) => gst::open(pipeline, options),
         SourceSpec::StandardInput => Ok(Box::new(PipedSource::standard_input(None, options)?)),
         SourceSpec::Matching { folder, pattern } => Ok(Box::new(FolderSource::matching(folder, pattern, options)?)),
         SourceSpec::Path(path) if path.is_dir() => Ok(Box::new(FolderSource::folder(path, options)?)),

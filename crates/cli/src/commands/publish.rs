@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mu
     let is_whole = summary.stats.dropped_frames() == 0 && summary.is_end_written && report.lost == 0;
     Ok(match report.ending {
         _ if !is_whole => Outcome::ProblemsFound,
-        FeedEnding::Interrupted if !is_endless(arguments) => Outcome::Interrupted,
+        FeedEnding::Interrupted if !is_endless(arguments) && !source.is_live() => Outcome::Interrupted,
         _ => Outcome::Done,
     })
 }
@@ -161,10 +161,13 @@ fn open_source(
 ) -> anyhow::Result<Box<dyn Source>> {
     let spec: SourceSpec = arguments.source.parse()?;
     let stopping = Arc::clone(shutdown);
+    // Elements of a pipeline may ask for a user, too.
+    let is_pipeline = matches!(spec, SourceSpec::Pipeline(_));
     let options = SourceOptions {
         frame_rate: arguments.fps,
         meter: Some(meter.clone()),
         interrupt: Interrupt::new(move || stopping.is_requested()),
+        credentials: if is_pipeline { arguments.credentials.read()? } else { None },
         ..SourceOptions::default()
     };
     if spec == SourceSpec::StandardInput {

@@ -414,7 +414,7 @@ impl Check<'_> {
 
 /// Sources that are not files.
 pub(crate) fn is_no_path(source: &str) -> bool {
-    source.starts_with("test:") || source.contains("://")
+    source.starts_with("test:") || source.starts_with("gst:") || source.contains("://")
 }
 
 /// The codecs by the names they have in the file.
