@@ -4,6 +4,8 @@
 
 use lumenbus_tests::cli::{Background, BrokerProcess, Ran, lumenbus};
 use lumenbus_tests::http::{get, wait_for};
+use lumenbus_tests::load::await_that;
+use lumenbus_tests::results::Judge;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -194,6 +196,85 @@ fn a_camera_that_fails_says_why_and_comes_when_it_can() {
     check_sum(&up.interrupt().code(0));
 }
 
+/// Waits until the group has so many workers, all at work.
+fn wait_at_work(up: &Background, group: &str, workers: usize) {
+    up.wait_for_objects(1, |object| {
+        let states = object["workers"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+        let at_work = states.iter().filter(|worker| worker["state"] == "working").count();
+        object["type"] == "detect" && object["group"] == group && (states.len(), at_work) == (workers, workers)
+    });
+}
+
+fn detection(lines: &str) -> String {
+    format!("[[detect]]\ndetector = \"motion\"\npolicy = \"lossless\"\nfrom = \"start\"\n{lines}")
+}
+
+/// A group that comes, grows and goes while another works; each owes exactly one result a frame.
+#[test]
+fn detection_runs_beside_the_cameras_and_follows_the_file() {
+    let cameras = camera("gate", "test:160x128@25,frames=40") + &camera("yard", "test:160x128@25,frames=30");
+    let box_of = |detection: &str| format!("{OWN_BROKER}{cameras}{detection}");
+    let all = detection("");
+    let site = Site::new(&box_of(&all));
+    let up = site.up(&[]);
+    let ready = up.wait_for_objects(1, |object| object["type"] == "ready");
+    assert_eq!(ready["detect"], serde_json::json!(["detect-motion"]));
+    wait_at_work(&up, "detect-motion", 1);
+
+    site.write(&box_of(&(all.clone() + &detection("group = \"guards\"\ncameras = [\"gate\"]\nworkers = 2\n"))));
+    let reloads = |object: &Value| object["type"] == "reload";
+    let added = up.wait_for_objects(1, reloads);
+    assert_eq!(
+        (&added["detect"]["added"][0], &added["detect"]["unchanged"][0]),
+        (&"guards".into(), &"detect-motion".into())
+    );
+    wait_at_work(&up, "guards", 2);
+    // Two of each frame of the gate, one of each of the yard.
+    let judge = Judge::new(ready["brokers"].as_str().unwrap());
+    let is_done = |counts: &std::collections::BTreeMap<(String, u64, u64), usize>| {
+        let of =
+            |camera: &str| counts.iter().filter(|((id, ..), _)| id == camera).map(|(_, count)| *count).sum::<usize>();
+        (of("gate"), of("yard")) == (80, 30)
+    };
+    await_that("every frame has its results", || is_done(&judge.counts()));
+
+    // One worker leaves, and is no failure; what is wrong is refused, and all goes on.
+    site.write(&box_of(&(all.clone() + &detection("group = \"guards\"\ncameras = [\"gate\"]\n"))));
+    assert_eq!(up.wait_for_objects(2, reloads)["detect"]["changed"][0], "guards");
+    wait_at_work(&up, "guards", 1);
+    site.write(&box_of("[[detect]]\ndetector = \"yolo\"\n"));
+    let wrong = up.wait_for_objects(3, reloads);
+    let error = wrong["error"].as_str().unwrap();
+    assert!(error.contains("[[detect]] detector: unknown detector \"yolo\"") && error.contains("motion"), "{error}");
+    site.write(&box_of(&all));
+    up.signal(Signal::HUP);
+    up.wait_for_objects(1, |object| reloads(object) && object["detect"]["removed"][0] == "guards");
+
+    let summary = check_sum(&up.interrupt().code(0));
+    let of_all = &summary["detect"][0];
+    assert_eq!((&of_all["group"], &of_all["results"]), (&"detect-motion".into(), &70.into()), "{summary}");
+}
+
+/// A worker that cannot work says why, is tried again, and works once it can.
+#[test]
+fn detection_that_fails_begins_again() {
+    let text = format!("{OWN_BROKER}{}", camera("other", "test:160x128@25"));
+    let late = detection("topics = [\"raw_images\"]\n");
+    let site = Site::new(&format!("{text}{late}"));
+    let up = site.up(&[]);
+    let failed =
+        up.wait_for_objects(1, |object| object["type"] == "detect" && object["workers"][0]["state"] == "failed");
+    assert!(failed["workers"][0]["reason"].as_str().unwrap().contains("raw_images"), "{failed}");
+    let stills = camera("stills", "test:160x128@25,frames=9") + "codec = \"jpeg\"\n";
+    site.write(&format!("{text}{stills}{late}"));
+    wait_at_work(&up, "detect-motion", 1);
+    let brokers = up.wait_for_objects(1, |object| object["type"] == "ready")["brokers"].as_str().unwrap().to_owned();
+    let judge = Judge::new(&brokers);
+    await_that("its pictures have results", || judge.results().len() == 9);
+    let summary = check_sum(&up.interrupt().code(0));
+    assert_eq!(summary["detect"][0]["results"], 9, "{summary}");
+}
+
 #[test]
 fn the_same_file_runs_on_brokers_elsewhere() {
     let broker = BrokerProcess::start();
@@ -226,6 +307,10 @@ fn what_is_wrong_is_told_before_anything_starts() {
     let secret = camera("a", "ftp://me:hunter2@10.0.0.7/1");
     let ran = Site::new(&secret).run(&["up"]).code(2).says("line 3: [[camera]] source").says("10.0.0.7");
     assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    Site::new("[[detect]]\ndetector = \"yolo\"\n")
+        .run(&["up"])
+        .code(2)
+        .says("line 2: [[detect]] detector: unknown detector");
     Site::new("[broker]\nlisten = 9092\n").run(&["up"]).code(2).says("line 2: [broker] listen: invalid type");
     Site::new("[brokr]\n").run(&["up"]).code(2).says("lumenbus.toml, line 1: [brokr]: unknown field `brokr`");
 

@@ -1,10 +1,11 @@
 //! `lumenbus up`: the whole box of one settings file.
 
+use crate::detection::{CrewBoard, CrewChanges, DetectOptions, changes_json, changes_line, crew_json};
 use crate::exit::{Outcome, Usage};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::site::signals::{self, Requests};
-use crate::site::{self, Board, Running, Site, Stopped, Watch};
+use crate::site::{self, Board, NodeBoard, Running, Site, Stopped, Watch, share_head};
 use crate::terminal::Screen;
 use crate::units;
 use crate::viewer::ViewerOptions;
@@ -12,7 +13,7 @@ use clap::Args;
 use lumenbus_bus::BusConfig;
 use lumenbus_bus::publisher::{StreamStats, StreamSummary};
 use lumenbus_frame::CameraId;
-use lumenbus_pipeline::fleet::{CameraCodec, CameraConfig, CameraStatus, Changes, FleetError};
+use lumenbus_pipeline::fleet::{CameraCodec, CameraConfig, CameraStatus, Changes, FleetError, ShareStatus};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
@@ -27,7 +28,7 @@ const MAX_TOLD_CAMERAS: usize = 50;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Runs what lumenbus.toml (or --config FILE) says: the embedded broker or a cluster, cameras, viewer.\nCameras that change in the file are added, restarted, renamed and removed within two seconds; SIGHUP does it at once.\nA file that is wrong is refused, and what runs goes on.\n\nExamples:\n  lumenbus init && lumenbus up\n  lumenbus up --config /etc/lumenbus/lumenbus.toml --log-format json"
+    after_help = "Runs what lumenbus.toml (or --config FILE) says: the embedded broker or a cluster, cameras, detection, viewer.\nCameras and [[detect]] sections that change in the file are followed within two seconds; SIGHUP does it at once.\nA file that is wrong is refused, and what runs goes on.\n\nExamples:\n  lumenbus init && lumenbus up\n  lumenbus up --config /etc/lumenbus/lumenbus.toml --log-format json"
 )]
 pub(crate) struct UpArguments {
     #[command(flatten)]
@@ -50,9 +51,10 @@ pub(crate) fn run(arguments: &UpArguments, settings: &Settings, output: &mut Out
         output.note("brokers are named, so the embedded broker of [broker] is not started");
     }
     let mut session = Session::new(site, watch, running);
-    let changes = session.running.apply(site);
+    let (changes, crews) = session.running.apply(site);
     session.tell_ready(output);
     session.tell_refused(&changes, output);
+    tell_refused_crews(&crews, output);
     session.run(arguments.duration, settings, &requests, output);
     output.note("stopping");
     let stopped = session.running.stop()?;
@@ -68,13 +70,16 @@ struct Session<'a> {
     watch: Watch,
     running: Running,
     board: Board,
+    crews: CrewBoard,
+    nodes: NodeBoard,
     status_due: Instant,
 }
 
 impl<'a> Session<'a> {
     fn new(site: &'a Site, watch: Watch, running: Running) -> Self {
         let status_due = Instant::now() + STATUS_INTERVAL;
-        Self { site, watch, running, board: Board::default(), status_due }
+        let (board, crews, nodes) = (Board::default(), CrewBoard::default(), NodeBoard::default());
+        Self { site, watch, running, board, crews, nodes, status_due }
     }
 
     fn tell_ready(&self, output: &mut Output) {
@@ -85,6 +90,7 @@ impl<'a> Session<'a> {
             json!({
                 "config": self.site.path.display().to_string(), "brokers": self.running.bus.brokers,
                 "is_embedded": self.running.broker.is_some(), "cameras": cameras,
+                "detect": self.site.detects.iter().map(DetectOptions::group).collect::<Vec<_>>(),
             }),
         );
         let broker = match &self.running.broker {
@@ -114,27 +120,39 @@ impl<'a> Session<'a> {
             // The library logs them; they are only taken so that none is forgotten.
             while self.running.publisher.next_event(Duration::ZERO).is_some() {}
             let cameras = self.running.fleet.status();
-            self.running.note_health(&cameras);
+            let crews = self.running.crews();
+            self.running.note_health(&cameras, &crews);
             for camera in self.board.update(&cameras) {
                 output.object("camera", state_json(camera));
+            }
+            let share = self.running.fleet.sharing();
+            if let Some(nodes) = share.as_ref().and_then(|share| self.nodes.update(share)) {
+                output.object("fleet", nodes);
+            }
+            for crew in self.crews.update(&crews) {
+                output.object("detect", crew_json(crew));
             }
             if Instant::now() >= self.status_due {
                 self.status_due = Instant::now() + STATUS_INTERVAL;
                 let cameras: Vec<_> = cameras.iter().map(|camera| self.status_json(camera)).collect();
-                output.object("status", json!({ "cameras": cameras }));
+                let crews: Vec<_> = crews.iter().map(|crew| self.crews.json(crew)).collect();
+                output.object("status", json!({ "cameras": cameras, "detect": crews }));
             }
             screen.show(|| {
                 let seen = self.running.viewer.as_ref().map(|viewer| viewer.snapshot().streams).unwrap_or_default();
-                self.board.table(self.head(), &cameras, &seen)
+                let mut table = self.board.table(self.head(share.as_ref()), &cameras, &seen);
+                table.foot.extend(self.crews.lines(&crews));
+                table
             });
             requests.shutdown.sleep(end.map_or(TICK, |end| TICK.min(end.saturating_duration_since(Instant::now()))));
         }
         screen.clear();
     }
 
-    fn head(&self) -> Vec<String> {
+    fn head(&self, share: Option<&ShareStatus>) -> Vec<String> {
         let viewer = self.running.viewer.as_ref().map_or_else(String::new, |viewer| format!(" · {}", viewer.url()));
-        vec![format!("lumenbus up · {}{viewer} · broker {}", self.site.path.display(), self.running.bus.brokers)]
+        let own = format!("lumenbus up · {}{viewer} · broker {}", self.site.path.display(), self.running.bus.brokers);
+        [own].into_iter().chain(share.map(share_head)).collect()
     }
 
     /// The file is another: cameras follow, a wrong one changes nothing.
@@ -148,12 +166,13 @@ impl<'a> Session<'a> {
                 return;
             }
         };
-        let changes = self.running.apply(&new);
+        let (changes, crews) = self.running.apply(&new);
         tell_uncompressed(&new.cameras, &self.running.bus, output);
         let next_start = self.site.frozen_changes(&new);
-        output.object("reload", reload_json(&changes, &next_start));
-        if !changes.is_empty() || next_start.is_empty() {
-            output.note(&format!("{path} has changed: {}", counts(&changes)));
+        output.object("reload", reload_json(&changes, &crews, &next_start));
+        let of_crews = changes_line(&crews).map_or_else(String::new, |line| format!("; {line}"));
+        if !changes.is_empty() || !crews.is_empty() || next_start.is_empty() {
+            output.note(&format!("{path} has changed: {}{of_crews}", counts(&changes)));
         }
         if !next_start.is_empty() {
             let what = next_start.join(", ");
@@ -179,6 +198,12 @@ impl<'a> Session<'a> {
             "missing": stats.map(StreamStats::dropped_frames),
             "restarts": camera.restarts,
         })
+    }
+}
+
+fn tell_refused_crews(changes: &CrewChanges, output: &mut Output) {
+    for (group, why) in &changes.refused {
+        output.note(&format!("detection of group {group} is not taken: {why}"));
     }
 }
 
@@ -211,13 +236,14 @@ fn names(cameras: &[CameraId]) -> Vec<&str> {
     cameras.iter().map(CameraId::as_str).collect()
 }
 
-fn reload_json(changes: &Changes, next_start: &[&str]) -> Value {
+fn reload_json(changes: &Changes, crews: &CrewChanges, next_start: &[&str]) -> Value {
     let refused =
         |(camera, error): &(CameraId, FleetError)| json!({ "camera": camera.as_str(), "why": error.to_string() });
     json!({
         "is_taken": true, "added": names(&changes.added), "changed": names(&changes.changed),
         "described": names(&changes.described), "removed": names(&changes.removed), "unchanged": names(&changes.unchanged),
         "refused": changes.refused.iter().map(refused).collect::<Vec<_>>(), "next_start": next_start,
+        "detect": changes_json(crews),
     })
 }
 
@@ -253,6 +279,11 @@ fn tell_stopped(stopped: &Stopped, output: &mut Output) {
     if stopped.cameras.len() > MAX_TOLD_CAMERAS {
         output.result(&format!("and {} more cameras", stopped.cameras.len() - MAX_TOLD_CAMERAS));
     }
+    for crew in &stopped.crews {
+        let (counts, written) = (&crew.sums.counts, &crew.sums.written);
+        let (group, looked_at, found, results) = (&crew.group, counts.analysed, counts.detections, written.results);
+        output.result(&format!("{group}: {looked_at} pictures looked at, {found} found, {results} results committed"));
+    }
     let totals = &stopped.totals;
     if totals.unfinished_streams > 0 {
         let (streams, open) = (totals.unfinished_streams, totals.unresolved_frames);
@@ -274,6 +305,7 @@ fn tell_stopped(stopped: &Stopped, output: &mut Output) {
             "bytes": totals.acknowledged_bytes, "streams": totals.ended_streams,
             "clean": totals.unfinished_streams == 0,
             "cameras": stopped.cameras.iter().map(ended).collect::<Vec<_>>(),
+            "detect": stopped.crews.iter().map(crew_json).collect::<Vec<_>>(),
         }),
     );
 }

@@ -51,6 +51,9 @@ pub(crate) struct DetectOptions {
     /// Form of the results: json or protobuf
     #[arg(long, default_value = "json", value_name = "FORM")]
     pub(crate) format: ResultForm,
+    /// Write no feature records (image_features) and no events (lumenbus.events)
+    #[arg(long)]
+    pub(crate) no_features: bool,
     /// Coded bytes that may wait in each worker
     #[arg(long, value_parser = units::bytes, default_value = "16MiB", value_name = "SIZE")]
     pub(crate) buffer: usize,
@@ -89,6 +92,7 @@ impl DetectOptions {
             policy: PolicyChoice::Newest,
             keyframes_only: false,
             format: ResultForm::default(),
+            no_features: false,
             buffer: 16 << 20,
         }
     }
@@ -129,6 +133,7 @@ impl DetectOptions {
             config.frames = Frames::Keyframes;
         }
         config.form = self.format;
+        config.features = !self.no_features;
         config.buffer_bytes = self.buffer;
         Ok(config)
     }

@@ -22,6 +22,8 @@ impl Sums {
             counts: self.counts.and(other.counts),
             written: ResultStats {
                 results: mine.results + more.results,
+                features: mine.features + more.features,
+                events: mine.events + more.events,
                 transactions: mine.transactions + more.transactions,
                 aborted: mine.aborted + more.aborted,
                 given_away: mine.given_away + more.given_away,

@@ -1,11 +1,14 @@
 //! From what is written to what is meant, with everything that is wrong.
 
 mod credentials;
+mod detect;
 
 use crate::commands::broker::{Fsync, host_and_port, keep_free};
+use crate::detection::DetectOptions;
 use crate::site::fault::{Fault, FileError};
 use crate::site::file::{BrokerTable, Camera, File, FleetTable, Log, Traces, Value, Viewer};
 use crate::site::folder;
+use crate::site::sharing::{ShareSettings, own_name};
 use crate::units;
 use crate::video::RateControlChoice;
 use crate::viewer::{Https, https};
@@ -14,7 +17,7 @@ use clap::ValueEnum as _;
 use lumenbus_broker::log::KeepFree;
 use lumenbus_bus::{Profile, TopicPrefix};
 use lumenbus_codec::support;
-use lumenbus_frame::{CameraId, Codec, StreamName};
+use lumenbus_frame::{CameraId, Codec, FleetName, StreamName};
 use lumenbus_pipeline::fleet::{CameraCodec, CameraConfig, CameraSource};
 use lumenbus_pipeline::video::{Futile, VideoOptions};
 use std::collections::{BTreeMap, HashMap};
@@ -58,6 +61,10 @@ pub(crate) struct Site {
     pub(crate) cameras: Vec<CameraConfig>,
     /// Whose videos are among them.
     pub(crate) folder: Option<Folder>,
+    /// Other processes run the same list of cameras.
+    pub(crate) share: Option<ShareSettings>,
+    /// Analysis workers, a group each.
+    pub(crate) detects: Vec<DetectOptions>,
 }
 
 /// A folder of videos and what was in it.
@@ -137,6 +144,7 @@ impl Site {
             ("[metrics]", self.metrics != other.metrics),
             ("[traces]", self.traces != other.traces),
             ("[log]", self.log != other.log),
+            ("[fleet] shared", self.share != other.share),
         ];
         rows.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
@@ -171,6 +179,8 @@ impl Check<'_> {
         }
         let mut cameras = self.cameras(&file.camera);
         let folder = self.videos(&file.fleet, &mut cameras);
+        let share = self.share(&file.fleet);
+        let detects = self.detects(&file.detect);
         Site {
             path: path.to_owned(),
             brokers: file.brokers.map(Spanned::into_inner),
@@ -185,6 +195,8 @@ impl Check<'_> {
             log: self.log(&file.log),
             cameras,
             folder,
+            share,
+            detects,
         }
     }
 
@@ -295,6 +307,15 @@ impl Check<'_> {
             checked.extend(sub);
         }
         checked
+    }
+
+    fn share(&mut self, fleet: &FleetTable) -> Option<ShareSettings> {
+        let node = self.free_text(fleet.node.as_ref());
+        if let (Some(place), None) = (&fleet.node, &fleet.shared) {
+            self.note(place, Err::<(), _>("it names this process among those of a shared fleet: set shared as well"));
+        }
+        let fleet = self.parse::<FleetName>(fleet.shared.as_ref())?;
+        Some(ShareSettings { fleet, node: node.unwrap_or_else(own_name) })
     }
 
     /// Adds a camera for each video of the fleet's folder.
@@ -510,6 +531,8 @@ mod tests {
         );
         check("[[camera]]\nid = \"a\"\nsource = \"x\"\nfps = true\n", "boolean is neither a number nor a text");
         check("[traces]\nsample_ratio = 2\n", "line 2: [traces] sample_ratio: write a share");
+        check("[fleet]\nshared = \"the yard\"\n", "line 2: [fleet] shared: fleet name \"the yard\"");
+        check("[fleet]\nnode = \"box-2\"\n", "line 2: [fleet] node: it names this process among those of a shared fleet");
         check("[log]\nlevel = \"loud\"\n", "line 2: [log] level: write one of error");
         check("profile = \"fast\"\n", "line 1: profile: ");
         check("a = [\n", "line ");

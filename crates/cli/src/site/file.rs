@@ -23,6 +23,7 @@ pub(super) struct File {
     pub(super) log: Log,
     pub(super) fleet: FleetTable,
     pub(super) camera: Vec<Camera>,
+    pub(super) detect: Vec<Detect>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +84,7 @@ pub(super) struct Log {
     pub(super) format: Option<Spanned<String>>,
 }
 
-/// A folder of video files, each a camera.
+/// A folder of video files, each a camera; and whether other processes run the same cameras.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FleetTable {
@@ -92,11 +93,14 @@ pub(super) struct FleetTable {
     #[serde(rename = "loop")]
     pub(super) is_looped: bool,
     pub(super) snapshots: Option<Value>,
+    /// The name under which several processes share this list of cameras.
+    pub(super) shared: Option<Spanned<String>>,
+    pub(super) node: Option<Spanned<String>>,
 }
 
 impl Default for FleetTable {
     fn default() -> Self {
-        Self { folder: None, group: None, is_looped: true, snapshots: None }
+        Self { folder: None, group: None, is_looped: true, snapshots: None, shared: None, node: None }
     }
 }
 
@@ -137,6 +141,29 @@ pub(super) struct Camera {
     pub(super) topic: Option<Spanned<String>>,
     pub(super) stream: Option<Spanned<String>>,
     pub(super) sub: Option<Spanned<String>>,
+    #[serde(default = "yes")]
+    pub(super) enabled: bool,
+}
+
+/// Analysis workers of one consumer group.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Detect {
+    pub(super) detector: Spanned<String>,
+    #[serde(default)]
+    pub(super) cameras: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) topics: Vec<Spanned<String>>,
+    pub(super) group: Option<Spanned<String>>,
+    pub(super) workers: Option<Value>,
+    pub(super) from: Option<Spanned<String>>,
+    pub(super) policy: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) keyframes_only: bool,
+    pub(super) format: Option<Spanned<String>>,
+    #[serde(default = "yes")]
+    pub(super) features: bool,
+    pub(super) buffer: Option<Value>,
     #[serde(default = "yes")]
     pub(super) enabled: bool,
 }

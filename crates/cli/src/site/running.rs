@@ -1,10 +1,12 @@
 //! The parts of a box, started in order and stopped in the opposite one.
 
 use crate::commands::broker::metrics::condition;
+use crate::detection::{CrewChanges, CrewStatus, Crews};
 use crate::exit::Usage;
 use crate::observe::{self, LOOK_INTERVAL, STATISTICS_INTERVAL, clients_of, show_publisher};
 use crate::output::Output;
 use crate::settings::Settings;
+use crate::site::sharing::{ShareSettings, show_share};
 use crate::site::{BrokerSettings, Site, TracesSettings, ViewerSettings};
 use crate::viewer::{ViewerOptions, announce, configured, viewer_config};
 use anyhow::Context as _;
@@ -30,6 +32,7 @@ pub(crate) struct Running {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) viewer: Option<Viewer>,
     pub(crate) broker: Option<RunningBroker>,
+    crews: Crews,
     health: Health,
     metrics: Metrics,
     stages: Stages,
@@ -42,10 +45,11 @@ pub(crate) struct Running {
 pub(crate) struct Stopped {
     pub(crate) totals: Totals,
     pub(crate) cameras: Vec<(CameraId, Result<StreamSummary, FleetError>)>,
+    pub(crate) crews: Vec<CrewStatus>,
 }
 
 impl Running {
-    /// Starts everything but the cameras, which come with [`Running::apply`]: whatever cannot start is told before
+    /// Starts everything but cameras and detection, which come with [`Running::apply`]: whatever cannot start is told before
     /// any frame is published.
     pub(crate) fn start(
         site: &Site,
@@ -90,9 +94,12 @@ impl Running {
         let stages = Stages::new(&metrics);
         config.tracer = Some(stages.tracer(tracing.clone().map(|tracing| Arc::new(tracing) as Arc<dyn FrameTracer>)));
         let publisher = Arc::new(Publisher::open(config)?);
-        let fleet = Arc::new(Fleet::start(Arc::clone(&publisher), FleetConfig::new(bus.topic_prefix.clone())));
+        let fleet = Arc::new(start_fleet(site.share.as_ref(), &bus, &publisher)?);
+        let tracer = tracing.clone().map(|tracing| Arc::new(tracing) as Arc<dyn FrameTracer>);
+        let crews = Crews::new(bus.clone(), tracer);
         health.set("kafka", State::Starting);
         show_publisher(&metrics, &publisher);
+        show_share(&metrics, &fleet);
         let data = broker.map(|broker| broker.data_dir().to_owned());
         let own_disk = data.map(|data| Arc::new(move || OwnDisk::of(&data)) as Arc<_>);
         let watch = Arc::new(ClusterWatch::start(bus.clone(), LOOK_INTERVAL, own_disk, &metrics)?);
@@ -102,8 +109,20 @@ impl Running {
             output.object("metrics", json!({ "listen": server.addr().to_string() }));
             output.result(&format!("metrics on http://{}/metrics", server.addr()));
         }
-        let (viewer, broker) = (None, None);
-        Ok(Self { bus, fleet, publisher, viewer, broker, health, metrics, stages, watch, metrics_server, tracing })
+        Ok(Self {
+            bus,
+            fleet,
+            publisher,
+            viewer: None,
+            broker: None,
+            crews,
+            health,
+            metrics,
+            stages,
+            watch,
+            metrics_server,
+            tracing,
+        })
     }
 
     fn start_viewer(
@@ -136,13 +155,18 @@ impl Running {
         observe::show_clients(&self.metrics, viewer.into_iter().chain([clients_of(&self.publisher)]).collect());
     }
 
-    /// Makes the cameras as the file says.
-    pub(crate) fn apply(&self, site: &Site) -> Changes {
-        self.fleet.apply(site.cameras.clone())
+    /// Makes cameras and detection as the file says.
+    pub(crate) fn apply(&mut self, site: &Site) -> (Changes, CrewChanges) {
+        (self.fleet.apply(site.cameras.clone()), self.crews.apply(&site.detects))
+    }
+
+    /// How detection is doing.
+    pub(crate) fn crews(&self) -> Vec<CrewStatus> {
+        self.crews.status()
     }
 
     /// Keeps `/readyz` true to what is.
-    pub(crate) fn note_health(&self, cameras: &[CameraStatus]) {
+    pub(crate) fn note_health(&self, cameras: &[CameraStatus], crews: &[CrewStatus]) {
         let overview = self.watch.overview();
         // Before the first look there is nothing to say.
         if self.watch.looks() > 0 {
@@ -156,6 +180,10 @@ impl Running {
             _ => State::Degraded(format!("{away} of {} cameras give no pictures", cameras.len())),
         };
         self.health.set("cameras", state);
+        let trouble = |crew: &CrewStatus| Some(format!("{}: {}", crew.group, crew.trouble()?));
+        let troubles: Vec<_> = crews.iter().filter_map(trouble).collect();
+        let state = if troubles.is_empty() { State::Ok } else { State::Degraded(troubles.join("; ")) };
+        self.health.set("detection", state);
     }
 
     /// Ends every stream, then what carried it.
@@ -166,6 +194,7 @@ impl Running {
             publisher,
             viewer,
             broker,
+            crews,
             health: _,
             metrics: _,
             stages: _,
@@ -176,6 +205,8 @@ impl Running {
         let cameras = fleet.finish(FINISH);
         let totals = fleet.totals();
         drop(fleet);
+        // They may have looked at the last frames; what they did not, the next start does.
+        let crews = crews.stop();
         // It has shown the end of every stream.
         drop((viewer, metrics_server, watch));
         // Whoever still holds it (a camera that hangs) leaves it to the end of the process.
@@ -186,7 +217,7 @@ impl Running {
             tracing.shutdown();
         }
         broker.map_or(Ok(()), stop_broker)?;
-        Ok(Stopped { totals, cameras })
+        Ok(Stopped { totals, cameras, crews })
     }
 }
 
@@ -198,6 +229,18 @@ fn merged(site: &ViewerSettings, options: &ViewerOptions) -> ViewerOptions {
     merged.https = merged.https.or_else(|| site.https.clone());
     merged.allow_host.extend(site.allow_hosts.iter().cloned());
     merged
+}
+
+fn start_fleet(
+    share: Option<&ShareSettings>,
+    bus: &BusConfig,
+    publisher: &Arc<Publisher>,
+) -> Result<Fleet, FleetError> {
+    let (publisher, config) = (Arc::clone(publisher), FleetConfig::new(bus.topic_prefix.clone()));
+    match share {
+        Some(share) => Fleet::start_shared(publisher, config, &share.config(bus)),
+        None => Ok(Fleet::start(publisher, config)),
+    }
 }
 
 fn start_tracing(settings: &TracesSettings) -> anyhow::Result<Option<Tracing>> {

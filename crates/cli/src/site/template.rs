@@ -14,8 +14,10 @@ pub(crate) fn template(brokers: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detection::DetectOptions;
     use crate::site::Site;
     use lumenbus_pipeline::video::VideoOptions;
+    use lumenbus_vision::DetectorKind;
     use std::path::Path;
 
     fn parse(text: &str) -> Site {
@@ -55,6 +57,11 @@ mod tests {
         assert_eq!(shown_camera.quality, silent_camera.quality);
         assert_eq!(shown_camera.stream, silent_camera.stream);
         assert_eq!((shown_camera.is_looped, shown_camera.enabled), (silent_camera.is_looped, silent_camera.enabled));
+        let mut shown_detect = shown.detects[0].clone();
+        // Patterns and topics that say the same as none.
+        (shown_detect.camera, shown_detect.topic, shown_detect.group) = Default::default();
+        assert!(silent.detects.is_empty());
+        assert_eq!(shown_detect, DetectOptions::new(DetectorKind::Motion));
         let (shown_broker, silent_broker) = (shown.broker.unwrap(), silent.broker.unwrap());
         assert_eq!((shown_broker.data, shown_broker.listen), (silent_broker.data, silent_broker.listen));
         assert_eq!((shown_broker.keep_free, shown_broker.fsync), (silent_broker.keep_free, silent_broker.fsync));

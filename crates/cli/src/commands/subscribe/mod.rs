@@ -29,7 +29,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Frame topics that are read when none is named.
-const FRAME_TOPICS: [&str; 3] = ["raw_video", "raw_images", "raw_pixels"];
+pub(crate) const FRAME_TOPICS: [&str; 3] = ["raw_video", "raw_images", "raw_pixels"];
 /// Streams whose keyframes are looked up before reading begins; of more, reading begins at the moment itself.
 const MAX_LOOKED_UP: usize = 64;
 
