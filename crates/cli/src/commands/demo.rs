@@ -1,7 +1,8 @@
 //! `lumenbus demo`: moving pictures at once.
 
 use crate::demo::books::{Stretch, shown_stretches};
-use crate::demo::{CREDITS, Demo};
+use crate::demo::{CREDITS, Demo, detection};
+use crate::detection::CrewBoard;
 use crate::exit::Outcome;
 use crate::output::Output;
 use crate::settings::Settings;
@@ -21,12 +22,15 @@ const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It starts a broker of its own on a free port, with its data in a temporary folder that is removed at the end.\n\nExamples:\n  lumenbus demo\n  lumenbus demo --for 10s --no-browser\n\nExit codes: 0 everything adds up, 3 a frame is unaccounted for."
+    after_help = "It starts a broker of its own on a free port, with its data in a temporary folder that is removed at the end.\n\nExamples:\n  lumenbus demo\n  lumenbus demo --for 10s --no-browser --no-detect\n\nExit codes: 0 everything adds up, 3 a frame is unaccounted for."
 )]
 pub(crate) struct DemoArguments {
     /// Stop after this time
     #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
     duration: Option<Duration>,
+    /// Do not look for what moves
+    #[arg(long)]
+    no_detect: bool,
     #[command(flatten)]
     viewer: ViewerOptions,
 }
@@ -38,7 +42,8 @@ pub(crate) fn run(arguments: &DemoArguments, settings: &Settings, output: &mut O
         output.note("the demo brings a broker of its own; --brokers is for the other commands");
     }
     let config = viewer_config(&arguments.viewer, settings)?;
-    let demo = Demo::start(began, settings, config, |viewer| announce(viewer, &arguments.viewer, output))?;
+    let detection = (!arguments.no_detect).then(detection);
+    let demo = Demo::start(began, settings, config, detection, |viewer| announce(viewer, &arguments.viewer, output))?;
     let data = demo.stage().folder();
     let (url, brokers) = (demo.viewer().url(), demo.brokers());
     output.object("ready", json!({ "url": url, "brokers": brokers, "data": data.display().to_string() }));
@@ -85,6 +90,8 @@ struct Board {
     snapshot: Option<ViewerSnapshot>,
     due: Option<Instant>,
     has_shown: bool,
+    crews: CrewBoard,
+    detection: Vec<String>,
 }
 
 impl Board {
@@ -94,6 +101,9 @@ impl Board {
             return None;
         }
         self.due = Some(Instant::now() + LOOK);
+        let crews = demo.crews();
+        self.crews.update(&crews);
+        self.detection = self.crews.lines(&crews);
         let snapshot = self.snapshot.insert(demo.viewer().snapshot());
         let shown = demo.first_shown(snapshot).filter(|_| !self.has_shown)?;
         self.has_shown = true;
@@ -123,6 +133,7 @@ impl Board {
             foot.extend(way_line("to a reader", &way));
             foot.extend(way_line("to a screen", &shown_stretches(snapshot)));
         }
+        foot.extend(self.detection.iter().map(|line| format!("detection: {line}")));
         if let Some(slow) = demo.stage().slow_book() {
             foot.push(format!("slow reader of {}: {} frames; left out: {}", slow.camera, slow.frames, slow.reasons()));
         }

@@ -1,6 +1,7 @@
 //! The end of the demo in numbers: per stream and in total, published = delivered + explained.
 
 use crate::demo::slow::SlowBook;
+use crate::detection::CrewStatus;
 use lumenbus_bus::publisher::{LatencySummary, StreamSummary};
 use lumenbus_frame::{GapReason, StreamId};
 use lumenbus_pipeline::tally::{StreamTally, Tally};
@@ -155,6 +156,8 @@ pub(crate) struct Books {
     pub(crate) failures: Vec<(String, String)>,
     pub(crate) slow: Vec<SlowBook>,
     pub(crate) broker_kills: u64,
+    /// `None` where nobody looked.
+    pub(crate) detection: Option<DetectionBook>,
     /// From the start of the broker's process until it served, at most, after a kill.
     pub(crate) slowest_recovery: Option<Duration>,
     pub(crate) against_jpeg: Option<AgainstJpeg>,
@@ -165,6 +168,32 @@ pub(crate) struct Books {
     pub(crate) first_shown: Option<Duration>,
     /// How to type this program's name here.
     pub(crate) program: String,
+}
+
+/// What the detector did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DetectionBook {
+    pub(crate) detector: String,
+    /// Pictures that it looked at.
+    pub(crate) pictures: u64,
+    pub(crate) found: u64,
+    /// Results in committed transactions.
+    pub(crate) results: u64,
+}
+
+impl DetectionBook {
+    pub(crate) fn of(crew: &CrewStatus) -> Self {
+        let (counts, written) = (&crew.sums.counts, &crew.sums.written);
+        let (pictures, found, results) = (counts.analysed, counts.detections, written.results);
+        Self { detector: crew.detector.clone(), pictures, found, results }
+    }
+
+    fn line(&self) -> String {
+        let Self { detector, pictures, found, results } = self;
+        format!(
+            "Detection ({detector}) looked at {pictures} pictures and found {found}; {results} results are in analysis_results."
+        )
+    }
 }
 
 /// What to type next, without the program's name, and why.
@@ -227,6 +256,7 @@ impl Books {
         lines.push(String::new());
         lines.push(self.broker_line());
         lines.extend(self.slow.iter().map(slow_line));
+        lines.extend(self.detection.iter().map(DetectionBook::line));
         if let Some(against) = &self.against_jpeg {
             lines.push(against.line());
         }
@@ -291,6 +321,9 @@ impl Books {
         let stretches: Value = (self.stretches.iter())
             .map(|stretch| (stretch.key.to_owned(), json!({ "p50": stretch.p50_ms, "p99": stretch.p99_ms })))
             .collect();
+        let detection = self.detection.as_ref().map(|DetectionBook { detector, pictures, found, results }| {
+            json!({ "detector": detector, "pictures": pictures, "found": found, "results": results })
+        });
         let failures: Value = self.failures.iter().map(|(camera, why)| (camera.clone(), json!(why))).collect();
         json!({
             "seconds": self.lasted.as_secs_f64(), "streams": self.streams.iter().map(stream).collect::<Vec<_>>(),
@@ -299,7 +332,7 @@ impl Books {
                 "by_reason": total.explained, "unexplained": self.unexplained(),
             },
             "failures": failures, "slow_readers": self.slow.iter().map(slow).collect::<Vec<_>>(),
-            "broker_kills": self.broker_kills,
+            "broker_kills": self.broker_kills, "detection": detection,
             "broker_recovery_ms": self.slowest_recovery.map(|time| time.as_secs_f64() * 1e3), "against_jpeg": against, "stages_ms": stretches,
             "first_frame_seconds": self.first_frame.map(|time| time.as_secs_f64()),
             "first_picture_seconds": self.first_shown.map(|time| time.as_secs_f64()),

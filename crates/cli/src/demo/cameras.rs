@@ -1,9 +1,11 @@
 //! The demo's cameras: real footage in the ways that cameras and programs send it, side by side.
 
 use crate::demo::clips::{self, Clip};
-use lumenbus_frame::CameraId;
+use crate::detection::DetectOptions;
+use lumenbus_frame::{CameraId, TopicName};
 use lumenbus_pipeline::fleet::{CameraCodec, CameraConfig, CameraSource};
 use lumenbus_pipeline::video::{Gop, VideoOptions};
+use lumenbus_vision::DetectorKind;
 use std::time::Duration;
 
 /// Sent as it was coded, 720p at 30 frames a second.
@@ -16,8 +18,14 @@ pub(crate) const PLAZA_JPEG: &str = "plaza-jpeg";
 pub(crate) const PLAZA_FPS: f64 = 10.0;
 /// With it the pictures come as close to the footage as the JPEG ones do, by SSIM.
 const PLAZA_BITS_PER_SECOND: u32 = 650_000;
+/// Where the watched cameras send.
+const VIDEO: &str = "raw_video";
 /// A keyframe is where a reader that fell behind goes on.
 const KEYFRAMES: Duration = Duration::from_secs(2);
+/// What is looked at for what moves: the cameras that stand still, each scene once.
+const WATCHED: [&str; 2] = [PLAZA, CORRIDOR];
+const PLAZA: &str = "plaza";
+const CORRIDOR: &str = "corridor";
 const PATTERN: &str = "test:640x360@15";
 
 /// An id that is right.
@@ -41,19 +49,28 @@ fn clip(clip: Clip) -> CameraSource {
     CameraSource::Bytes { name: clip.name.into(), bytes: clip.bytes() }
 }
 
+/// Looks for what moves, at the newest picture whenever it has looked at the last one: it takes no more than it gets.
+pub(crate) fn detection() -> DetectOptions {
+    DetectOptions {
+        camera: WATCHED.map(str::to_owned).to_vec(),
+        topic: vec![TopicName::new(VIDEO).expect("it is a topic's name")],
+        ..DetectOptions::new(DetectorKind::Motion)
+    }
+}
+
 /// Six of them.
 pub(crate) fn cameras() -> Vec<CameraConfig> {
     let pattern = CameraSource::Spec(PATTERN.to_owned());
     let plaza = |name, shown, codec| camera(name, shown, "plaza", clip(clips::PLAZA), codec);
     vec![
         camera(FLOWER, "Flower, 720p", "garden", clip(clips::FLOWER), CameraCodec::Passthrough),
-        plaza("plaza", "Plaza, as recorded", CameraCodec::Passthrough),
+        plaza(PLAZA, "Plaza, as recorded", CameraCodec::Passthrough),
         CameraConfig {
             bitrate: Some(PLAZA_BITS_PER_SECOND),
             ..plaza(PLAZA_H264, "Plaza, H.264 made here", CameraCodec::H264)
         },
         plaza(PLAZA_JPEG, "Plaza, JPEG", CameraCodec::Jpeg),
-        camera("corridor", "Corridor", "inside", clip(clips::CORRIDOR), CameraCodec::Passthrough),
+        camera(CORRIDOR, "Corridor", "inside", clip(clips::CORRIDOR), CameraCodec::Passthrough),
         camera("pattern", "Test pattern", "test", pattern, CameraCodec::H264),
     ]
 }

@@ -12,6 +12,7 @@ mod reader;
 mod slow;
 mod stage;
 
+pub(crate) use cameras::detection;
 pub(crate) use clips::CREDITS;
 pub(crate) use folder::hold;
 pub(crate) use play::Demo;

@@ -1,12 +1,13 @@
 //! Starting the demo's parts, as many at a time as can be, and ending them so that the books can be closed.
 
-use crate::demo::books::{AgainstJpeg, Books, Stretch, shown_stretches};
+use crate::demo::books::{AgainstJpeg, Books, DetectionBook, Stretch, shown_stretches};
 use crate::demo::broker::BrokerChild;
 use crate::demo::buttons::Buttons;
 use crate::demo::cameras::{self, FLOWER, PLAZA_FPS, PLAZA_H264, PLAZA_JPEG};
 use crate::demo::judge::{Judge, Meters};
 use crate::demo::reader::{Ledger, Reader};
 use crate::demo::stage::{Stage, Tender};
+use crate::detection::{CrewStatus, Crews, DetectOptions};
 use crate::observe::{STATISTICS_INTERVAL, clients_of, show_clients, show_publisher};
 use crate::settings::Settings;
 use crate::viewer::configured;
@@ -46,6 +47,8 @@ pub(crate) struct Demo {
     publisher: Arc<Publisher>,
     tender: Tender,
     judge: Judge,
+    /// Nobody, where it is not wanted.
+    crews: Crews,
     cameras: usize,
 }
 
@@ -57,6 +60,7 @@ impl Demo {
         began: Instant,
         settings: &Settings,
         mut viewer: ViewerConfig,
+        detection: Option<DetectOptions>,
         on_viewer: impl FnOnce(&Viewer),
     ) -> anyhow::Result<Self> {
         let (ended, ends) = sync_channel(1);
@@ -88,7 +92,12 @@ impl Demo {
         tracing::debug!(after = ?began.elapsed(), "cameras and reader are ready");
         let tender = Tender::start(&stage, ended, ends).context("cannot watch the broker")?;
         let judge = Judge::start(&bus, FRAME_TOPICS.map(|topic| bus.topic_prefix.topic(topic)).to_vec(), meters)?;
-        Ok(Self { began, bus, stage, reader, viewer, viewer_after, publisher, tender, judge, cameras: count })
+        // The last to come: it must not keep a picture from being shown.
+        let mut crews = Crews::new(bus.clone(), None);
+        if let Some((_, why)) = crews.apply(detection.as_slice()).refused.first() {
+            bail!("detection cannot begin: {why}");
+        }
+        Ok(Self { began, bus, stage, reader, viewer, viewer_after, publisher, tender, judge, crews, cameras: count })
     }
 
     /// Whether every camera has given something, or should have: encoders write to the terminal when they begin.
@@ -116,6 +125,11 @@ impl Demo {
         &self.viewer
     }
 
+    /// How detection is doing.
+    pub(crate) fn crews(&self) -> Vec<CrewStatus> {
+        self.crews.status()
+    }
+
     /// How long frames took for each part of the way to the reader, and until they were acknowledged.
     pub(crate) fn stretches(&self, ledger: &Ledger) -> Vec<Stretch> {
         let acknowledged = Stretch::acknowledged(&self.publisher.stats().ack_latency);
@@ -139,12 +153,13 @@ impl Demo {
         // Of the streams that are open.
         let acknowledged = Stretch::acknowledged(&self.publisher.stats().ack_latency);
         let ssim = self.ssim();
-        let Self { began, stage, reader, viewer, publisher, tender, judge, .. } = self;
+        let Self { began, stage, reader, viewer, publisher, tender, judge, crews, .. } = self;
         let lasted = began.elapsed();
         drop(tender);
         drop(judge);
         stage.detach_slow_reader();
         stage.ensure_broker(FINISH);
+        let detection = crews.stop().first().map(DetectionBook::of);
         let (summaries, mut failures) = end_streams(&stage);
         if !reader.wait_for_ends(summaries.iter(), FINISH) {
             failures.push(("reader".to_owned(), "it did not see the end of every stream in time".to_owned()));
@@ -165,6 +180,7 @@ impl Demo {
             failures,
             slow: stage.slow_books(),
             broker_kills: stage.kills(),
+            detection,
             slowest_recovery: stage.slowest_recovery(),
             stretches,
             first_frame: ledger.first_frame.map(|at| at.duration_since(began)),
