@@ -112,6 +112,7 @@ impl Session {
             "publish" if !has("--for") && is_endless_source() => ("", "publishing"),
             "up" => ("Ctrl-C stops", ""),
             "view" => ("http", ""),
+            "detect" if !has("--for") && !has("--until-end") => ("", "Ctrl-C stops it"),
             "subscribe" => {
                 let ends = ["--for", "--frames", "--until-end", "--to"].into_iter().any(has);
                 assert!(ends, "this would never end: {typed}");

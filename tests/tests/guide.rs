@@ -30,6 +30,7 @@ pages! {
     kafka_in_five_minutes_works: "kafka-in-five-minutes.md",
     cameras_work: "cameras.md",
     time_travel_works: "time-travel.md",
+    analysis_works: "analysis.md",
     python_works: "python.md",
     rust_works: "rust.md",
     a_cluster_works: "cluster.md",
@@ -108,9 +109,12 @@ fn python_programs_are_the_examples() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
         .map(|path| (std::fs::read_to_string(&path).unwrap(), path.file_name().unwrap().to_string_lossy().into_owned()))
         .collect();
+    let pages = ["python.md", "analysis.md"].map(|page| Document::read(Path::new(GUIDE).join(page)));
     let guide: BTreeSet<String> =
-        Document::read("docs/guide/python.md").blocks_of("python").into_iter().map(|block| block.content).collect();
+        pages.iter().flat_map(|page| page.blocks_of("python")).map(|block| block.content).collect();
     assert_eq!(guide, examples.keys().cloned().collect());
+    let rust = std::fs::read_to_string(in_repository("crates/lumenbus/examples/detector.rs")).unwrap();
+    assert!(pages[1].blocks_of("rust").iter().any(|block| block.content == rust), "the Rust detector is another one");
     let readme = Document::read("README.md").blocks_of("python");
     assert!(!readme.is_empty());
     for block in readme {
@@ -172,7 +176,9 @@ fn settings_files_are_taken() {
     let folder = tempfile::tempdir().unwrap();
     // What the pages' files name; without them these would be wrong.
     std::fs::create_dir(folder.path().join("clips")).unwrap();
-    std::fs::write(folder.path().join("yard.password"), "secret").unwrap();
+    for name in ["yard.password", "dock.password"] {
+        std::fs::write(folder.path().join(name), "secret").unwrap();
+    }
     for document in documents() {
         for block in document.blocks_of("toml").iter().filter(|block| !block.content.contains("[dependencies]")) {
             let file = folder.path().join("lumenbus.toml");

@@ -9,7 +9,9 @@ use lumenbus_tests::session::follow;
 fn what_the_readme_says_works() {
     let readme = Document::read("README.md");
     let commands = readme.commands();
-    for part in ["-- demo", "-- broker", "-- publish", "-- subscribe", "cargo test --workspace", "python3 "] {
+    for part in
+        ["-- demo", "-- broker", "-- publish", "-- subscribe", "-- detect", "cargo test --workspace", "python3 "]
+    {
         assert!(commands.iter().any(|command| command.contains(part)), "nobody is shown `{part}`");
     }
     follow(&readme);

@@ -34,3 +34,4 @@ pub use lumenbus_codec as codec;
 pub use lumenbus_frame as frame;
 pub use lumenbus_pipeline as pipeline;
 pub use lumenbus_source as source;
+pub use lumenbus_vision as vision;
