@@ -130,12 +130,12 @@ impl EventsWish {
         (millis * 1_000.0) as i64 * 1_000
     }
 
-    pub(crate) fn from_nanos(&self) -> i64 {
+    pub(crate) fn first_nanos(&self) -> i64 {
         self.from_ms.map_or(i64::MIN, Self::nanos)
     }
 
     /// The last nanosecond of the last millisecond.
-    pub(crate) fn to_nanos(&self) -> i64 {
+    pub(crate) fn last_nanos(&self) -> i64 {
         self.to_ms.map_or(i64::MAX, |millis| Self::nanos(millis) + 999_999)
     }
 
@@ -369,7 +369,7 @@ mod tests {
         let ClientMessage::Events(wish) = ClientMessage::parse(text).unwrap() else { panic!("{text}") };
         assert_eq!((wish.id, wish.limit, wish.follow, wish.kind), (3, 50, true, Some(Sort::Health)));
         assert_eq!(wish.before.map(|place| place.to_string()), Some("-7:9".to_owned()));
-        assert_eq!((wish.from_nanos(), wish.to_nanos()), (1_500_000, i64::MAX));
+        assert_eq!((wish.first_nanos(), wish.last_nanos()), (1_500_000, i64::MAX));
         refused(r#"{"type":"events","id":3,"limit":201}"#, "too-many");
         for wrong in [
             r#""before":"7""#,

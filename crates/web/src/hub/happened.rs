@@ -55,7 +55,7 @@ impl Hub {
     pub(crate) fn events_message(&self, wish: &EventsWish) -> Value {
         let page = lock(&self.occurrences).page(wish);
         let events = self.occurrences_json(&page.events);
-        lock(&self.occurrences).message(wish.id, events, page.has_more)
+        lock(&self.occurrences).message(wish.id, &events, page.has_more)
     }
 
     /// What happens from now on, for a client that wants to know.
@@ -67,7 +67,7 @@ impl Hub {
     pub(crate) fn reads_events(&self, reading: Reading) {
         let message = {
             let mut occurrences = lock(&self.occurrences);
-            occurrences.set_reading(reading).then(|| occurrences.message(0, Vec::new(), false))
+            occurrences.set_reading(reading).then(|| occurrences.message(0, &[], false))
         };
         if let Some(message) = message {
             drop(self.happened.send(text(&message)));

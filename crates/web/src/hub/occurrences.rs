@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Events held; the ones that came first go first.
 pub(crate) const MAX_HELD: usize = 10_000;
 /// Offsets read at the beginning. A transaction's end takes one, and most have one event or two.
-pub(crate) const MAX_OFFSETS: u32 = 2 * MAX_HELD as u32;
+pub(crate) const MAX_OFFSETS: u32 = 20_000;
 /// Ids remembered: what is written again is shown once.
 const MAX_SEEN: usize = 2 * MAX_HELD;
 /// Streams whose health is known.
@@ -315,8 +315,8 @@ impl Occurrences {
 
     /// The newest that are wanted, at most `wish.limit`.
     pub(crate) fn page(&self, wish: &EventsWish) -> Page {
-        let from = Place { at_nanos: wish.from_nanos(), order: 0 };
-        let to = Place { at_nanos: wish.to_nanos(), order: u64::MAX };
+        let from = Place { at_nanos: wish.first_nanos(), order: 0 };
+        let to = Place { at_nanos: wish.last_nanos(), order: u64::MAX };
         let end = wish.before.map_or(to, |before| before.min(to));
         // A range that ends before it begins is none.
         if end <= from {
@@ -350,7 +350,7 @@ impl Occurrences {
     }
 
     /// The message `events` with these lines.
-    pub(crate) fn message(&self, id: u32, events: Vec<Value>, has_more: bool) -> Value {
+    pub(crate) fn message(&self, id: u32, events: &[Value], has_more: bool) -> Value {
         let reason = if let Reading::Failed(reason) = &self.reading { reason } else { "" };
         let classes: Vec<&str> = self.classes.keys().take(MAX_CLASSES).map(|class| &**class).collect();
         json!({

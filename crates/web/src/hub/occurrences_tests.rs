@@ -140,7 +140,7 @@ fn filters_leave_out_the_rest() {
     ] {
         assert_eq!(listed(&occurrences, filter), expected, "{filter}");
     }
-    let told = occurrences.message(7, Vec::new(), false);
+    let told = occurrences.message(7, &[], false);
     assert_eq!(told["classes"], json!(["car", "person"]));
 }
 
@@ -154,7 +154,7 @@ fn only_so_many_are_held_and_the_first_that_came_go_first() {
     }
     assert_eq!((occurrences.held.len(), occurrences.arrived.len()), (MAX_HELD, MAX_HELD));
     assert!(occurrences.page(&wish(r#"{"class":"person"}"#)).events.is_empty());
-    let told = occurrences.message(7, Vec::new(), false);
+    let told = occurrences.message(7, &[], false);
     assert_eq!((&told["is_cut"], &told["classes"]), (&json!(true), &json!(["car"])));
     assert!(occurrences.open.is_empty() && occurrences.keys.is_empty());
     // Ids are forgotten, too, later than their events.
