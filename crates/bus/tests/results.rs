@@ -5,7 +5,7 @@
 mod support;
 
 use bytes::Bytes;
-use lumenbus_bus::results::{ResultRecord, ResultWriter, ResultWriterConfig};
+use lumenbus_bus::results::{Output, ResultRecord, ResultWriter, ResultWriterConfig};
 use lumenbus_bus::subscriber::{Event, Preroll, Receipt, Start, Subscriber, SubscriberConfig};
 use lumenbus_bus::topics::ensure_topics;
 use lumenbus_bus::{BusError, Publisher, Role, StreamHandle, StreamOptions};
@@ -83,7 +83,8 @@ fn result_of(event: &Event) -> Option<ResultRecord> {
     let Event::Frame(frame) = event else { return None };
     let value = format!("{} {}", frame.stream.camera, frame.id().seq).into();
     let key = frame.stream.camera.to_string();
-    Some(ResultRecord { key, frame_partition: frame.partition, content_type: "text/plain", value })
+    let (output, header, content_type) = (Output::Results, None, "text/plain");
+    Some(ResultRecord { output, header, key, frame_partition: frame.partition, content_type, value })
 }
 
 fn cameras(publisher: &Publisher) -> Vec<StreamHandle> {

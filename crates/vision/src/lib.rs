@@ -19,6 +19,8 @@
 
 mod detector;
 pub mod evaluate;
+pub mod features;
+pub mod health;
 pub mod motion;
 #[cfg(feature = "onnx")]
 pub mod onnx;

@@ -26,7 +26,9 @@ pub const ENVELOPE_MSGPACK: &str = "application/vnd.lumenbus.frame+msgpack";
 pub const RESULT_JSON: &str = "application/json";
 /// An analysis result as Protobuf (`AnalysisResult`).
 pub const RESULT_PROTOBUF: &str = "application/vnd.lumenbus.result+protobuf";
-/// A feature record, and an event, as JSON.
+/// A feature record as JSON.
 pub const FEATURES_JSON: &str = "application/json";
+/// An event as JSON.
+pub const EVENT_JSON: &str = "application/json";
 /// Header and Base64 payload in one JSON object.
 pub const ENVELOPE_JSON: &str = "application/vnd.lumenbus.frame+json";

@@ -14,7 +14,7 @@ const ITEM_BYTES: usize = size_of::<Command>();
 
 /// What became of a frame, or of something else that moves offsets.
 pub(super) struct Item {
-    pub(super) result: Option<ResultRecord>,
+    pub(super) records: Vec<ResultRecord>,
     pub(super) receipt: Receipt,
 }
 
@@ -28,8 +28,8 @@ pub(super) enum Command {
 
 impl Command {
     fn bytes(&self) -> usize {
-        let result = if let Self::Item(item) = self { item.result.as_ref() } else { None };
-        result.map_or(0, |result| result.key.len() + result.value.len()) + ITEM_BYTES
+        let records = if let Self::Item(item) = self { &item.records[..] } else { &[] };
+        records.iter().map(ResultRecord::bytes).sum::<usize>() + ITEM_BYTES
     }
 }
 

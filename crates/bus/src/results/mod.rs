@@ -10,7 +10,7 @@
 //! nothing that was written after it in its partitions is seen by readers of committed records, whoever wrote it.
 //!
 //! ```no_run
-//! # use lumenbus_bus::results::{ResultRecord, ResultWriter, ResultWriterConfig};
+//! # use lumenbus_bus::results::{Output, ResultRecord, ResultWriter, ResultWriterConfig};
 //! # use lumenbus_bus::subscriber::{Event, Subscriber, SubscriberConfig};
 //! # use lumenbus_bus::BusConfig;
 //! # use std::time::Duration;
@@ -23,6 +23,8 @@
 //! while let Some((event, receipt)) = subscriber.recv_held(Duration::from_secs(10))? {
 //!     let result = match event {
 //!         Event::Frame(frame) => Some(ResultRecord {
+//!             output: Output::Results,
+//!             header: None,
 //!             key: frame.stream.camera.as_str().to_owned(),
 //!             frame_partition: frame.partition,
 //!             content_type: "text/plain",
@@ -40,11 +42,13 @@ mod inbox;
 mod producer;
 mod reader;
 mod scan;
+mod tail;
 mod thread;
 
 pub use events::{EventRead, EventReader};
 pub use reader::ResultReader;
 pub use scan::{ResultScan, Scanned};
+pub use tail::{TailReader, TailRecord};
 
 use crate::subscriber::{GroupOffsets, Receipt};
 use crate::{BusConfig, BusError};
@@ -65,6 +69,8 @@ pub struct ResultWriterConfig {
     pub bus: BusConfig,
     /// Full name of the results' topic, which exists.
     pub topic: TopicName,
+    /// Full names of the topics of features and events, which exist; `None`: there will be none.
+    pub more: Option<MoreTopics>,
     /// The group whose offsets are committed with the results.
     pub group: String,
     /// A transaction ends this long after its first result.
@@ -82,6 +88,7 @@ impl ResultWriterConfig {
         Self {
             bus,
             topic,
+            more: None,
             group,
             batch: Duration::from_millis(100),
             transaction_timeout: Duration::from_secs(10),
@@ -90,9 +97,33 @@ impl ResultWriterConfig {
     }
 }
 
+/// What goes into the same transactions as results.
+#[derive(Debug, Clone)]
+pub struct MoreTopics {
+    /// One record of each second of a stream.
+    pub features: TopicName,
+    /// What happened at cameras.
+    pub events: TopicName,
+}
+
+/// Where a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// The topic of results.
+    Results,
+    /// [`MoreTopics::features`].
+    Features,
+    /// [`MoreTopics::events`].
+    Events,
+}
+
 /// One result on its way into the topic.
 #[derive(Debug, Clone)]
 pub struct ResultRecord {
+    /// Which topic.
+    pub output: Output,
+    /// A record header beside `content-type`: name and value.
+    pub header: Option<(&'static str, Bytes)>,
     /// Record key: the camera's id.
     pub key: String,
     /// Partition of the frame; the result's is this modulo the number of its topic's partitions, so that the results of a
@@ -104,11 +135,22 @@ pub struct ResultRecord {
     pub value: Bytes,
 }
 
+impl ResultRecord {
+    pub(crate) fn bytes(&self) -> usize {
+        let header = self.header.as_ref().map_or(0, |(name, value)| name.len() + value.len());
+        size_of::<Self>() + self.key.len() + self.value.len() + header
+    }
+}
+
 /// What a writer did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResultStats {
     /// Results in committed transactions.
     pub results: u64,
+    /// Feature records in committed transactions.
+    pub features: u64,
+    /// Events in committed transactions.
+    pub events: u64,
     /// Transactions committed.
     pub transactions: u64,
     /// Transactions given up; what they held is done again.
@@ -147,15 +189,16 @@ impl ResultWriter {
         ResultsLink { inbox: Arc::clone(&self.inbox), group: Arc::clone(&self.group) }
     }
 
-    /// Takes what became of a frame: its result, or that it has none. Waits while there is no room.
+    /// Takes what became of a frame: its result and what goes with it, or that it has none; together or not at all. Waits
+    /// while there is no room.
     ///
     /// Those of one stream come in the order of its frames; events without a frame come here as well, in their place.
     ///
     /// # Errors
     /// [`BusError::TransactionAborted`] after a transaction was given up: nothing is taken until another subscriber is
     /// opened with [`link`](Self::link); it goes on where the last committed transaction ended.
-    pub fn submit(&self, result: Option<ResultRecord>, receipt: Receipt) -> Result<(), BusError> {
-        self.inbox.put(Item { result, receipt })
+    pub fn submit(&self, records: impl IntoIterator<Item = ResultRecord>, receipt: Receipt) -> Result<(), BusError> {
+        self.inbox.put(Item { records: records.into_iter().collect(), receipt })
     }
 
     /// Ends the transaction under way, with everything that was submitted.

@@ -1,6 +1,6 @@
 //! The transactional producer: librdkafka's, with what may be tried again tried again.
 
-use super::{ResultRecord, ResultWriterConfig};
+use super::{Output, ResultRecord, ResultWriterConfig};
 use crate::diagnosis::{Attempt, explain};
 use crate::{BusError, Role};
 use rdkafka::client::ClientContext;
@@ -20,10 +20,30 @@ const LOOK_UP: Duration = Duration::from_secs(10);
 
 pub(super) struct TransactionalProducer {
     client: BaseProducer<Reports>,
-    topic: String,
-    partitions: i32,
+    topic: Target,
+    features: Option<Target>,
+    events: Option<Target>,
     /// How long each step may take.
     patience: Duration,
+}
+
+/// A topic and its number of partitions.
+struct Target {
+    topic: String,
+    partitions: i32,
+}
+
+impl Target {
+    fn find<C: ProducerContext>(client: &BaseProducer<C>, topic: &str, brokers: &str) -> Result<Self, BusError> {
+        let attempt = Attempt::writing(brokers, topic);
+        let metadata =
+            client.client().fetch_metadata(Some(topic), LOOK_UP).map_err(|error| explain(error, &attempt))?;
+        let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        if partitions == 0 {
+            return Err(BusError::UnknownTopic { topic: topic.to_owned(), brokers: brokers.to_owned() });
+        }
+        Ok(Self { topic: topic.to_owned(), partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
+    }
 }
 
 /// What the brokers will not take, however often it is sent.
@@ -32,6 +52,8 @@ pub(super) struct Refusal {
     pub(super) error: KafkaError,
     /// Key and value of the record, where it was about one.
     pub(super) record_bytes: usize,
+    /// Its topic, where that is known.
+    pub(super) topic: Option<String>,
 }
 
 impl Refusal {
@@ -47,7 +69,7 @@ impl Refusal {
                     | RDKafkaErrorCode::InvalidMessageSize
             )
         );
-        is_final.then(|| Self { error: error.clone(), record_bytes })
+        is_final.then(|| Self { error: error.clone(), record_bytes, topic: None })
     }
 }
 
@@ -75,6 +97,7 @@ impl ProducerContext for Reports {
             // The commit fails with it, and does not say why.
             tracing::debug!(%error, "a result was not delivered");
             let refusal = Refusal::of(error, record.key().map_or(0, <[u8]>::len) + record.payload_len());
+            let refusal = refusal.map(|refusal| Refusal { topic: Some(record.topic().to_owned()), ..refusal });
             let mut first = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
             *first = first.take().or(refusal);
         }
@@ -105,18 +128,15 @@ impl TransactionalProducer {
         }
         let client: BaseProducer<Reports> =
             client.create_with_context(Reports::default()).map_err(|error| explain(error, &attempt))?;
-        let metadata =
-            client.client().fetch_metadata(Some(&topic), LOOK_UP).map_err(|error| explain(error, &attempt))?;
-        let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
-        if partitions == 0 {
-            return Err(BusError::UnknownTopic { topic, brokers: config.bus.brokers.clone() });
-        }
-        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
-        let producer = Self { client, topic, partitions, patience: config.transaction_timeout };
+        let find = |topic: &str| Target::find(&client, topic, &config.bus.brokers);
+        let (target, more) = (find(&topic)?, config.more.as_ref());
+        let features = more.map(|more| find(more.features.as_str())).transpose()?;
+        let events = more.map(|more| find(more.events.as_str())).transpose()?;
+        let producer = Self { client, topic: target, features, events, patience: config.transaction_timeout };
         let patience = producer.patience.max(LOOK_UP);
         producer
             .patiently(patience, |left| producer.client.init_transactions(left))
-            .map_err(|error| explain(error, &Attempt::writing(&config.bus.brokers, &producer.topic)))?;
+            .map_err(|error| explain(error, &attempt))?;
         Ok(producer)
     }
 
@@ -137,9 +157,18 @@ impl TransactionalProducer {
     pub(super) fn send(&self, result: &ResultRecord) -> Result<(), KafkaError> {
         let deadline = Instant::now() + self.patience;
         let content_type = Header { key: "content-type", value: Some(result.content_type) };
-        let headers = OwnedHeaders::new_with_capacity(1).insert(content_type);
-        let mut record = BaseRecord::to(&self.topic)
-            .partition(result.frame_partition.rem_euclid(self.partitions))
+        let mut headers = OwnedHeaders::new_with_capacity(2).insert(content_type);
+        if let Some((key, value)) = &result.header {
+            headers = headers.insert(Header { key, value: Some(&value[..]) });
+        }
+        let target = match result.output {
+            Output::Results => Some(&self.topic),
+            Output::Features => self.features.as_ref(),
+            Output::Events => self.events.as_ref(),
+        };
+        let Some(target) = target else { return Err(KafkaError::Canceled) };
+        let mut record = BaseRecord::to(&target.topic)
+            .partition(result.frame_partition.rem_euclid(target.partitions))
             .key(result.key.as_str())
             .payload(&result.value[..])
             .headers(headers);

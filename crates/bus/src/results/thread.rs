@@ -5,7 +5,7 @@
 
 use super::inbox::{Command, Explained, Inbox, Item, Taken};
 use super::producer::{Refusal, TransactionalProducer};
-use super::{ResultRecord, ResultWriterConfig};
+use super::{Output, ResultRecord, ResultWriterConfig};
 use crate::BusError;
 use crate::diagnosis::{Attempt, explain};
 use crate::subscriber::{GroupOffsets, Receipt};
@@ -26,7 +26,24 @@ struct Batch {
     /// Since its first result.
     began: Option<Instant>,
     results: u64,
+    features: u64,
+    events: u64,
     receipts: Vec<Receipt>,
+}
+
+impl Batch {
+    fn records(&self) -> u64 {
+        self.results + self.features + self.events
+    }
+
+    fn count(&mut self, output: Output) {
+        let counter = match output {
+            Output::Results => &mut self.results,
+            Output::Features => &mut self.features,
+            Output::Events => &mut self.events,
+        };
+        *counter += 1;
+    }
 }
 
 pub(super) struct Transactions {
@@ -74,7 +91,7 @@ impl Transactions {
     }
 
     fn is_full(&self) -> bool {
-        self.batch.results >= MAX_RESULTS || self.batch.receipts.len() >= MAX_RECEIPTS
+        self.batch.records() >= MAX_RESULTS || self.batch.receipts.len() >= MAX_RECEIPTS
     }
 
     fn obey(&mut self, command: Command) {
@@ -105,19 +122,20 @@ impl Transactions {
         Ok(())
     }
 
-    fn item(&mut self, Item { result, receipt }: Item) {
+    fn item(&mut self, Item { records, receipt }: Item) {
         if self.offsets.is_none() {
             return;
         }
         if receipt.is_stale() {
-            self.inbox.count(|stats| stats.given_away += u64::from(result.is_some()));
+            let results = records.iter().filter(|record| record.output == Output::Results).count();
+            self.inbox.count(|stats| stats.given_away += results as u64);
             return;
         }
-        if let Some(result) = result {
-            match self.write(&result) {
-                Ok(()) => self.batch.results += 1,
+        for record in &records {
+            match self.write(record) {
+                Ok(()) => self.batch.count(record.output),
                 Err(error) => {
-                    let refusal = Refusal::of(&error, result.key.len() + result.value.len());
+                    let refusal = Refusal::of(&error, record.key.len() + record.value.len());
                     let refusal = refusal.or_else(|| self.failure());
                     return self.give_up(error.to_string(), refusal);
                 }
@@ -178,10 +196,11 @@ impl Transactions {
         });
         match done {
             Ok(is_committed) => {
-                let results = self.batch.results;
-                self.batch = Batch::default();
+                let Batch { results, features, events, .. } = std::mem::take(&mut self.batch);
                 self.inbox.count(|stats| {
                     stats.results += results;
+                    stats.features += features;
+                    stats.events += events;
                     stats.transactions += u64::from(is_committed);
                 });
             }
@@ -211,15 +230,16 @@ impl Transactions {
         self.inbox.break_off(reason, refusal);
     }
 
-    fn explained(&self, Refusal { error, record_bytes }: Refusal) -> Explained {
+    fn explained(&self, Refusal { error, record_bytes, topic: refused }: Refusal) -> Explained {
         let ResultWriterConfig { bus, topic, group, .. } = &self.config;
-        let (brokers, topic, group) = (bus.brokers.clone(), topic.clone(), group.clone());
+        let topic = refused.unwrap_or_else(|| topic.to_string());
+        let (brokers, group) = (bus.brokers.clone(), group.clone());
         let is_about_group = error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed);
         Box::new(move || {
             let attempt = if is_about_group {
                 Attempt::joining(&brokers, &group)
             } else {
-                Attempt::writing(&brokers, topic.as_str()).of_bytes(record_bytes)
+                Attempt::writing(&brokers, &topic).of_bytes(record_bytes)
             };
             explain(error.clone(), &attempt)
         })

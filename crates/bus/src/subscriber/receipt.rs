@@ -58,6 +58,12 @@ impl PartialEq for Reading {
 impl Eq for Reading {}
 
 impl Reading {
+    /// Which partition of the topic.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.0.partition
+    }
+
     /// Whether the partition was given up.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -1,11 +1,13 @@
 //! The thread that detects: pictures into results, results to the writer.
 
 use super::counts::{Counter, Counters};
-use super::desk::{Desk, Facts, Waiting, Work};
+use super::desk::{Desk, Done, Facts, Outcome, Waiting, Work};
+use super::window::{Seen, Windows};
 use super::{DetectorSource, Policy, micros};
 use crate::detector::{Detection, Detector, VisionError};
+use crate::features::{Look, Meter};
 use crate::track::{TrackConfig, Tracked, Tracker};
-use lumenbus_bus::results::{ResultRecord, ResultWriter};
+use lumenbus_bus::results::{Output, ResultRecord, ResultWriter};
 use lumenbus_frame::{CaptureTime, FrameId, StreamId};
 use lumenbus_wire::{AnalysisResult, DetectedObject, Model, ResultForm, StageTimes};
 use std::collections::HashMap;
@@ -56,7 +58,8 @@ impl Maker {
         };
         let key = result.stream.camera.to_string();
         let content_type = self.form.content_type();
-        Some(ResultRecord { key, frame_partition: partition, content_type, value })
+        let (output, header) = (Output::Results, None);
+        Some(ResultRecord { output, header, key, frame_partition: partition, content_type, value })
     }
 }
 
@@ -64,6 +67,7 @@ impl Maker {
 struct Sight {
     detector: Box<dyn Detector>,
     tracker: Tracker,
+    meter: Meter,
 }
 
 pub(super) struct Analyst<'a> {
@@ -72,6 +76,8 @@ pub(super) struct Analyst<'a> {
     pub(super) detectors: &'a DetectorSource,
     pub(super) maker: Maker,
     pub(super) sights: Sights,
+    /// Absent where features are not asked for.
+    pub(super) windows: Option<Windows>,
 }
 
 /// By the desk's keys.
@@ -84,31 +90,64 @@ impl Analyst<'_> {
         loop {
             match self.desk.take() {
                 Work::Closed => return,
-                Work::Forget(keys) => keys.iter().for_each(|key| drop(self.sights.0.remove(key))),
-                Work::Submit(items) => {
-                    for (result, receipt) in items {
-                        if let Err(error) = self.writer.submit(result, receipt) {
-                            // The other thread asks the writer itself.
-                            tracing::debug!(%error, "results are not taken");
-                            return self.desk.close();
+                Work::Forget(keys) => keys.iter().for_each(|key| self.forget(*key)),
+                Work::Submit(key, stream, items) => {
+                    for done in items {
+                        if !self.submit(key, &stream, done) {
+                            return;
                         }
                     }
                 }
                 Work::Look(key, waiting) => {
-                    let result = self.look(key, &waiting);
-                    self.desk.resolve(key, waiting.id, result);
+                    let outcome = self.look(key, &waiting);
+                    self.desk.resolve(key, waiting.id, outcome);
                 }
             }
         }
     }
 
-    fn look(&mut self, key: u64, waiting: &Waiting) -> Option<ResultRecord> {
+    fn forget(&mut self, key: u64) {
+        self.sights.0.remove(&key);
+        if let Some(windows) = &mut self.windows {
+            windows.forget(key);
+        }
+    }
+
+    /// Whether it goes on.
+    fn submit(&mut self, key: u64, stream: &StreamId, mut done: Done) -> bool {
+        let records = match &mut self.windows {
+            // Nothing of it is written, whoever asks.
+            Some(_) if done.receipt.is_stale() => Ok(Vec::new()),
+            Some(windows) => windows.records(key, stream, &mut done),
+            None => Ok(std::mem::take(&mut done.outcome).result.into_iter().collect()),
+        };
+        let records = match records {
+            Ok(records) => records,
+            Err(error) => {
+                self.desk.fail(error);
+                return false;
+            }
+        };
+        if let Err(error) = self.writer.submit(records, done.receipt) {
+            // The other thread asks the writer itself.
+            tracing::debug!(%error, "results are not taken");
+            self.desk.close();
+            return false;
+        }
+        true
+    }
+
+    fn look(&mut self, key: u64, waiting: &Waiting) -> Outcome {
         let began = Instant::now();
         let found = self.find(key, waiting);
+        let look = self.measure(key, waiting);
         let (facts, picture, counters) = (&waiting.facts, &waiting.picture, &self.maker.counters);
         if facts.is_preroll {
-            return None;
+            return Outcome::default();
         }
+        let confirmed = found.iter().flat_map(|found| &found.objects).filter(|object| object.confirmed_id().is_some());
+        let objects = confirmed.map(|object| (Arc::clone(&object.detection.class), object.detection.score));
+        let seen = self.windows.is_some().then(|| Seen { look, objects: objects.collect() });
         let capture = picture.capture;
         let model = self.maker.model.clone();
         let mut result = AnalysisResult::new(StreamId::clone(&waiting.stream), facts.id, capture, model);
@@ -133,14 +172,28 @@ impl Analyst<'_> {
                 result.error = Some(error.to_string());
             }
         }
-        self.maker.record(&result, facts.partition)
+        Outcome { result: self.maker.record(&result, facts.partition), seen }
+    }
+
+    /// What the picture looks like, where features are asked for.
+    fn measure(&mut self, key: u64, waiting: &Waiting) -> Option<Look> {
+        self.windows.as_ref()?;
+        let meter = &mut self.sights.0.get_mut(&key)?.meter;
+        if waiting.facts.resets {
+            meter.reset();
+        }
+        let began = Instant::now();
+        let look = meter.look(&waiting.picture);
+        self.maker.counters.add(Counter::FeatureMicros, micros(began.elapsed()));
+        look
     }
 
     fn find(&mut self, key: u64, waiting: &Waiting) -> Result<Found, VisionError> {
         let sight = match self.sights.0.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                new.insert(Sight { detector: self.detectors.open()?, tracker: Tracker::new(TrackConfig::default()) })
+                let (tracker, meter) = (Tracker::new(TrackConfig::default()), Meter::default());
+                new.insert(Sight { detector: self.detectors.open()?, tracker, meter })
             }
         };
         if waiting.facts.resets {

@@ -28,6 +28,8 @@ pub struct WorkerCounts {
     pub decode_micros: u64,
     /// Time spent detecting, in microseconds.
     pub detect_micros: u64,
+    /// Time spent on what pictures look like, in microseconds.
+    pub feature_micros: u64,
     /// Times the worker began again from what was committed.
     pub restarts: u64,
 }
@@ -48,6 +50,7 @@ impl WorkerCounts {
             missing: self.missing + other.missing,
             decode_micros: self.decode_micros + other.decode_micros,
             detect_micros: self.detect_micros + other.detect_micros,
+            feature_micros: self.feature_micros + other.feature_micros,
             restarts: self.restarts + other.restarts,
         }
     }
@@ -66,6 +69,7 @@ pub(super) enum Counter {
     Missing,
     DecodeMicros,
     DetectMicros,
+    FeatureMicros,
     Restarts,
 }
 
@@ -93,6 +97,7 @@ impl Counters {
             missing: of(Counter::Missing),
             decode_micros: of(Counter::DecodeMicros),
             detect_micros: of(Counter::DetectMicros),
+            feature_micros: of(Counter::FeatureMicros),
             restarts: of(Counter::Restarts),
         }
     }

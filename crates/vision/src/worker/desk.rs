@@ -4,6 +4,8 @@
 //! "done up to here", and means it.
 
 use super::counts::{Counter, Counters};
+use super::window::Seen;
+use lumenbus_bus::BusError;
 use lumenbus_bus::results::ResultRecord;
 use lumenbus_bus::subscriber::Receipt;
 use lumenbus_frame::{FrameId, RawFrame, StreamId};
@@ -45,15 +47,46 @@ pub(super) struct Facts {
     pub(super) resets: bool,
 }
 
+/// What an entry is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum What {
+    Frame {
+        id: FrameId,
+        partition: i32,
+        /// When it was taken.
+        unix_nanos: i64,
+        is_preroll: bool,
+    },
+    /// The stream is over, or the camera is away.
+    Ended,
+    /// Something that only moves offsets.
+    Nothing,
+}
+
+/// What became of a frame.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) result: Option<ResultRecord>,
+    /// What was seen, where somebody looked.
+    pub(super) seen: Option<Seen>,
+}
+
+/// Done with, and to be submitted.
+pub(super) struct Done {
+    pub(super) what: What,
+    pub(super) outcome: Outcome,
+    pub(super) receipt: Receipt,
+}
+
 struct Entry {
-    id: Option<FrameId>,
+    what: What,
     /// What to submit, when that is known.
-    outcome: Option<Option<ResultRecord>>,
+    outcome: Option<Outcome>,
     receipt: Receipt,
 }
 
-#[derive(Default)]
 struct Stream {
+    id: Arc<StreamId>,
     entries: VecDeque<Entry>,
     pictures: VecDeque<Waiting>,
 }
@@ -77,12 +110,14 @@ struct State {
     picture_bytes: usize,
     is_busy: bool,
     is_closed: bool,
+    /// Why the detecting thread gave up.
+    failure: Option<BusError>,
 }
 
 /// What the detecting thread does next.
 pub(super) enum Work {
     /// To be submitted, in order.
-    Submit(Vec<(Option<ResultRecord>, Receipt)>),
+    Submit(u64, Arc<StreamId>, Vec<Done>),
     /// To be looked at.
     Look(u64, Box<Waiting>),
     /// Streams of which nothing more comes.
@@ -114,22 +149,24 @@ impl Desk {
     }
 
     /// Begins a stream.
-    pub(super) fn open(&self) -> u64 {
+    pub(super) fn open(&self, id: &Arc<StreamId>) -> u64 {
         let mut state = self.lock();
         let key = state.next_key;
         state.next_key += 1;
-        state.streams.insert(key, Stream::default());
+        let (id, entries, pictures) = (Arc::clone(id), VecDeque::new(), VecDeque::new());
+        state.streams.insert(key, Stream { id, entries, pictures });
         key
     }
 
     /// Takes a frame whose outcome is to come; waits while too many are.
-    pub(super) fn frame(&self, key: u64, id: FrameId, receipt: Receipt) {
-        self.entry(key, Entry { id: Some(id), outcome: None, receipt });
+    pub(super) fn frame(&self, key: u64, facts: &Facts, unix_nanos: i64, receipt: Receipt) {
+        let Facts { id, partition, is_preroll, .. } = *facts;
+        self.entry(key, Entry { what: What::Frame { id, partition, unix_nanos, is_preroll }, outcome: None, receipt });
     }
 
     /// Takes something else that moves offsets.
-    pub(super) fn event(&self, key: u64, receipt: Receipt) {
-        self.entry(key, Entry { id: None, outcome: Some(None), receipt });
+    pub(super) fn event(&self, key: u64, what: What, receipt: Receipt) {
+        self.entry(key, Entry { what, outcome: Some(Outcome::default()), receipt });
     }
 
     fn entry(&self, key: u64, entry: Entry) {
@@ -142,16 +179,18 @@ impl Desk {
     }
 
     /// What became of a frame: its result, or that it has none.
-    pub(super) fn resolve(&self, key: u64, id: FrameId, result: Option<ResultRecord>) {
+    pub(super) fn resolve(&self, key: u64, id: FrameId, outcome: Outcome) {
         let mut state = self.lock();
-        Self::set(&mut state, key, id, result);
+        Self::set(&mut state, key, id, outcome);
         self.settle(&mut state, key);
     }
 
-    fn set(state: &mut State, key: u64, id: FrameId, result: Option<ResultRecord>) {
+    fn set(state: &mut State, key: u64, frame: FrameId, outcome: Outcome) {
         let Some(stream) = state.streams.get_mut(&key) else { return };
-        if let Some(entry) = stream.entries.iter_mut().find(|entry| entry.id == Some(id) && entry.outcome.is_none()) {
-            entry.outcome = Some(result);
+        let is_it =
+            |entry: &&mut Entry| matches!(entry.what, What::Frame { id, .. } if id == frame) && entry.outcome.is_none();
+        if let Some(entry) = stream.entries.iter_mut().find(is_it) {
+            entry.outcome = Some(outcome);
         }
     }
 
@@ -180,7 +219,7 @@ impl Desk {
         state.picture_bytes += bytes;
         for old in old {
             state.picture_bytes -= old.picture.pixels().len();
-            Self::set(&mut state, key, old.id, None);
+            Self::set(&mut state, key, old.id, Outcome::default());
             if !old.facts.is_preroll {
                 self.counters.add(Counter::Superseded, 1);
             }
@@ -230,10 +269,11 @@ impl Desk {
             let mut done = Vec::new();
             while stream.has_outcome() {
                 let Some(entry) = stream.entries.pop_front() else { break };
-                done.push((entry.outcome.flatten(), entry.receipt));
+                let Entry { what, outcome, receipt } = entry;
+                done.push(Done { what, outcome: outcome.unwrap_or_default(), receipt });
             }
             if !done.is_empty() {
-                return Some(Work::Submit(done));
+                return Some(Work::Submit(key, Arc::clone(&stream.id), done));
             }
         }
         while let Some(key) = state.turns.pop_front() {
@@ -265,6 +305,16 @@ impl Desk {
         self.lock().is_closed = true;
         self.work.notify_all();
         self.room.notify_all();
+    }
+
+    /// As [`close`](Self::close), because of this.
+    pub(super) fn fail(&self, error: BusError) {
+        self.lock().failure = Some(error);
+        self.close();
+    }
+
+    pub(super) fn take_failure(&self) -> Option<BusError> {
+        self.lock().failure.take()
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::analyst::{Maker, lost};
 use super::counts::Counter;
-use super::desk::{Desk, Facts, Waiting};
+use super::desk::{Desk, Facts, Outcome, Waiting, What};
 use super::micros;
 use lumenbus_bus::subscriber::{DeliveredFrame, Event, FrameRole, Reading, Receipt};
 use lumenbus_codec::DecoderConfig;
@@ -109,15 +109,24 @@ impl<'a> Intake<'a> {
                     // What comes next begins afresh; until then a decoder would only cost memory.
                     found.decoding = Decoding::new(DecoderConfig::default());
                 }
-                receipt.done();
+                self.ended(&stream, receipt);
             }
             Event::Offline { stream, .. } => {
                 // A camera that comes back begins with a keyframe; nobody knows when.
                 self.finish(&stream);
-                receipt.done();
+                self.ended(&stream, receipt);
             }
             _ => receipt.done(),
         }
+    }
+
+    /// In its place behind the stream's frames. Those may all have been another worker's.
+    fn ended(&mut self, id: &Arc<StreamId>, receipt: Receipt) {
+        let is_new = !self.streams.contains_key(id);
+        let stream = self.stream(id, &receipt);
+        stream.has_ended |= is_new;
+        let key = stream.key;
+        self.desk.event(key, What::Ended, receipt);
     }
 
     /// The stream's state in this reading of its partition; what is left of an earlier one is let go of.
@@ -132,7 +141,7 @@ impl<'a> Intake<'a> {
             self.discard(id);
         }
         let desk = self.desk;
-        let stream = self.streams.entry(Arc::clone(id)).or_insert_with(|| Stream::new(desk.open(), None));
+        let stream = self.streams.entry(Arc::clone(id)).or_insert_with(|| Stream::new(desk.open(id), None));
         if reading.is_some() {
             stream.reading = reading;
         }
@@ -199,7 +208,7 @@ impl<'a> Intake<'a> {
             resets,
         };
         stream.given.push_back(Given { facts, capture: frame.header.capture });
-        self.desk.frame(key, id, receipt);
+        self.desk.frame(key, &facts, frame.header.capture.unix_nanos, receipt);
         if frames == Frames::Keyframes && !frame.header.is_keyframe {
             self.skip(&frame.stream);
             return;
@@ -214,7 +223,7 @@ impl<'a> Intake<'a> {
             if !given.facts.is_preroll {
                 self.maker.counters.add(Counter::Skipped, 1);
             }
-            self.desk.resolve(stream.key, given.facts.id, None);
+            self.desk.resolve(stream.key, given.facts.id, Outcome::default());
         }
     }
 
@@ -267,7 +276,7 @@ impl<'a> Intake<'a> {
             let why = failed.filter(|error| error.id == frame).map(|error| error.source.to_string());
             let why = why.unwrap_or_else(|| lost(frame));
             let result = self.maker.without_picture(id, given.capture, &given.facts, why);
-            self.desk.resolve(stream.key, frame, result);
+            self.desk.resolve(stream.key, frame, Outcome { result, seen: None });
         }
     }
 
@@ -285,7 +294,7 @@ impl<'a> Intake<'a> {
         }
         self.pictures.append(&mut std::mem::take(pictures));
         self.hand_on(id, None);
-        self.desk.event(key, receipt);
+        self.desk.event(key, What::Nothing, receipt);
     }
 
     /// What the stream's decoder holds back comes out.

@@ -22,6 +22,7 @@ mod analyst;
 mod counts;
 mod desk;
 mod intake;
+mod window;
 
 pub use counts::WorkerCounts;
 pub use intake::Frames;
@@ -31,9 +32,9 @@ use analyst::{Analyst, Maker, Sights};
 use counts::{Counter, Counters};
 use desk::{Desk, Keeps};
 use intake::Intake;
-use lumenbus_bus::results::{ResultStats, ResultWriter, ResultWriterConfig};
+use lumenbus_bus::results::{MoreTopics, ResultStats, ResultWriter, ResultWriterConfig};
 use lumenbus_bus::subscriber::{CameraFilter, Horizon, Preroll, Start, Subscriber, SubscriberConfig, SubscriberGauges};
-use lumenbus_bus::topics::{ANALYSIS_RESULTS, ensure_topics};
+use lumenbus_bus::topics::{ANALYSIS_RESULTS, EVENTS, IMAGE_FEATURES, ensure_topics};
 use lumenbus_bus::{BusConfig, BusError, FrameTracer};
 use lumenbus_frame::TopicName;
 use lumenbus_pipeline::Shutdown;
@@ -41,6 +42,7 @@ use lumenbus_wire::{Model, ResultForm};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use window::Windows;
 
 /// How long to wait for an event before looking at everything else.
 const WAIT: Duration = Duration::from_millis(50);
@@ -114,6 +116,8 @@ pub struct WorkerConfig {
     pub frames: Frames,
     /// How results are written.
     pub form: ResultForm,
+    /// Whether seconds have feature records, and what happens has events.
+    pub features: bool,
     /// Coded bytes that may wait.
     pub buffer_bytes: usize,
     /// Bytes of pictures that may wait for the detector, under `lossless`; one always may.
@@ -127,7 +131,7 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// `raw_video`, live, all cameras, the newest pictures, JSON.
+    /// `raw_video`, live, all cameras, the newest pictures, JSON, with features.
     #[must_use]
     pub fn new(bus: BusConfig, group: String) -> Self {
         Self {
@@ -139,6 +143,7 @@ impl WorkerConfig {
             policy: Policy::Newest,
             frames: Frames::All,
             form: ResultForm::Json,
+            features: true,
             buffer_bytes: 16 << 20,
             picture_bytes: 64 << 20,
             duration: None,
@@ -223,9 +228,16 @@ impl Worker {
     pub fn new(config: WorkerConfig, detectors: DetectorSource) -> Result<Self, WorkError> {
         let model: Model = detectors.open()?.model().clone();
         lumenbus_bus::probe(&config.bus).map_err(BusError::from)?;
-        ensure_topics(&config.bus, &[ANALYSIS_RESULTS])?;
-        let topic = config.bus.topic_prefix.topic(ANALYSIS_RESULTS);
-        let writer = ResultWriter::open(ResultWriterConfig::new(config.bus.clone(), topic, config.group.clone()))?;
+        let prefix = &config.bus.topic_prefix;
+        let mut results =
+            ResultWriterConfig::new(config.bus.clone(), prefix.topic(ANALYSIS_RESULTS), config.group.clone());
+        if config.features {
+            ensure_topics(&config.bus, &[ANALYSIS_RESULTS, IMAGE_FEATURES, EVENTS])?;
+            results.more = Some(MoreTopics { features: prefix.topic(IMAGE_FEATURES), events: prefix.topic(EVENTS) });
+        } else {
+            ensure_topics(&config.bus, &[ANALYSIS_RESULTS])?;
+        }
+        let writer = ResultWriter::open(results)?;
         let counters = Arc::<Counters>::default();
         let maker = Maker { model, form: config.form, policy: config.policy, counters };
         Ok(Self { config, detectors, maker, writer, gauges: Mutex::default() })
@@ -313,6 +325,7 @@ impl Worker {
                 detectors: &self.detectors,
                 maker: self.maker.clone(),
                 sights: Sights::default(),
+                windows: self.windows(),
             };
             let closing = Closing(&desk);
             let spawned = std::thread::Builder::new().name("lumenbus-detect".to_owned());
@@ -335,6 +348,12 @@ impl Worker {
             subscriber.close();
             ended
         })
+    }
+
+    fn windows(&self) -> Option<Windows> {
+        let WorkerConfig { bus, group, features, .. } = &self.config;
+        let topic = |base| bus.topic_prefix.topic(base);
+        features.then(|| Windows::new(bus.clone(), topic(ANALYSIS_RESULTS), topic(IMAGE_FEATURES), group))
     }
 
     fn read(
@@ -374,6 +393,9 @@ impl Worker {
             }
             self.writer.check()?;
             if desk.is_closed() {
+                if let Some(error) = desk.take_failure() {
+                    return Err(error.into());
+                }
                 // Whoever closes it for the writer's sake does so after the writer has said why. Else: a panic.
                 self.writer.check()?;
                 return Err(WorkError::Panicked);

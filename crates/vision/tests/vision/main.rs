@@ -8,6 +8,7 @@
 )]
 
 mod footage;
+mod health;
 mod motion;
 #[cfg(feature = "opencv")]
 mod opencv;

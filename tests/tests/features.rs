@@ -1,0 +1,108 @@
+//! Feature records and events of workers: one of each second, whoever was killed, in the transactions of the results.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use lumenbus_tests::cli::{Background, BrokerProcess, spawn_at};
+use lumenbus_tests::load::PATIENCE;
+use lumenbus_tests::results::Judge;
+use lumenbus_wire::{CameraEvent, Features};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+const FEATURES: &str = "image_features";
+const EVENTS: &str = "lumenbus.events";
+/// The committed values of a topic, of which nothing more is written, or is not looked at.
+fn committed(brokers: &str, topic: &str) -> Vec<Vec<u8>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "judge")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let partitions = metadata.topics()[0].partitions().len();
+    let mut list = TopicPartitionList::new();
+    for partition in 0..i32::try_from(partitions).unwrap() {
+        list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let (mut values, mut ended) = (Vec::new(), BTreeSet::new());
+    let deadline = Instant::now() + PATIENCE;
+    while ended.len() < partitions {
+        assert!(Instant::now() < deadline, "{topic} does not end");
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(record)) => values.push(record.payload().unwrap().to_vec()),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+            _ => {}
+        }
+    }
+    values
+}
+
+fn features(brokers: &str) -> Vec<Features> {
+    committed(brokers, FEATURES).iter().map(|value| Features::decode_json(value).unwrap()).collect()
+}
+
+fn events(brokers: &str) -> Vec<CameraEvent> {
+    committed(brokers, EVENTS).iter().filter_map(|value| CameraEvent::decode_json(value).unwrap()).collect()
+}
+
+fn detect(brokers: &str, more: &str) -> Background {
+    spawn_at(brokers, &format!("detect --detector motion --from start --policy lossless --json {more}"))
+}
+
+/// By camera, epoch and second: seq of the first and the last frame, and how many.
+type Seconds = BTreeMap<(String, u64, i64), (u64, u64, u32)>;
+
+/// What the records say; each second has one.
+fn told(features: &[Features]) -> Seconds {
+    let mut seconds = Seconds::new();
+    for one in features {
+        let name = (one.stream.camera.to_string(), one.epoch.0, one.second_unix);
+        let known = seconds.insert(name.clone(), (one.first_seq.0, one.last_seq.0, one.frames));
+        assert_eq!(known, None, "two records of {name:?}");
+    }
+    seconds
+}
+
+/// What the results say that there should be.
+fn wanted(brokers: &str) -> Seconds {
+    let mut seconds = Seconds::new();
+    for result in Judge::new(brokers).results() {
+        let second = result.capture.unix_nanos.div_euclid(1_000_000_000);
+        let name = (result.stream.camera.to_string(), result.id.epoch.0, second);
+        let seq = result.id.seq.0;
+        let found = seconds.entry(name).or_insert((seq, seq, 0));
+        *found = (found.0.min(seq), found.1.max(seq), found.2 + 1);
+    }
+    seconds
+}
+
+#[test]
+fn a_stream_that_ended_has_a_record_of_each_second_and_nothing_is_added_by_a_second_run() {
+    let broker = BrokerProcess::start();
+    let publish = "publish test:320x240@25,frames=100 --camera gate --codec h264";
+    let _ = spawn_at(broker.address(), publish).finish().code(0);
+    let summary = detect(broker.address(), "--until-end").finish().code(0).summary();
+    let found = features(broker.address());
+    assert_eq!(told(&found), wanted(broker.address()));
+    assert_eq!(summary["features"], found.len(), "{summary}");
+    assert_eq!(summary["events"], events(broker.address()).len(), "{summary}");
+    for one in &found {
+        let picture = one.picture.as_ref().unwrap();
+        assert_eq!((one.frames, one.group.as_str()), (one.looked_at, "detect-motion"));
+        assert!(picture.brightness > 0.1 && picture.contrast > 0.1, "{picture:?}");
+    }
+    let again = detect(broker.address(), "--until-end").finish().code(0).summary();
+    assert_eq!((&again["features"], &again["events"]), (&0.into(), &0.into()), "{again}");
+    let other = detect(broker.address(), "--until-end --group other --no-features").finish().code(0).summary();
+    assert_eq!((&other["results"], &other["features"]), (&100.into(), &0.into()), "{other}");
+    assert_eq!(features(broker.address()).len(), found.len());
+}
