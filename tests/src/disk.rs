@@ -49,7 +49,7 @@ impl SmallDisk {
     }
 
     /// Where it is, for everybody else.
-    fn from_outside(&self) -> PathBuf {
+    fn seen_from_outside(&self) -> PathBuf {
         let below = self.place.path().strip_prefix("/").unwrap_or(self.place.path());
         Path::new("/proc").join(self.holder.id().to_string()).join("root").join(below)
     }
@@ -73,7 +73,7 @@ impl SmallDisk {
     }
 
     fn ballast(&self) -> PathBuf {
-        self.from_outside().join("ballast")
+        self.seen_from_outside().join("ballast")
     }
 
     /// Takes all the room that is left.

@@ -175,7 +175,7 @@ impl ScriptedCamera {
     pub fn report_at(&mut self, unix_nanos: i64) -> io::Result<()> {
         let unix_nanos = u64::try_from(unix_nanos).expect("a time after 1970");
         let (seconds, nanos) = (unix_nanos / 1_000_000_000, unix_nanos % 1_000_000_000);
-        self.report_of((seconds + UNIX_EPOCH_IN_NTP) << 32 | (nanos << 32) / 1_000_000_000)
+        self.report_of(((seconds + UNIX_EPOCH_IN_NTP) << 32) | ((nanos << 32) / 1_000_000_000))
     }
 
     fn report_of(&mut self, ntp: u64) -> io::Result<()> {

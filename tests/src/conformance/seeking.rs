@@ -272,8 +272,9 @@ pub fn moments_before_a_clock_was_set_back(site: &Site) {
         drop(camera.finish());
         await_entries(site, &stream, 14);
         let mut index = IndexReader::open(&site.bus).unwrap();
-        let once = vec![0..100];
-        let maybe_twice = if back < 10 * SECOND { vec![100..140, 0..100] } else { once.clone() };
+        let (before, after) = (0..100, 100..140);
+        let once = [before.clone()].to_vec();
+        let maybe_twice = if back < 10 * SECOND { [after, before].to_vec() } else { once.clone() };
         for (before_end, parts) in [(FRAME_NANOS + 1, once.clone()), (SECOND / 2, once), (3 * SECOND / 2, maybe_twice)]
         {
             let moment = end - before_end;
