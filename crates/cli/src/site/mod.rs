@@ -9,6 +9,7 @@ mod folder;
 mod inspect;
 mod playback;
 mod running;
+mod sharing;
 pub(crate) mod signals;
 mod template;
 mod watch;
@@ -21,6 +22,7 @@ pub(crate) use fault::FileError;
 pub(crate) use inspect::{Inspection, inspect};
 pub(crate) use playback::{Verdict, profile_and_level};
 pub(crate) use running::{Running, Stopped};
+pub(crate) use sharing::{NodeBoard, share_head};
 pub(crate) use template::template;
 pub(crate) use watch::Watch;
 
