@@ -163,7 +163,7 @@ impl Sample {
 }
 
 /// BT.601, video range, in parts of 256.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 255")]
+#[expect(clippy::cast_sign_loss, reason = "clamped to 0 to 255")]
 fn rgb(y: u8, u: u8, v: u8) -> [u8; 3] {
     let (y, u, v) = (298 * (i32::from(y) - 16), i32::from(u) - 128, i32::from(v) - 128);
     [y + 409 * v, y - 100 * u - 208 * v, y + 516 * u].map(|level| ((level + 128) >> 8).clamp(0, 255) as u8)
