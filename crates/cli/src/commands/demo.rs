@@ -42,8 +42,8 @@ pub(crate) fn run(arguments: &DemoArguments, settings: &Settings, output: &mut O
         output.note("the demo brings a broker of its own; --brokers is for the other commands");
     }
     let config = viewer_config(&arguments.viewer, settings)?;
-    let detection = (!arguments.no_detect).then(detection);
-    let demo = Demo::start(began, settings, config, detection, |viewer| announce(viewer, &arguments.viewer, output))?;
+    let detection: Vec<_> = (!arguments.no_detect).then(detection).into_iter().collect();
+    let demo = Demo::start(began, settings, config, &detection, |viewer| announce(viewer, &arguments.viewer, output))?;
     let data = demo.stage().folder();
     let (url, brokers) = (demo.viewer().url(), demo.brokers());
     output.object("ready", json!({ "url": url, "brokers": brokers, "data": data.display().to_string() }));

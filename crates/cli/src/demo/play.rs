@@ -60,7 +60,7 @@ impl Demo {
         began: Instant,
         settings: &Settings,
         mut viewer: ViewerConfig,
-        detection: Option<DetectOptions>,
+        detection: &[DetectOptions],
         on_viewer: impl FnOnce(&Viewer),
     ) -> anyhow::Result<Self> {
         let (ended, ends) = sync_channel(1);
@@ -94,7 +94,7 @@ impl Demo {
         let judge = Judge::start(&bus, FRAME_TOPICS.map(|topic| bus.topic_prefix.topic(topic)).to_vec(), meters)?;
         // The last to come: it must not keep a picture from being shown.
         let mut crews = Crews::new(bus.clone(), None);
-        if let Some((_, why)) = crews.apply(detection.as_slice()).refused.first() {
+        if let Some((_, why)) = crews.apply(detection).refused.first() {
             bail!("detection cannot begin: {why}");
         }
         Ok(Self { began, bus, stage, reader, viewer, viewer_after, publisher, tender, judge, crews, cameras: count })

@@ -214,7 +214,7 @@ impl Books {
     fn reap(&mut self) {
         let (ended, leaving) = std::mem::take(&mut self.leaving).into_iter().partition(|(_, post)| post.has_ended());
         self.leaving = leaving;
-        for (group, post) in Vec::<(String, Post)>::from(ended) {
+        for (group, post) in ended {
             let sums = post.join();
             self.add(group, sums);
         }

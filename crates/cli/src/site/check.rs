@@ -532,7 +532,10 @@ mod tests {
         check("[[camera]]\nid = \"a\"\nsource = \"x\"\nfps = true\n", "boolean is neither a number nor a text");
         check("[traces]\nsample_ratio = 2\n", "line 2: [traces] sample_ratio: write a share");
         check("[fleet]\nshared = \"the yard\"\n", "line 2: [fleet] shared: fleet name \"the yard\"");
-        check("[fleet]\nnode = \"box-2\"\n", "line 2: [fleet] node: it names this process among those of a shared fleet");
+        check(
+            "[fleet]\nnode = \"box-2\"\n",
+            "line 2: [fleet] node: it names this process among those of a shared fleet",
+        );
         check("[log]\nlevel = \"loud\"\n", "line 2: [log] level: write one of error");
         check("profile = \"fast\"\n", "line 1: profile: ");
         check("a = [\n", "line ");
