@@ -3,19 +3,25 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lumenbus_tests::cli::{Background, BrokerProcess, spawn_at};
-use lumenbus_tests::load::PATIENCE;
+use lumenbus_tests::load::{PATIENCE, await_that};
 use lumenbus_tests::results::Judge;
-use lumenbus_wire::{CameraEvent, Features};
+use lumenbus_tests::soak::Dice;
+use lumenbus_wire::{CameraEvent, EventKind, Features};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
+use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const FEATURES: &str = "image_features";
 const EVENTS: &str = "lumenbus.events";
+/// A worker that was killed is missed, and its transaction given up, after this many milliseconds.
+const QUICKLY: &str = "-X session.timeout.ms=3000 -X heartbeat.interval.ms=500 -X transaction.timeout.ms=3000";
+const KILLS: usize = 2;
+
 /// The committed values of a topic, of which nothing more is written, or is not looked at.
 fn committed(brokers: &str, topic: &str) -> Vec<Vec<u8>> {
     let consumer: BaseConsumer = ClientConfig::new()
@@ -105,4 +111,49 @@ fn a_stream_that_ended_has_a_record_of_each_second_and_nothing_is_added_by_a_sec
     let other = detect(broker.address(), "--until-end --group other --no-features").finish().code(0).summary();
     assert_eq!((&other["results"], &other["features"]), (&100.into(), &0.into()), "{other}");
     assert_eq!(features(broker.address()).len(), found.len());
+}
+
+#[test]
+fn whoever_is_killed_each_second_has_one_record_and_each_event_is_there_once() {
+    let broker = BrokerProcess::start();
+    let brokers = broker.address();
+    let camera = |number| {
+        spawn_at(brokers, &format!("publish test:160x120@5 --camera camera-{number} --codec h264 --gop 600ms"))
+    };
+    let cameras: Vec<_> = (0..3).map(camera).collect();
+    cameras.iter().for_each(|camera| camera.wait_for_word("publishing"));
+    let mut dice = Dice(0x5eed);
+    let mut worker = detect(brokers, QUICKLY);
+    worker.wait_for_line("ready");
+    let judge = Judge::new(brokers);
+    for _ in 0..KILLS {
+        let enough = judge.counts().len() + 1 + usize::try_from(dice.below(20)).unwrap();
+        await_that("the worker writes results", || judge.counts().len() >= enough);
+        worker.signal(Signal::KILL);
+        drop(worker.finish());
+        worker = detect(brokers, QUICKLY);
+    }
+    cameras.into_iter().for_each(|camera| drop(camera.interrupt().code(0)));
+    // The last second is written when the stream's end has come; what is committed then is all there will be.
+    let deadline = Instant::now() + PATIENCE;
+    let has_all = || told(&features(brokers)) == wanted(brokers);
+    while !has_all() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let summary = worker.interrupt().code(0).summary();
+    let (told, wanted) = (told(&features(brokers)), wanted(brokers));
+    let differing: Vec<_> = wanted.iter().filter(|(name, second)| told.get(*name) != Some(second)).collect();
+    let theirs: Vec<_> = differing.iter().map(|(name, _)| told.get(*name)).collect();
+    assert!(differing.is_empty(), "{differing:?} are told as {theirs:?}: {summary}");
+    assert_eq!(told.len(), wanted.len());
+    let mut ids = BTreeSet::new();
+    let mut open = BTreeSet::new();
+    for event in events(brokers) {
+        assert!(ids.insert(event.id), "twice: {event:?}");
+        let EventKind::Presence { class, .. } = &event.kind else { continue };
+        let name = (event.stream.camera.to_string(), class.to_string());
+        let is_in_turn = if event.kind.state() == "begin" { open.insert(name) } else { open.remove(&name) };
+        assert!(is_in_turn, "begin and end by turns: {event:?}");
+    }
+    assert!(open.is_empty(), "a stream that ended leaves nobody behind: {open:?}");
 }

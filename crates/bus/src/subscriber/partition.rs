@@ -1,6 +1,7 @@
 //! One partition's reading, in log order: records in, events out. No I/O.
 
 mod chunks;
+mod control;
 mod entrance;
 mod look_back;
 mod record;
@@ -15,7 +16,7 @@ use entrance::Admission;
 use look_back::LookBack;
 use lumenbus_frame::{CameraId, GapReason, StreamId, StreamName, TopicName};
 use lumenbus_wire::{
-    Control, ControlRecord, FrameRecord, Opened, StreamEntry, StreamState as EntryState, WireError, open_record,
+    FrameRecord, Opened, StreamEntry, StreamState as EntryState, WireError, open_record,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -378,47 +379,6 @@ impl PartitionReader {
             Admission::Ignored => Step::Continue,
             Admission::Stop(step) => step,
         }
-    }
-
-    fn control<P: Passport>(
-        &mut self,
-        record: &ControlRecord,
-        camera: &CameraId,
-        at: &LogRecord<'_>,
-        passport: &P,
-        out: &mut Vec<Event>,
-    ) -> Step {
-        let header = &record.header;
-        let hash = self.hash(camera, header.stream.as_ref());
-        if let Control::Moved(moved) = &record.control {
-            passport.moved_away(hash, moved.epoch.0);
-        }
-        let is_new = !self.streams.contains_key(&hash);
-        if is_new && !matches!(self.config.beginning, Beginning::OfTheLog) {
-            // A control record alone gives a joining reader nothing to begin with.
-            return Step::Continue;
-        }
-        if let Some(stop) = self.enter(header, camera, at.offset, passport, out) {
-            return stop.unwrap_or(Step::Continue);
-        }
-        let Some(state) = self.streams.get_mut(&hash) else { return Step::Continue };
-        match &record.control {
-            Control::Gap => state.explain_all(&header.gaps, out),
-            Control::End { last_seq } => state.end(*last_seq, &header.gaps, out),
-            Control::Repeat(range) => state.repeat(*range, &header.gaps, out),
-            Control::Moved(_) => state.moved_away(),
-            Control::Offline { since_unix_nanos, reason } => {
-                state.explain_all(&header.gaps, out);
-                out.push(Event::Offline {
-                    stream: Arc::clone(&state.id),
-                    epoch: state.epoch,
-                    since_unix_nanos: *since_unix_nanos,
-                    reason: reason.clone(),
-                });
-            }
-            _ => {}
-        }
-        Step::Continue
     }
 
     fn deliver(

@@ -40,7 +40,8 @@ pub(crate) struct Ticket {
     pub(crate) partition: Arc<PartitionShared>,
     pub(crate) first_offset: i64,
     pub(crate) hash: u64,
-    pub(crate) id: FrameId,
+    /// Absent for what is no frame's: the stream's end, the camera's absence.
+    pub(crate) id: Option<FrameId>,
     /// A preroll moves nothing.
     pub(crate) is_preroll: bool,
 }
@@ -50,7 +51,9 @@ impl Ticket {
     pub(crate) fn done(self) {
         if !self.is_preroll {
             let mut progress = lock(&self.partition.progress);
-            progress.mark(self.hash, self.id);
+            if let Some(id) = self.id {
+                progress.mark(self.hash, id);
+            }
             progress.done(self.first_offset);
         }
     }

@@ -316,6 +316,38 @@ fn a_group_goes_on_where_it_was_with_the_gop_before_it_as_preroll() {
     assert_eq!(words(&events), ["a:1.0 preroll", "a:1.1 preroll", "a:1.2 preroll", "a:1.3 preroll", "a:1.4"]);
 }
 
+/// Frame 3 is done with; `offset` is committed.
+fn marked(offset: i64) -> PartitionReader {
+    let stream = StreamId::main("a".parse().unwrap(), TopicName::new("raw_video").unwrap());
+    let mut progress = Progress::new(0, Marks::default());
+    progress.mark(stream_hash(&stream), FrameId { epoch: Epoch(1), seq: Seq(3) });
+    progress.read(0);
+    let (_, metadata) = progress.take_commit().unwrap();
+    reader(Beginning::Resumed(Marks::decode(&metadata)), offset)
+}
+
+#[test]
+fn who_takes_over_after_the_last_frame_hears_the_end_and_nothing_that_was_told() {
+    let mut log = Log::default();
+    let offline = || Control::Offline { since_unix_nanos: 5, reason: "unplugged".to_owned() };
+    log.frame("a", key(1, 0));
+    log.control("a", header(1, 1), offline());
+    for seq in 1..4 {
+        log.frame("a", header(1, seq));
+    }
+    log.control("a", header(1, 4), offline());
+    log.control("a", header(1, 4), Control::End { last_seq: Some(Seq(3)) });
+    log.control("b", header(1, 4), Control::End { last_seq: Some(Seq(3)) });
+    assert_eq!(words(&read(&mut marked(5), &log, 5)), ["offline unplugged", "end Some(3)"]);
+    assert_eq!(words(&read(&mut marked(6), &log, 6)), ["end Some(3)"]);
+    assert!(read(&mut marked(7), &log, 7).is_empty());
+    // Another stream held the offset back; what was done of this one beyond it was told.
+    assert_eq!(words(&read(&mut marked(1), &log, 1))[..3], ["a:1.0 preroll", "a:1.1 preroll", "a:1.2 preroll"]);
+    assert_eq!(words(&read(&mut marked(1), &log, 1))[3..], ["a:1.3 preroll", "offline unplugged", "end Some(3)"]);
+    let mut other = reader(Beginning::Live, 6);
+    assert!(read(&mut other, &log, 6).is_empty(), "who only joins has nothing to begin with");
+}
+
 #[test]
 fn retention_that_passes_the_reader_is_a_gap_with_that_reason() {
     let mut log = Log::default();

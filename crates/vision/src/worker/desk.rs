@@ -8,7 +8,7 @@ use super::window::Seen;
 use lumenbus_bus::BusError;
 use lumenbus_bus::results::ResultRecord;
 use lumenbus_bus::subscriber::Receipt;
-use lumenbus_frame::{FrameId, RawFrame, StreamId};
+use lumenbus_frame::{Epoch, FrameId, RawFrame, StreamId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,8 +57,8 @@ pub(super) enum What {
         unix_nanos: i64,
         is_preroll: bool,
     },
-    /// The stream is over, or the camera is away.
-    Ended,
+    /// The stream is over in this epoch, or the camera is away.
+    Ended { epoch: Epoch },
     /// Something that only moves offsets.
     Nothing,
 }

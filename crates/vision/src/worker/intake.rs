@@ -102,31 +102,31 @@ impl<'a> Intake<'a> {
                 let gap = Gap { epoch: Some(epoch), ..Gap::new(range.first, range.last, GapReason::Repeated) };
                 self.missing(&stream, &gap, receipt);
             }
-            Event::End { stream, .. } => {
+            Event::End { stream, epoch, .. } => {
                 self.finish(&stream);
                 if let Some(found) = self.streams.get_mut(&stream) {
                     found.has_ended = true;
                     // What comes next begins afresh; until then a decoder would only cost memory.
                     found.decoding = Decoding::new(DecoderConfig::default());
                 }
-                self.ended(&stream, receipt);
+                self.ended(&stream, epoch, receipt);
             }
-            Event::Offline { stream, .. } => {
+            Event::Offline { stream, epoch, .. } => {
                 // A camera that comes back begins with a keyframe; nobody knows when.
                 self.finish(&stream);
-                self.ended(&stream, receipt);
+                self.ended(&stream, epoch, receipt);
             }
             _ => receipt.done(),
         }
     }
 
     /// In its place behind the stream's frames. Those may all have been another worker's.
-    fn ended(&mut self, id: &Arc<StreamId>, receipt: Receipt) {
+    fn ended(&mut self, id: &Arc<StreamId>, epoch: Epoch, receipt: Receipt) {
         let is_new = !self.streams.contains_key(id);
         let stream = self.stream(id, &receipt);
         stream.has_ended |= is_new;
         let key = stream.key;
-        self.desk.event(key, What::Ended, receipt);
+        self.desk.event(key, What::Ended { epoch }, receipt);
     }
 
     /// The stream's state in this reading of its partition; what is left of an earlier one is let go of.

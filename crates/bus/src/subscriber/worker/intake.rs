@@ -14,22 +14,23 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What an event tells of a stream: everything up to a frame, from the record at an offset.
+/// What an event tells of a stream: everything up to a frame, or how it stands, from the record at an offset.
 struct Told {
     hash: u64,
-    upto: FrameId,
+    upto: Option<FrameId>,
     offset: i64,
     is_preroll: bool,
 }
 
 impl Told {
     fn of(event: &Event, record_offset: i64) -> Option<Self> {
-        let told = |stream: &StreamId, epoch, seq| Self {
+        let of = |stream: &StreamId, upto| Self {
             hash: stream_hash(stream),
-            upto: FrameId { epoch, seq },
+            upto,
             offset: record_offset,
             is_preroll: false,
         };
+        let told = |stream: &StreamId, epoch, seq| of(stream, Some(FrameId { epoch, seq }));
         match event {
             Event::Frame(frame) => Some(Self {
                 offset: frame.offset,
@@ -38,7 +39,8 @@ impl Told {
             }),
             Event::Gap { stream, gap } => Some(told(stream, gap.epoch?, gap.last?)),
             Event::Repeat { stream, epoch, range } => Some(told(stream, *epoch, range.last)),
-            _ => None,
+            Event::End { stream, .. } | Event::Offline { stream, .. } => Some(of(stream, None)),
+            Event::Notice(_) => None,
         }
     }
 }

@@ -114,7 +114,8 @@ impl Inheritance {
         }
         let Some((_, known)) = self.partitions.get_mut(&place) else { return Ok(Window::new(unix_nanos)) };
         let (found, features) = (known.seconds.remove(stream), known.features.remove(stream));
-        let mut window = Window::new(unix_nanos);
+        // In the stream's first second it is as it has been since that began.
+        let mut window = Window::new(found.as_ref().map_or(unix_nanos, |found| found.second.first_unix_nanos()));
         if let Some(health) = features.as_ref().and_then(|features| health_of(&features.window)) {
             window.health = health;
         }

@@ -17,7 +17,7 @@ use carried::{Inheritance, SECOND_HEADER};
 use lumenbus_bus::results::{Output, ResultRecord};
 use lumenbus_bus::subscriber::Reading;
 use lumenbus_bus::{BusConfig, BusError};
-use lumenbus_frame::{FrameId, StreamId, TopicName};
+use lumenbus_frame::{Epoch, FrameId, StreamId, TopicName};
 use lumenbus_wire::{CameraEvent, EventKind, Features, content_type};
 use presence::Presence;
 use second::OpenSecond;
@@ -73,9 +73,13 @@ impl Window {
         written
     }
 
-    /// The stream is over, or away for who knows how long.
-    fn end(&mut self, stream: &StreamId) -> Written {
+    /// The stream is over in this epoch, or away for who knows how long. One that is read once more when the stream is in
+    /// another epoch already was heeded then.
+    fn end(&mut self, stream: &StreamId, epoch: Epoch) -> Written {
         let mut written = Written::default();
+        if self.second.as_ref().is_some_and(|second| second.last().epoch != epoch) {
+            return written;
+        }
         let last = self.second.as_ref().map(|second| (second.last(), second.last_unix_nanos()));
         self.close(stream, &mut written);
         let Some((id, unix_nanos)) = last else { return written };
@@ -141,7 +145,7 @@ impl Windows {
         let Outcome { mut result, seen } = std::mem::take(&mut done.outcome);
         let written = match &done.what {
             What::Frame { is_preroll: true, .. } | What::Nothing => Written::default(),
-            What::Ended => {
+            What::Ended { epoch } => {
                 let reading = done.receipt.reading();
                 if let Some(partition) = reading.as_ref().map(Reading::partition)
                     && !self.windows.contains_key(&key)
@@ -149,7 +153,7 @@ impl Windows {
                     let window = self.inheritance.take(stream, partition, reading, 0)?;
                     self.windows.insert(key, (partition, window));
                 }
-                self.windows.get_mut(&key).map(|(_, window)| window.end(stream)).unwrap_or_default()
+                self.windows.get_mut(&key).map(|(_, window)| window.end(stream, *epoch)).unwrap_or_default()
             }
             What::Frame { id, partition, unix_nanos, .. } => {
                 let (id, unix_nanos) = (*id, *unix_nanos);

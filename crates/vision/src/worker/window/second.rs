@@ -89,6 +89,10 @@ impl OpenSecond {
         FrameId { epoch: Epoch(self.epoch), seq: Seq(self.last_seq) }
     }
 
+    pub(super) fn first_unix_nanos(&self) -> i64 {
+        self.first_unix_nanos
+    }
+
     pub(super) fn last_unix_nanos(&self) -> i64 {
         self.last_unix_nanos
     }

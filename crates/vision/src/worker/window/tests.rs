@@ -127,8 +127,9 @@ fn health_changes_are_events_of_their_second_and_the_end_of_a_stream_ends_what_i
     let dark = EventKind::Health { state: HealthState::Dark, previous: HealthState::Ok, lasted_millis: None };
     assert_eq!((health.len(), &health[0].kind, health[0].frame), (1, &dark, id(79)));
     assert_eq!(passed.written.features[7].health.state, HealthState::Dark);
-    let ended = passed.window.end(&stream());
+    assert_eq!(passed.window.end(&stream(), Epoch(6)), Written::default(), "an end that is read once more");
+    let ended = passed.window.end(&stream(), Epoch(7));
     assert_eq!((ended.features.len(), ended.events.len()), (1, 1), "{ended:?}");
     assert_eq!((ended.features[0].last_seq, ended.events[0].kind.state()), (Seq(99), "end"));
-    assert_eq!(passed.window.end(&stream()), Written::default());
+    assert_eq!(passed.window.end(&stream(), Epoch(7)), Written::default());
 }
