@@ -76,6 +76,16 @@ impl Session {
         assert!(!ran.stderr.contains("no frame came"), "{typed}: {}", ran.stderr);
     }
 
+    /// What this build does not have is refused with the build that does.
+    fn needs_feature(&self, typed: &str, command: Command, feature: &str) {
+        let ran = self.start(command).finish();
+        assert!(
+            !ran.status.success() && ran.stderr.contains(&format!("--features {feature}")),
+            "{typed}: {}",
+            ran.stderr
+        );
+    }
+
     /// Types a command. What runs until it is stopped goes on in the background.
     ///
     /// # Panics
@@ -109,6 +119,7 @@ impl Session {
                 return self.finish(typed, command);
             }
             "broker" => ("broker ready", ""),
+            "publish" if words[1].starts_with("gst:") => return self.needs_feature(typed, command, "gstreamer"),
             "publish" if !has("--for") && is_endless_source() => ("", "publishing"),
             "up" => ("Ctrl-C stops", ""),
             "view" => ("http", ""),
