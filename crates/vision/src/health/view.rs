@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 const UNIT: i32 = 256;
 /// Shift by which the usual fields follow.
 const FOLLOW_SHIFT: u32 = 4;
-/// Less alike than this (correlation of the fields) is another view.
-const OTHER: f32 = 0.6;
+/// Less alike than this (correlation of the fields' details) is another view.
+const OTHER: f32 = 0.5;
 /// More alike than this is the usual one again.
-const USUAL: f32 = 0.8;
+const USUAL: f32 = 0.65;
 /// Less alike than this from one second to the next is a camera that is still moving.
-const STILL: f32 = 0.9;
+const STILL: f32 = 0.6;
+/// A view whose fields differ from their neighbours by less than this many levels (root of the mean square) has nothing to
+/// know it by.
+const PLAIN: f32 = 2.0;
 
 /// Usual fields and those of the last second, each as hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -63,25 +66,34 @@ fn fixed(grid: &[u8]) -> Vec<u16> {
     grid.iter().map(|level| u16::from(*level) * u16::try_from(UNIT).unwrap_or(1)).collect()
 }
 
-/// The correlation of two sets of fields, −1 to 1: not moved by a change of the light. `None` where one is missing or has no
-/// structure.
+/// The correlation of two sets of fields, −1 to 1, each taken against its neighbours: light that changes, and that it is
+/// brighter above than below in most views, tell nothing. `None` where one is missing, or `one` is plain.
 fn alike(one: &[u16], two: &[u16]) -> Option<f32> {
     if one.len() != two.len() || one.is_empty() {
         return None;
     }
-    #[expect(clippy::cast_precision_loss, reason = "a few hundred fields")]
-    let count = one.len() as f32;
-    let mean = |fields: &[u16]| fields.iter().map(|field| f32::from(*field)).sum::<f32>() / count;
-    let (mean_one, mean_two) = (mean(one), mean(two));
     let (mut both, mut squares_one, mut squares_two) = (0.0, 0.0, 0.0);
-    for (one, two) in one.iter().zip(two) {
-        let (one, two) = (f32::from(*one) - mean_one, f32::from(*two) - mean_two);
+    for (one, two) in details(one).zip(details(two)) {
         both += one * two;
         squares_one += one * one;
         squares_two += two * two;
     }
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred fields")]
+    let is_plain = squares_one < PLAIN * PLAIN * one.len() as f32;
     let scale = (squares_one * squares_two).sqrt();
-    (scale > 0.0).then(|| both / scale)
+    (!is_plain && scale > 0.0).then(|| both / scale)
+}
+
+/// Each field less the mean of those around it and itself, in levels.
+fn details(fields: &[u16]) -> impl Iterator<Item = f32> {
+    let (columns, rows) = GRID;
+    let around = |at: usize, end: usize| at.saturating_sub(1)..(at + 2).min(end);
+    fields.iter().enumerate().map(move |(at, field)| {
+        let lines = around(at / columns, rows).map(|row| &fields[row * columns..][around(at % columns, columns)]);
+        let (sum, count) =
+            lines.flatten().fold((0.0, 0.0), |(sum, count), field| (sum + f32::from(*field), count + 1.0));
+        (f32::from(*field) - sum / count) / 256.0
+    })
 }
 
 /// Four digits a field.
