@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lumenbus_tests::cli::{Background, BrokerProcess, spawn_at};
+use lumenbus_tests::cli::{Background, BrokerProcess, footage, spawn_at};
 use lumenbus_tests::load::{PATIENCE, await_that};
 use lumenbus_tests::results::Judge;
 use lumenbus_tests::soak::Dice;
@@ -120,7 +120,11 @@ fn whoever_is_killed_each_second_has_one_record_and_each_event_is_there_once() {
     let camera = |number| {
         spawn_at(brokers, &format!("publish test:160x120@5 --camera camera-{number} --codec h264 --gop 600ms"))
     };
-    let cameras: Vec<_> = (0..3).map(camera).collect();
+    // People who walk through a yard: somebody is in view from its first second on.
+    let people = footage("vtest_768x576.mp4")
+        .map(|clip| spawn_at(brokers, &format!("publish {} --camera people", clip.display())));
+    let has_people = people.is_some();
+    let cameras: Vec<_> = (0..2).map(camera).chain(people).collect();
     cameras.iter().for_each(|camera| camera.wait_for_word("publishing"));
     let mut dice = Dice(0x5eed);
     let mut worker = detect(brokers, QUICKLY);
@@ -133,7 +137,8 @@ fn whoever_is_killed_each_second_has_one_record_and_each_event_is_there_once() {
         drop(worker.finish());
         worker = detect(brokers, QUICKLY);
     }
-    cameras.into_iter().for_each(|camera| drop(camera.interrupt().code(0)));
+    // A file that is not over yet ends with 130.
+    cameras.into_iter().for_each(|camera| drop(camera.interrupt()));
     // The last second is written when the stream's end has come; what is committed then is all there will be.
     let deadline = Instant::now() + PATIENCE;
     let has_all = || told(&features(brokers)) == wanted(brokers);
@@ -155,5 +160,6 @@ fn whoever_is_killed_each_second_has_one_record_and_each_event_is_there_once() {
         let is_in_turn = if event.kind.state() == "begin" { open.insert(name) } else { open.remove(&name) };
         assert!(is_in_turn, "begin and end by turns: {event:?}");
     }
+    assert!(!has_people || !ids.is_empty(), "nobody was seen");
     assert!(open.is_empty(), "a stream that ended leaves nobody behind: {open:?}");
 }
