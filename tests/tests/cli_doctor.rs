@@ -81,7 +81,7 @@ fn without_a_camera_the_clocks_are_not_known_and_nothing_is_left_behind() {
     assert!(is(&ran, "topics.missing", "note").contains("raw_video"));
     let plan = broker.run("topics check --json").code(3);
     let missing = plan.objects("drift").iter().filter(|drift| drift["what"] == "topic").count();
-    assert_eq!(missing, 9, "the doctor has created none of the topics: {}", plan.stdout);
+    assert_eq!(missing, 10, "the doctor has created none of the topics: {}", plan.stdout);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_budget_is_of_the_effective_configuration() {
 fn settings_that_differ_are_problems() {
     let broker = BrokerProcess::start();
     broker.run("topics apply").code(0);
-    assert!(is(&broker.run("doctor --json").code(0), "topics.settings", "ok").contains("9 topics as planned"));
+    assert!(is(&broker.run("doctor --json").code(0), "topics.settings", "ok").contains("10 topics as planned"));
     let ran = broker.run("doctor --json --profile throughput").code(3);
     assert!(ran.summary()["warnings"].as_u64().unwrap() > 0);
 }

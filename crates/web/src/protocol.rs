@@ -1,7 +1,8 @@
 //! What a client may say on the WebSocket, checked; `docs/reference/viewer.md` is the contract.
 
-use crate::hub::Place;
 use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::str::FromStr;
 
 /// Version of the protocol.
 pub const PROTOCOL: u32 = 1;
@@ -117,6 +118,28 @@ pub struct EventsWish {
     pub from_ms: Option<f64>,
     /// Only up to this moment, Unix milliseconds.
     pub to_ms: Option<f64>,
+}
+
+/// Where an event is in the list: by capture time, and of one time by arrival. Its text is what pages ask on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) at_nanos: i64,
+    pub(crate) order: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.at_nanos, self.order)
+    }
+}
+
+impl FromStr for Place {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (at, order) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self { at_nanos: at.parse()?, order: order.parse()? })
+    }
 }
 
 fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Place>, D::Error> {

@@ -17,7 +17,7 @@ mod window;
 pub use finds::Analysis;
 pub(crate) use finds::Found;
 pub(crate) use happened::missed;
-pub(crate) use occurrences::{MAX_OFFSETS, Place, Reading};
+pub(crate) use occurrences::{MAX_OFFSETS, Reading};
 pub use report::{JpegRatio, StreamSnapshot, Totals, ViewerSnapshot};
 pub(crate) use ring::{Cursor, Due, HubFrame, Ring};
 pub use state::StreamPhase;

@@ -2,13 +2,11 @@
 //!
 //! What came into view and what left it are told apart on the bus, and are one occurrence here.
 
-use crate::protocol::{EventsWish, Sort};
+use crate::protocol::{EventsWish, Place, Sort};
 use lumenbus_frame::{FrameId, StreamId};
 use lumenbus_wire::{CameraEvent, EventId, EventKind, HealthState, PresencePhase};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 /// Events held; the ones that came first go first.
@@ -21,28 +19,6 @@ const MAX_SEEN: usize = 2 * MAX_HELD;
 const MAX_STREAMS: usize = super::MAX_STREAMS;
 /// Classes told: of those that are held, the first by name.
 const MAX_CLASSES: usize = 200;
-
-/// Where an event is in the list: by capture time, and of one time by arrival. Its text is what pages ask on with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place {
-    at_nanos: i64,
-    order: u64,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.at_nanos, self.order)
-    }
-}
-
-impl FromStr for Place {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (at, order) = text.split_once(':').unwrap_or((text, ""));
-        Ok(Self { at_nanos: at.parse()?, order: order.parse()? })
-    }
-}
 
 /// One line of the list.
 #[derive(Debug, Clone, PartialEq)]
