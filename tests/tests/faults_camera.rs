@@ -219,13 +219,13 @@ fn a_camera_clock_that_is_wrong_or_steps_poisons_nothing() {
     camera.picture().unwrap();
     publisher.wait_for_objects(1, |object| is_state(object, "live"));
     let reader = broker.spawn("subscribe --from start --json");
-    for (stage, off) in (1..).zip(STAGES) {
+    for off in STAGES {
         camera.report_at(SystemClock.unix_nanos() + off * SECOND).unwrap();
         for _ in 0..PICTURES {
             camera.picture().unwrap();
         }
-        wait_for_frames(&reader, "h265", 1 + stage * PICTURES);
     }
+    wait_for_frames(&reader, "h265", 1 + STAGES.len() * PICTURES);
     let _ = publisher.interrupt().code(0);
     reader.wait_for_objects(1, |object| object["type"] == "end");
     let _ = reader.interrupt().code(0);
@@ -251,7 +251,9 @@ fn a_camera_clock_that_is_wrong_or_steps_poisons_nothing() {
     }
     let jumps: Vec<_> =
         frames.iter().filter(|frame| frame.header.is_discontinuity).map(|frame| frame.id().seq.0).collect();
-    assert_eq!(jumps, [1 + 6 * PICTURES as u64], "the one step that may be true");
+    assert!(jumps.contains(&(1 + 6 * PICTURES as u64)), "the one step that may be true: {jumps:?}");
+    // A picture that took more than a second to arrive is one as well where its time is taken instead of the camera's.
+    assert!(jumps.iter().all(|seq| seq % PICTURES as u64 == 1), "nowhere but where the clock was set: {jumps:?}");
 
     // Either side of the step.
     for side in [&frames[1 + 4 * PICTURES..=6 * PICTURES], &frames[1 + 6 * PICTURES..]] {

@@ -137,8 +137,13 @@ fn whoever_is_killed_each_second_has_one_record_and_each_event_is_there_once() {
         drop(worker.finish());
         worker = detect(brokers, QUICKLY);
     }
-    // A file that is not over yet ends with 130.
-    cameras.into_iter().for_each(|camera| drop(camera.interrupt()));
+    for (number, camera) in cameras.into_iter().enumerate() {
+        let ended = camera.interrupt();
+        // A file that is not over yet ends with 130.
+        if number < 2 {
+            let _ = ended.code(0);
+        }
+    }
     // The last second is written when the stream's end has come; what is committed then is all there will be.
     let deadline = Instant::now() + PATIENCE;
     let has_all = || told(&features(brokers)) == wanted(brokers);

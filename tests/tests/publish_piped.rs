@@ -15,6 +15,9 @@ fn publish(broker: &BrokerProcess, from: &str, words: &str) -> Ran {
     let mut shell = Command::new("sh");
     let line = format!("{from} | \"$0\" publish - --json --brokers {} {words}", broker.address());
     shell.arg("-c").arg(line).arg(binary());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LUMENBUS_")) {
+        shell.env_remove(name);
+    }
     Background::start(shell).finish()
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -23,12 +24,17 @@ const CAMERAS: usize = 8;
 const GOP: &str = "1s";
 
 /// A broker as a process of its own, a settings file on it, and a reader of everything.
+/// One fleet at a time: who gets no processor for two seconds and a half is given up, as it should be.
+static TURN: Mutex<()> = Mutex::new(());
+
 struct Yard {
     broker: BrokerProcess,
     _folder: TempDir,
     file: PathBuf,
     subscriber: Subscriber,
     tally: Tally,
+    // The last: what it guards has ended by then.
+    _turn: MutexGuard<'static, ()>,
 }
 
 fn cameras(count: usize) -> String {
@@ -40,6 +46,7 @@ fn cameras(count: usize) -> String {
 
 impl Yard {
     fn new() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let broker = BrokerProcess::start();
         drop(broker.run("topics apply").code(0));
         let folder = tempfile::tempdir().unwrap();
@@ -50,7 +57,7 @@ impl Yard {
         reader.start = Start::Earliest;
         reader.policy = Policy::Lossless;
         let subscriber = Subscriber::open(reader).unwrap();
-        Self { broker, _folder: folder, file, subscriber, tally: Tally::default() }
+        Self { broker, _folder: folder, file, subscriber, tally: Tally::default(), _turn: turn }
     }
 
     fn up(&self, name: &str) -> Background {
@@ -217,11 +224,12 @@ fn a_node_that_stops_hands_over_in_order_and_hostile_beats_change_nothing() {
     await_members(&first, 2);
     yard.read_shared(&[&first, &second]);
     let mut port = BeatPort::open(&BusConfig::new(yard.broker.address()), "yard".parse().unwrap()).unwrap();
-    let heard = loop {
-        if let Ok(Some(beat)) = port.receive(Duration::from_secs(1)) {
-            break beat;
-        }
-    };
+    let mut heard = None;
+    await_that("a beat comes", || {
+        heard = port.receive(Duration::from_secs(1)).ok().flatten();
+        heard.is_some()
+    });
+    let heard = heard.unwrap();
     // A beat that comes again, and more nodes than a fleet has.
     port.send(&FleetBeat { standing: FleetStanding::Draining, ..heard });
     for node in 0..200 {

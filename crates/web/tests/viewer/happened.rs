@@ -89,8 +89,14 @@ fn events_of_before_are_listed_and_new_ones_are_told() {
     let listed = answer["events"][1]["id"].clone();
 
     witness.write("gate", 112, person(Some(12_000)));
-    let told = client.told("happened");
-    assert_eq!((&told["event"], &told["changed"][0]["id"]), (&Value::Null, &listed));
+    // What the answer has already may be told once more.
+    let told = loop {
+        let told = client.told("happened");
+        if told["event"].is_null() {
+            break told;
+        }
+    };
+    assert_eq!(told["changed"][0]["id"], listed);
     assert_eq!(told["changed"][0]["lasted_ms"], json!(12_000));
     witness.write("gate", 300, person(None));
     let told = client.told("happened");
