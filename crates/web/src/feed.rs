@@ -231,20 +231,21 @@ impl Feeder {
         let mut pause = Pause(FIRST_PAUSE);
         while !self.shutdown.is_requested() {
             match ResultReader::open(&self.config.bus) {
-                Ok(reader) => {
-                    pause = Pause(FIRST_PAUSE);
-                    self.pump_results(&reader);
-                }
+                Ok(reader) => self.pump_results(&reader, &mut pause),
                 Err(error) => tracing::debug!("no results of analysis to read: {error}"),
             }
             pause.next(&self.shutdown);
         }
     }
 
-    fn pump_results(&self, reader: &ResultReader) {
+    /// A reader that opens may be refused all the same: only what is read ends the growth of the pauses.
+    fn pump_results(&self, reader: &ResultReader, pause: &mut Pause) {
         while !self.shutdown.is_requested() {
             match reader.recv(WAIT) {
-                Ok(Some(result)) => self.hub.found(&result),
+                Ok(Some(result)) => {
+                    *pause = Pause(FIRST_PAUSE);
+                    self.hub.found(&result);
+                }
                 Ok(None) => {}
                 Err(error) => {
                     tracing::info!("reading results of analysis stopped and begins anew: {error}");
@@ -258,37 +259,69 @@ impl Feeder {
     fn follow_events(&self) {
         let mut pause = Pause(FIRST_PAUSE);
         while !self.shutdown.is_requested() {
-            match EventReader::open(&self.config.bus, MAX_OFFSETS) {
-                Ok(mut reader) => {
-                    pause = Pause(FIRST_PAUSE);
-                    self.pump_events(&mut reader);
+            let opened = EventReader::open(&self.config.bus, MAX_OFFSETS);
+            if let Err(error) = opened.and_then(|mut reader| self.pump_events(&mut reader, &mut pause)) {
+                tracing::debug!("events cannot be read now: {error}");
+                if let Some(reading) = without_events(&error) {
+                    self.hub.reads_events(reading);
                 }
-                Err(BusError::UnknownTopic { .. }) => self.hub.reads_events(Reading::Missing),
-                // The page says already that a broker is away.
-                Err(error) if error.is_broker_trouble() => {}
-                Err(error) => self.hub.reads_events(Reading::Failed(error.to_string())),
             }
             pause.next(&self.shutdown);
         }
     }
 
-    fn pump_events(&self, reader: &mut EventReader) {
+    /// Who may see a topic but not read it can open it: nothing is told, and pauses grow, until something was read.
+    fn pump_events(&self, reader: &mut EventReader, pause: &mut Pause) -> Result<(), BusError> {
         if reader.is_cut() {
             self.hub.cuts_events();
         }
-        if !self.hub.has_read_events() {
-            self.hub.reads_events(Reading::Begun);
-        }
         while !self.shutdown.is_requested() {
-            match reader.next(WAIT) {
-                Ok(EventRead::Event(event)) => self.hub.happened(&event),
-                Ok(EventRead::AtEnd) => self.hub.reads_events(Reading::Ready),
-                Ok(EventRead::Other | EventRead::Nothing) => {}
-                Err(error) => {
-                    tracing::info!("reading events stopped and begins anew: {error}");
-                    return;
-                }
+            let read = reader.next(WAIT)?;
+            if read == EventRead::Nothing {
+                continue;
+            }
+            *pause = Pause(FIRST_PAUSE);
+            if read == EventRead::AtEnd {
+                self.hub.reads_events(Reading::Ready);
+            } else if !self.hub.has_read_events() {
+                self.hub.reads_events(Reading::Begun);
+            }
+            if let EventRead::Event(event) = read {
+                self.hub.happened(&event);
             }
         }
+        Ok(())
+    }
+}
+
+/// What the page is told of events where reading them ended so; `None`: it stays as it is.
+fn without_events(error: &BusError) -> Option<Reading> {
+    match error {
+        BusError::UnknownTopic { .. } => Some(Reading::Missing),
+        BusError::NotAuthorised { .. } => Some(Reading::Failed(error.to_string())),
+        // The page says already that a broker is away.
+        error if error.is_broker_trouble() => None,
+        error => Some(Reading::Failed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_rights_are_told_and_a_broker_that_is_away_is_not() {
+        let (topic, brokers) = ("lumenbus.events".to_owned(), "kafka:9092".to_owned());
+        let refused = BusError::NotAuthorised {
+            operation: "read",
+            resource: format!("topic {topic}"),
+            brokers: brokers.clone(),
+            acl: "--add".to_owned(),
+        };
+        let told = without_events(&refused);
+        assert!(matches!(&told, Some(Reading::Failed(reason)) if reason.contains(&topic)), "{told:?}");
+        let missing = BusError::UnknownTopic { topic, brokers: brokers.clone() };
+        assert_eq!(without_events(&missing), Some(Reading::Missing));
+        assert_eq!(without_events(&BusError::Timeout { operation: "read", brokers, millis: 1 }), None);
     }
 }

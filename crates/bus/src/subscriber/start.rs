@@ -151,7 +151,7 @@ fn patiently<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, Kaf
     ask()
 }
 
-/// Every partition of these topics; a missing topic is an error. Waits at most so long for each topic.
+/// Every partition of these topics; a missing topic is an error, and so is one that may not be seen. Waits at most so long for each topic.
 pub(crate) fn partitions_of<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topics: &[TopicName],
@@ -162,7 +162,12 @@ pub(crate) fn partitions_of<C: ConsumerContext>(
     for topic in topics {
         let attempt = Attempt::reading(brokers, topic.as_str());
         let metadata = consumer.fetch_metadata(Some(topic.as_str()), wait).map_err(|e| explain(e, &attempt))?;
-        let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
+        let described = metadata.topics().first();
+        // Told of the topic alone; the request as such goes well.
+        if described.and_then(|topic| topic.error()).map(Code::from) == Some(Code::TopicAuthorizationFailed) {
+            return Err(explain(KafkaError::MetadataFetch(Code::TopicAuthorizationFailed), &attempt));
+        }
+        let partitions = described.map_or(&[][..], |topic| topic.partitions());
         if partitions.is_empty() {
             let topic = topic.as_str().to_owned();
             return Err(BusError::UnknownTopic { topic, brokers: brokers.to_owned() });
