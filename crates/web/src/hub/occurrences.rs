@@ -3,11 +3,12 @@
 //! What came into view and what left it are told apart on the bus, and are one occurrence here.
 
 use crate::protocol::{EventsWish, Place, Sort};
-use lumenbus_frame::{FrameId, StreamId};
+use lumenbus_frame::{Epoch, FrameId, StreamId};
 use lumenbus_wire::{CameraEvent, EventId, EventKind, HealthState, PresencePhase};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Events held; the ones that came first go first.
 pub(crate) const MAX_HELD: usize = 10_000;
@@ -17,6 +18,10 @@ pub(crate) const MAX_OFFSETS: u32 = 20_000;
 const MAX_SEEN: usize = 2 * MAX_HELD;
 /// Streams whose health is known.
 const MAX_STREAMS: usize = super::MAX_STREAMS;
+/// So much older than what is known, an event that is later in the log tells of a clock that was set back.
+const MAX_LATE_NANOS: i64 = 30_000_000_000;
+/// So far ahead of now, a time is that of a clock that is wrong.
+const MAX_AHEAD_NANOS: i64 = 5_000_000_000;
 /// Classes told: of those that are held, the first by name.
 const MAX_CLASSES: usize = 200;
 
@@ -131,6 +136,31 @@ pub(crate) struct Page {
 /// What can be under way: a presence of a class that a group of workers sees, or a state of health (no class).
 type Open = (StreamId, String, Option<Arc<str>>);
 
+/// What is known of the health of a stream.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    state: HealthState,
+    /// When the frame was taken that showed it.
+    at_nanos: i64,
+    epoch: Epoch,
+}
+
+impl Known {
+    /// Whether an event later in the log tells of now. What two workers tell may come in any order, so what is a little
+    /// older does not; but a clock that was ahead must not outlast its being set right.
+    fn is_outdated_by(&self, event: &CameraEvent, now_nanos: i64) -> bool {
+        event.frame.epoch > self.epoch
+            || event.capture_unix_nanos >= self.at_nanos
+            || self.at_nanos.saturating_sub(event.capture_unix_nanos) > MAX_LATE_NANOS
+            || self.at_nanos.saturating_sub(now_nanos) > MAX_AHEAD_NANOS
+    }
+}
+
+fn now_nanos() -> i64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
 /// The newest events; bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Occurrences {
@@ -140,7 +170,7 @@ pub(crate) struct Occurrences {
     seen_order: VecDeque<EventId>,
     open: HashMap<Open, Place>,
     keys: HashMap<Place, Open>,
-    health: HashMap<StreamId, (HealthState, i64)>,
+    health: HashMap<StreamId, Known>,
     classes: BTreeMap<Arc<str>, usize>,
     next_order: u64,
     reading: Reading,
@@ -182,16 +212,14 @@ impl Occurrences {
         lasted: Option<u64>,
     ) -> Change {
         let what = What::Health { state, previous };
-        let (before, is_news) = self
-            .health
-            .get(&event.stream)
-            .map_or((HealthState::Ok, true), |(before, at)| (*before, event.capture_unix_nanos >= *at));
-        // What two workers tell may come in any order: what is older says nothing about now.
-        if !is_news {
+        let known = self.health.get(&event.stream);
+        let before = known.map_or(HealthState::Ok, |known| known.state);
+        if known.is_some_and(|known| !known.is_outdated_by(event, now_nanos())) {
             return Change { new: self.insert(event, what, lasted, None), ..Change::default() };
         }
         if self.health.len() < MAX_STREAMS || self.health.contains_key(&event.stream) {
-            self.health.insert(event.stream.clone(), (state, event.capture_unix_nanos));
+            let known = Known { state, at_nanos: event.capture_unix_nanos, epoch: event.frame.epoch };
+            self.health.insert(event.stream.clone(), known);
         }
         let key = (event.stream.clone(), String::new(), None);
         let is_trouble = state != HealthState::Ok;
@@ -306,7 +334,7 @@ impl Occurrences {
 
     /// What is wrong with a stream's picture, and since when (capture, Unix nanoseconds).
     pub(crate) fn health_of(&self, stream: &StreamId) -> Option<(HealthState, i64)> {
-        self.health.get(stream).copied()
+        self.health.get(stream).map(|known| (known.state, known.at_nanos))
     }
 
     /// Whether events can be read now; answers whether that is new.

@@ -93,6 +93,30 @@ fn health_is_that_of_the_newest_moment() {
 }
 
 #[test]
+fn health_does_not_stick_after_a_clock_that_was_ahead() {
+    use HealthState::{Dark, Ok};
+    let stream = health("gate", 0, Ok, Ok).stream;
+    let state = |occurrences: &Occurrences| occurrences.health_of(&stream).unwrap().0;
+    // Later in the log, and much older.
+    let mut occurrences = Occurrences::default();
+    occurrences.take(&health("gate", 5_000, Dark, Ok));
+    assert!(occurrences.take(&health("gate", 1_000, Ok, Dark)).is_health);
+    assert_eq!(state(&occurrences), Ok);
+    // A little older, of a later epoch.
+    let mut occurrences = Occurrences::default();
+    occurrences.take(&health("gate", 20, Dark, Ok));
+    let mut begun = health("gate", 15, Ok, Dark);
+    begun.frame.epoch = Epoch(2);
+    assert!(occurrences.take(&begun).is_health);
+    // A little older than a time that has not come yet.
+    let mut occurrences = Occurrences::default();
+    let ahead = now_nanos() / SECOND + 3_600;
+    occurrences.take(&health("gate", ahead, Dark, Ok));
+    assert!(occurrences.take(&health("gate", ahead - 10, Ok, Dark)).is_health);
+    assert_eq!(state(&occurrences), Ok);
+}
+
+#[test]
 fn pages_follow_each_other_without_gap_or_repetition() {
     let mut occurrences = Occurrences::default();
     // Three at each time, and the times not in order.
