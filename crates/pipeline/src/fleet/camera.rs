@@ -57,7 +57,14 @@ impl CameraSource {
     /// [`SourceError::Specification`] with what is wrong.
     pub fn check(&self) -> Result<(), SourceError> {
         match self {
-            Self::Spec(spec) => spec.parse::<SourceSpec>().map(drop),
+            Self::Spec(spec) => match spec.parse()? {
+                // A camera is opened again and again, beside others and without a terminal.
+                SourceSpec::StandardInput => {
+                    let why = "standard input is read by `lumenbus publish -` alone, never by a configured camera";
+                    Err(SourceError::Specification { spec: redact(spec), why })
+                }
+                _ => Ok(()),
+            },
             Self::Bytes { .. } => Ok(()),
         }
     }
@@ -235,6 +242,13 @@ mod tests {
         let source = CameraSource::Spec("rtsp://admin:hunter2@10.0.0.7/1".to_owned());
         let shown = format!("{source} {source:?}");
         assert!(shown.contains("10.0.0.7") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn standard_input_is_no_camera() {
+        let refused = CameraSource::Spec("-".to_owned()).check().unwrap_err().to_string();
+        assert!(refused.contains("publish -"), "{refused}");
+        CameraSource::Spec("test:640x480@30".to_owned()).check().unwrap();
     }
 
     #[test]
