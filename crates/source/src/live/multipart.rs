@@ -9,8 +9,10 @@ use lumenbus_frame::Dimensions;
 
 /// Largest picture.
 pub(super) const MAX_PICTURE_BYTES: usize = 32 * 1024 * 1024;
-/// Longest line of a part's head, and of a boundary.
+/// Longest line of a part's head.
 const MAX_LINE_BYTES: usize = 1024;
+/// Longest boundary, as the standard has it.
+const MAX_BOUNDARY_BYTES: usize = 70;
 /// Most lines of a part's head.
 const MAX_LINES: usize = 64;
 /// So much without a boundary is told as damage.
@@ -299,11 +301,11 @@ pub(super) fn seconds(text: &str) -> Option<i64> {
     whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(digits.parse().ok()?)
 }
 
-/// A boundary without the dashes in front of it; `None` when nothing is left.
+/// A boundary without the dashes in front of it and blanks behind it; `None` when nothing is left, or too much.
 fn core(boundary: &[u8]) -> Option<Vec<u8>> {
     let dashes = boundary.iter().take_while(|&&byte| byte == b'-').count();
-    let core = &boundary[dashes..];
-    (!core.is_empty() && core.len() < MAX_LINE_BYTES).then(|| core.to_vec())
+    let core = trim(&boundary[dashes..]);
+    (!core.is_empty() && core.len() <= MAX_BOUNDARY_BYTES).then(|| core.to_vec())
 }
 
 /// The first line with its end.
@@ -335,15 +337,15 @@ fn find(bytes: &[u8], boundary: &[u8], is_line: bool) -> Found {
         let start = at - dashes;
         let begins_line = if start == 0 { is_line } else { bytes[start - 1] == b'\n' };
         if begins_line || dashes >= 2 {
+            // No further than the line can be a boundary's: a short one may be found at every byte.
             let rest = &bytes[behind..];
-            match line(rest) {
-                Some(line) if matches!(trim(&rest[..line.end]), b"" | b"--") => {
-                    return Found::At { end: behind + line.end };
-                }
+            let last = rest.iter().take(2).take_while(|&&byte| byte == b'-').count();
+            let blank = |byte: &&u8| matches!(**byte, b' ' | b'\t' | b'\r' | 0x0c);
+            let end = last + rest[last..].iter().take(MAX_LINE_BYTES).take_while(blank).count();
+            match rest.get(end) {
+                Some(b'\n') if last != 1 => return Found::At { end: behind + end + 1 },
                 // A line that was cut off, as that of one that is looked at by itself.
-                None if rest.is_empty() || (rest.len() < 8 && matches!(trim(rest), b"" | b"-" | b"--")) => {
-                    return Found::NotBefore(start.saturating_sub(1));
-                }
+                None if end < 8 => return Found::NotBefore(start.saturating_sub(1)),
                 _ => {}
             }
         }

@@ -98,6 +98,27 @@ fn a_boundary_that_is_part_of_a_longer_word_is_none() {
 }
 
 #[test]
+fn a_boundary_has_at_most_seventy_bytes() {
+    let longest = "b".repeat(70);
+    assert_eq!(core(format!("--{longest}").as_bytes()), Some(longest.clone().into_bytes()));
+    assert_eq!(core(format!("{longest}b").as_bytes()), None);
+    assert_eq!((core(b"-- "), core(b"--")), (None, None));
+}
+
+#[test]
+fn a_boundary_of_one_byte_ends_only_where_its_line_does() {
+    let end = |bytes: &[u8]| match find(bytes, b"a", true) {
+        Found::At { end } => Some(end),
+        Found::NotBefore(_) => None,
+    };
+    assert_eq!((end(b"--a\n"), end(b"a-- \t\r\n..")), (Some(4), Some(7)));
+    for none in [&b"--a-\n"[..], b"--a---\n", b"--a --\n", b"--ab\n", b"--a"] {
+        assert_eq!(end(none), None, "{none:?}");
+    }
+    assert_eq!(end(&[&b"--aaaa--ab"[..], b"\r\n--a\r\n"].concat()), Some(17));
+}
+
+#[test]
 fn parts_of_another_kind_are_left_out() {
     let [first, second] = pictures();
     let head = "--frame\r\nContent-Type: image/jpeg\r\n\r\n";
