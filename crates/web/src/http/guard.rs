@@ -98,8 +98,9 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// The path of a page, as against an API path or a file.
 fn is_page(method: &Method, path: &str) -> bool {
-    let is_page =
-        matches!(path, "/" | "/health" | "/timeline" | "/events") || path.starts_with("/camera/") || LATER.contains(&path);
+    let is_page = matches!(path, "/" | "/health" | "/timeline" | "/events")
+        || path.starts_with("/camera/")
+        || LATER.contains(&path);
     is_page && (method == Method::GET || method == Method::HEAD)
 }
 
