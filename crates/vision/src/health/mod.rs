@@ -199,7 +199,12 @@ impl HealthWatch {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let state: Self = (bytes.len() <= MAX_STATE_BYTES).then(|| serde_json::from_slice(bytes).ok())??;
-        (state.sharpness.is_finite() && state.view.is_sound()).then_some(state)
+        state.is_sound().then_some(state)
+    }
+
+    /// Whether a state that was read can be gone on with.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.sharpness.is_finite() && self.view.is_sound()
     }
 }
 

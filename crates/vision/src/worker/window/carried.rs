@@ -1,14 +1,15 @@
 //! What goes from one owner of a stream to the next: in the newest committed result, where its frame stands in its second,
-//! and in the newest feature record how the camera is.
+//! and in the newest feature record how the camera is and which frame began the next second.
 
+use super::Window;
 use super::presence::Presence;
 use super::second::OpenSecond;
-use super::{Window, health_of};
+use crate::health::HealthWatch;
 use lumenbus_bus::results::{TailReader, TailRecord};
 use lumenbus_bus::subscriber::Reading;
 use lumenbus_bus::{BusConfig, BusError};
-use lumenbus_frame::{CameraId, StreamId, TopicName};
-use lumenbus_wire::Features;
+use lumenbus_frame::{CameraId, Epoch, FrameId, Seq, StreamId, TopicName};
+use lumenbus_wire::{Features, MAX_WINDOW_BYTES};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -67,14 +68,59 @@ fn from_record(record: &TailRecord<'_>, group: &str) -> Option<(StreamId, Found)
 }
 
 #[cfg(test)]
-pub(super) fn from_header(header: &[u8], group: &str) -> Option<(OpenSecond, Presence)> {
+pub(super) fn from_header(header: &[u8], group: &str) -> Option<Found> {
     let carried = read_header(header, group)?;
-    Some((carried.second.into_owned(), carried.present.into_owned()))
+    Some(Found { second: carried.second.into_owned(), presence: carried.present.into_owned() })
 }
 
-struct Found {
-    second: OpenSecond,
-    presence: Presence,
+/// As JSON in the window of a feature record: how it is after this second.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Left<'a> {
+    /// The frame that began the next second; it may have no result that says so. None when the stream ended.
+    next: Option<Next>,
+    pub(super) health: Cow<'a, HealthWatch>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Next {
+    epoch: u64,
+    seq: u64,
+    unix_nanos: i64,
+}
+
+/// At most 4 KiB.
+pub(super) fn to_window(health: &HealthWatch, next: Option<(FrameId, i64)>) -> Vec<u8> {
+    let next = next.map(|(id, unix_nanos)| Next { epoch: id.epoch.0, seq: id.seq.0, unix_nanos });
+    serde_json::to_vec(&Left { next, health: Cow::Borrowed(health) }).unwrap_or_default()
+}
+
+pub(super) fn from_window(window: &[u8]) -> Option<Left<'_>> {
+    let left: Left<'_> = (window.len() <= MAX_WINDOW_BYTES).then(|| serde_json::from_slice(window).ok())??;
+    left.health.is_sound().then_some(left)
+}
+
+pub(super) struct Found {
+    pub(super) second: OpenSecond,
+    pub(super) presence: Presence,
+}
+
+impl Found {
+    /// What was under way when the last owner stopped; none where the stream ended.
+    pub(super) fn go_on(self, features: Option<&Features>) -> Option<Self> {
+        let last = self.second.last();
+        let Some(features) = features.filter(|features| (features.epoch, features.last_seq) >= (last.epoch, last.seq))
+        else {
+            return Some(self);
+        };
+        // This second was written: with the stream's end, or with a frame that need not have a result.
+        let Next { epoch, seq, unix_nanos } = from_window(&features.window)?.next?;
+        let id = FrameId { epoch: Epoch(epoch), seq: Seq(seq) };
+        let mut second = OpenSecond::new(id, unix_nanos);
+        second.add(id, unix_nanos, None);
+        Some(Self { second, ..self })
+    }
 }
 
 /// What is known of the streams of one partition.
@@ -116,17 +162,11 @@ impl Inheritance {
         let (found, features) = (known.seconds.remove(stream), known.features.remove(stream));
         // In the stream's first second it is as it has been since that began.
         let mut window = Window::new(found.as_ref().map_or(unix_nanos, |found| found.second.first_unix_nanos()));
-        if let Some(health) = features.as_ref().and_then(|features| health_of(&features.window)) {
-            window.health = health;
+        if let Some(left) = features.as_ref().and_then(|features| from_window(&features.window)) {
+            window.health = left.health.into_owned();
         }
-        if let Some(Found { second, presence }) = found {
-            let last = second.last();
-            // The stream ended, and its last second was written then.
-            let is_written =
-                features.is_some_and(|features| features.epoch == last.epoch && features.last_seq >= last.seq);
-            if !is_written {
-                (window.second, window.presence) = (Some(second), presence);
-            }
+        if let Some(Found { second, presence }) = found.and_then(|found| found.go_on(features.as_ref())) {
+            (window.second, window.presence) = (Some(second), presence);
         }
         Ok(window)
     }

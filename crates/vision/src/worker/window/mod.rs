@@ -63,7 +63,7 @@ impl Window {
     fn frame(&mut self, stream: &StreamId, id: FrameId, unix_nanos: i64, seen: Option<&Seen>) -> Written {
         let mut written = Written::default();
         if self.second.as_ref().is_some_and(|second| !second.holds(id, unix_nanos)) {
-            self.close(stream, &mut written);
+            self.close(stream, Some((id, unix_nanos)), &mut written);
         }
         if let Some(seen) = seen {
             let events = self.presence.see(unix_nanos, seen).into_iter();
@@ -81,14 +81,15 @@ impl Window {
             return written;
         }
         let last = self.second.as_ref().map(|second| (second.last(), second.last_unix_nanos()));
-        self.close(stream, &mut written);
+        self.close(stream, None, &mut written);
         let Some((id, unix_nanos)) = last else { return written };
         let events = self.presence.end().into_iter();
         written.events.extend(events.map(|kind| CameraEvent::new(stream.clone(), id, unix_nanos, kind)));
         written
     }
 
-    fn close(&mut self, stream: &StreamId, written: &mut Written) {
+    /// `next`: the frame that begins another second.
+    fn close(&mut self, stream: &StreamId, next: Option<(FrameId, i64)>, written: &mut Written) {
         let Some(second) = self.second.take() else { return };
         if let Some(change) = second.look().and_then(|look| self.health.second(&look)) {
             let kind = EventKind::Health {
@@ -100,7 +101,7 @@ impl Window {
         }
         let mut features = second.features(stream.clone(), "");
         features.health = self.health.health();
-        features.window = self.health.to_bytes().into();
+        features.window = carried::to_window(&self.health, next).into();
         written.features.push(features);
     }
 }
@@ -110,11 +111,6 @@ impl Window {
 struct Written {
     features: Vec<Features>,
     events: Vec<CameraEvent>,
-}
-
-/// The health that a feature record carries.
-fn health_of(window: &[u8]) -> Option<HealthWatch> {
-    HealthWatch::from_bytes(window)
 }
 
 /// The windows of all streams of a worker.

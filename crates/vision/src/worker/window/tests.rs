@@ -33,24 +33,70 @@ fn seen(people: usize, brightness: f32) -> Seen {
 struct Passed {
     window: Window,
     written: Written,
+    /// Of the last result.
+    header: Option<Vec<u8>>,
 }
 
 impl Passed {
     fn new() -> Self {
-        Self { window: Window::new(0), written: Written::default() }
+        Self { window: Window::new(0), written: Written::default(), header: None }
     }
 
+    /// With a result.
     fn frame(&mut self, frame: FrameId, unix_millis: i64, seen: Option<&Seen>) {
         let written = self.window.frame(&stream(), frame, unix_millis * MILLI, seen);
-        let health =
-            written.features.last().map_or(self.window.health.clone(), |features| health_of(&features.window).unwrap());
-        let header = carried::to_header(&self.window, &stream(), "guards").unwrap();
-        let (second, presence) = carried::from_header(&header, "guards").unwrap();
-        assert!(carried::from_header(&header, "others").is_none());
-        self.window = Window { second: Some(second), presence, health };
+        self.header = carried::to_header(&self.window, &stream(), "guards");
+        self.pass(written);
+    }
+
+    /// That was passed over: it has no result.
+    fn frame_passed_over(&mut self, frame: FrameId, unix_millis: i64) {
+        let written = self.window.frame(&stream(), frame, unix_millis * MILLI, None);
+        self.pass(written);
+    }
+
+    fn end(&mut self, epoch: Epoch) {
+        let written = self.window.end(&stream(), epoch);
+        self.pass(written);
+    }
+
+    fn pass(&mut self, written: Written) {
         self.written.features.extend(written.features);
         self.written.events.extend(written.events);
+        let header = self.header.as_ref().unwrap();
+        assert!(carried::from_header(header, "others").is_none());
+        let features = self.written.features.last();
+        let left = features.map(|features| carried::from_window(&features.window).unwrap());
+        let health = left.map_or(self.window.health.clone(), |left| left.health.into_owned());
+        let found = carried::from_header(header, "guards").unwrap().go_on(features);
+        let (second, presence) = found.map(|found| (found.second, found.presence)).unzip();
+        self.window = Window { second, presence: presence.unwrap_or_default(), health };
     }
+}
+
+#[test]
+fn a_second_that_is_closed_by_a_frame_without_a_result_leaves_in_view_who_is() {
+    let mut passed = Passed::new();
+    for seq in 0..10 {
+        passed.frame(id(seq), i64::try_from(seq).unwrap() * 100, Some(&seen(1, 0.5)));
+    }
+    // Two seconds go by without a result, then somebody looks again.
+    passed.frame_passed_over(id(10), 1_000);
+    passed.frame_passed_over(id(20), 2_000);
+    passed.frame(id(21), 2_100, Some(&seen(1, 0.5)));
+    passed.frame_passed_over(id(30), 3_000);
+    // Nothing but the end comes after a takeover.
+    passed.end(Epoch(7));
+    passed.end(Epoch(7));
+    let features =
+        passed.written.features.iter().map(|features| (features.first_seq.0, features.last_seq.0, features.frames));
+    assert_eq!(features.collect::<Vec<_>>(), [(0, 9, 10), (10, 10, 1), (20, 21, 2), (30, 30, 1)]);
+    let events: Vec<_> = passed.written.events.iter().map(|event| (event.kind.state(), event.frame)).collect();
+    assert_eq!(events, [("begin", id(0)), ("end", id(30))]);
+    assert_eq!((&passed.window.second, &passed.window.presence), (&None, &Presence::default()));
+    // What comes later begins anew.
+    passed.frame(FrameId { epoch: Epoch(8), seq: Seq(0) }, 9_000, Some(&seen(1, 0.5)));
+    assert_eq!((passed.written.features.len(), passed.written.events.len()), (4, 3));
 }
 
 #[test]
