@@ -78,7 +78,7 @@ fn bus_error(error: &anyhow::Error) -> Option<&BusError> {
             _ => None,
         })
         .or_else(|| match find(error)? {
-            WorkError::Bus(error) => Some(error),
+            WorkError::Bus(error) | WorkError::Features(error) => Some(error),
             _ => None,
         })
 }

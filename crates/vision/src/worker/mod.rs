@@ -22,6 +22,7 @@ mod analyst;
 mod counts;
 mod desk;
 mod intake;
+mod rights;
 mod window;
 
 pub use counts::WorkerCounts;
@@ -186,6 +187,9 @@ pub enum WorkError {
     /// Reading or writing failed in a way that does not pass.
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// A topic that only feature records and events need is missing or not permitted.
+    #[error("{0}; only feature records and events need it: --no-features (`features = false` in the settings file) goes without")]
+    Features(BusError),
     /// No detector.
     #[error(transparent)]
     Vision(#[from] VisionError),
@@ -232,12 +236,13 @@ impl Worker {
         let mut results =
             ResultWriterConfig::new(config.bus.clone(), prefix.topic(ANALYSIS_RESULTS), config.group.clone());
         if config.features {
-            ensure_topics(&config.bus, &[ANALYSIS_RESULTS, IMAGE_FEATURES, EVENTS])?;
+            ensure_topics(&config.bus, &[ANALYSIS_RESULTS, IMAGE_FEATURES, EVENTS])
+                .map_err(|error| rights::told(&config, error))?;
             results.more = Some(MoreTopics { features: prefix.topic(IMAGE_FEATURES), events: prefix.topic(EVENTS) });
         } else {
             ensure_topics(&config.bus, &[ANALYSIS_RESULTS])?;
         }
-        let writer = ResultWriter::open(results)?;
+        let writer = ResultWriter::open(results).map_err(|error| rights::told(&config, error))?;
         let counters = Arc::<Counters>::default();
         let maker = Maker { model, form: config.form, policy: config.policy, counters };
         Ok(Self { config, detectors, maker, writer, gauges: Mutex::default() })
@@ -289,7 +294,7 @@ impl Worker {
             };
             has_worked = true;
             if !passes(&error) {
-                return Err(error.into());
+                return Err(rights::told(&self.config, error));
             }
             self.maker.counters.add(Counter::Restarts, 1);
             rest = if began.elapsed() > LONGEST_REST { REST } else { (rest * 2).min(LONGEST_REST) };
