@@ -70,6 +70,16 @@ impl Cluster {
         Ok(topics)
     }
 
+    /// Whether there is such a topic; needs no right to see its settings.
+    ///
+    /// # Errors
+    /// [`BusError::NotAuthorised`] where it may not be seen, and when the cluster does not answer.
+    pub fn has(&self, name: &str) -> Result<bool, BusError> {
+        let attempt = Attempt::reading(&self.config.brokers, name);
+        let metadata = self.metadata(name).map_err(|error| self.failed(error, &attempt))?;
+        existing(&metadata, name).map(|topic| topic.is_some()).map_err(|error| explain(error, &attempt))
+    }
+
     /// Those of the named topics that do not exist.
     pub(super) fn missing<'a>(&self, names: &[&'a str]) -> Result<Vec<&'a str>, BusError> {
         let existing = self.shapes(names)?;

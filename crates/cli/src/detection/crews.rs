@@ -58,6 +58,11 @@ impl CrewStatus {
             _ => None,
         })
     }
+
+    /// Why not all of them work: the first trouble, else what one waits for.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.trouble().or_else(|| self.workers.iter().find_map(|worker| worker.state.reason()))
+    }
 }
 
 /// What [`Crews::apply`] did, by group.

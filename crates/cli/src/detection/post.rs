@@ -1,6 +1,6 @@
 //! One worker that is kept at work: what fails begins again, after rests that grow.
 
-use super::topics::FrameTopics;
+use super::topics::{FrameTopics, NoTopics};
 use super::{DetectOptions, Sums};
 use lumenbus_bus::{BusConfig, FrameTracer};
 use lumenbus_pipeline::Shutdown;
@@ -166,7 +166,7 @@ enum Round {
     /// Somebody asked for it.
     Ended,
     /// There was nothing to read.
-    Idle(Arc<str>),
+    Idle(NoTopics),
 }
 
 impl Place {
@@ -182,8 +182,11 @@ impl Place {
             let began = Instant::now();
             match self.work(&round) {
                 Ok(Round::Ended) => {}
-                Ok(Round::Idle(reason)) => {
-                    lock(&self.now).state = WorkState::Waiting { reason };
+                Ok(Round::Idle(why)) => {
+                    lock(&self.now).state = match why {
+                        NoTopics::Yet(reason) => WorkState::Waiting { reason },
+                        NoTopics::Failed(reason) => WorkState::Failed { reason },
+                    };
                     self.stop.sleep(LOOK);
                 }
                 Err(error) => {

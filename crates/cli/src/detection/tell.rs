@@ -65,12 +65,12 @@ impl CrewBoard {
     pub(crate) fn lines(&self, crews: &[CrewStatus]) -> Vec<String> {
         let line = |crew: &CrewStatus| {
             let ((looks, found), of) = (self.rates(crew), crew.workers.len());
-            let trouble = crew.trouble().map_or_else(String::new, |reason| format!(": {reason}"));
+            let reason = crew.reason().map_or_else(String::new, |reason| format!(": {reason}"));
             let (group, detector, working) = (&crew.group, &crew.detector, crew.working());
             let workers = if of == 1 { "worker" } else { "workers" };
             format!(
                 "{group} · {detector}: {looks:.1} pictures/s, {found:.1} found/s; \
-                 {working} of {of} {workers} at work{trouble}"
+                 {working} of {of} {workers} at work{reason}"
             )
         };
         crews.iter().map(line).collect()
@@ -143,6 +143,9 @@ mod tests {
         assert_eq!(lines, ["guards · motion: 25.0 pictures/s, 50.0 found/s; 1 of 1 worker at work"]);
         let failed = crew(WorkState::Failed { reason: "no model".into() }, 60, 100);
         assert!(board.lines(&[failed])[0].ends_with("0 of 1 worker at work: no model"));
+        let waiting = crew(WorkState::Waiting { reason: "no topic yet".into() }, 60, 100);
+        assert_eq!(waiting.trouble(), None);
+        assert!(board.lines(&[waiting])[0].ends_with("0 of 1 worker at work: no topic yet"));
         assert!(board.update(&[]).is_empty() && board.states.is_empty() && board.paces.is_empty());
     }
 
