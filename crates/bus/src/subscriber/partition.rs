@@ -15,9 +15,7 @@ use super::stream::{StreamState, Verdict};
 use entrance::Admission;
 use look_back::LookBack;
 use lumenbus_frame::{CameraId, GapReason, StreamId, StreamName, TopicName};
-use lumenbus_wire::{
-    FrameRecord, Opened, StreamEntry, StreamState as EntryState, WireError, open_record,
-};
+use lumenbus_wire::{FrameRecord, Opened, StreamEntry, StreamState as EntryState, WireError, open_record};
 use std::collections::HashMap;
 use std::sync::Arc;
 

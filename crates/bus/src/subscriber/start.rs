@@ -9,6 +9,7 @@ use crate::offsets::{self, Place};
 use lumenbus_frame::TopicName;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashMap;
@@ -164,7 +165,7 @@ pub(crate) fn partitions_of<C: ConsumerContext>(
         let metadata = consumer.fetch_metadata(Some(topic.as_str()), wait).map_err(|e| explain(e, &attempt))?;
         let described = metadata.topics().first();
         // Told of the topic alone; the request as such goes well.
-        if described.and_then(|topic| topic.error()).map(Code::from) == Some(Code::TopicAuthorizationFailed) {
+        if described.and_then(MetadataTopic::error).map(Code::from) == Some(Code::TopicAuthorizationFailed) {
             return Err(explain(KafkaError::MetadataFetch(Code::TopicAuthorizationFailed), &attempt));
         }
         let partitions = described.map_or(&[][..], |topic| topic.partitions());

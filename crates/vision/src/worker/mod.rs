@@ -188,7 +188,9 @@ pub enum WorkError {
     #[error(transparent)]
     Bus(#[from] BusError),
     /// A topic that only feature records and events need is missing or not permitted.
-    #[error("{0}; only feature records and events need it: --no-features (`features = false` in the settings file) goes without")]
+    #[error(
+        "{0}; only feature records and events need it: --no-features (`features = false` in the settings file) goes without"
+    )]
     Features(BusError),
     /// No detector.
     #[error(transparent)]
