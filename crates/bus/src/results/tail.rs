@@ -99,6 +99,7 @@ impl TailReader {
                 let reason = "a transaction of another writer has not ended".to_owned();
                 return Err(BusError::TransactionAborted { topic: topic.to_string(), reason });
             }
+            // Kafka tells nobody of the end of a transaction: it is asked again.
             std::thread::sleep(LOOK);
         }
         let [(name, partition)] = &place;

@@ -44,6 +44,7 @@ impl Detector for Slow {
     }
 
     fn detect(&mut self, _: &RawFrame) -> Result<Vec<Detection>, VisionError> {
+        // Its slowness is what is measured; it shall take no processor from the others.
         thread::sleep(PERIOD);
         Ok(Vec::new())
     }
