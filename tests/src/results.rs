@@ -35,16 +35,7 @@ impl Judge {
     /// When they have not.
     #[must_use]
     pub fn new(brokers: &str) -> Self {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("group.id", "judge")
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .create()
-            .unwrap();
-        let metadata = consumer.fetch_metadata(Some(RESULTS), PATIENCE).unwrap();
-        let partitions = metadata.topics()[0].partitions().len();
+        let (consumer, partitions) = committed_reader(brokers, RESULTS);
         Self { consumer, partitions }
     }
 
@@ -106,4 +97,23 @@ impl Judge {
         assert!(missing.is_empty(), "{} of {} without a result: {missing:?}", missing.len(), frames.len());
         assert_eq!(counts.len(), frames.len(), "results of frames that are none");
     }
+}
+
+/// A consumer of committed records that tells where partitions end, and how many partitions the topic has.
+///
+/// # Panics
+/// When the topic is not there.
+#[must_use]
+pub fn committed_reader(brokers: &str, topic: &str) -> (BaseConsumer, usize) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "judge")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let partitions = metadata.topics()[0].partitions().len();
+    (consumer, partitions)
 }

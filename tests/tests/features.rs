@@ -4,11 +4,10 @@
 
 use lumenbus_tests::cli::{Background, BrokerProcess, footage, spawn_at};
 use lumenbus_tests::load::{PATIENCE, await_that};
-use lumenbus_tests::results::Judge;
+use lumenbus_tests::results::{Judge, committed_reader};
 use lumenbus_tests::soak::Dice;
 use lumenbus_wire::{CameraEvent, EventKind, Features};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
@@ -24,16 +23,7 @@ const KILLS: usize = 2;
 
 /// The committed values of a topic, of which nothing more is written, or is not looked at.
 fn committed(brokers: &str, topic: &str) -> Vec<Vec<u8>> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", "judge")
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .create()
-        .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
-    let partitions = metadata.topics()[0].partitions().len();
+    let (consumer, partitions) = committed_reader(brokers, topic);
     let mut list = TopicPartitionList::new();
     for partition in 0..i32::try_from(partitions).unwrap() {
         list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
