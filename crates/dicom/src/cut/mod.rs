@@ -212,8 +212,9 @@ impl Cutter {
     /// # Errors
     /// What `sink` returns.
     pub fn finish<E>(mut self, sink: &mut impl FnMut(Part<'_>) -> Result<(), E>) -> Result<Cut, E> {
-        if let State::Head(head, bytes) = std::mem::replace(&mut self.state, State::Rest) {
-            self.finish_head(head, bytes, sink)?;
+        if let State::Head(head, held) = &mut self.state {
+            let progress = head.advance(held, head::More::Never);
+            self.end_head(progress, sink)?;
         }
         // A fragment's header that the file's end cut off.
         let held = self.items.as_ref().map(|items| items.held().to_vec()).unwrap_or_default();
@@ -329,30 +330,13 @@ impl Cutter {
             _ if too_large => Progress::Opaque { code: "header-too-large", offset: head.position() as u64 },
             other => other,
         };
-        if let State::Head(head, held) = std::mem::replace(&mut self.state, State::Rest) {
-            self.end_head(head, held, progress, sink)?;
-        }
+        self.end_head(progress, sink)?;
         Ok(taken)
     }
 
-    fn finish_head<E>(
-        &mut self,
-        mut head: Head,
-        held: Vec<u8>,
-        sink: &mut impl FnMut(Part<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let progress = head.advance(&held, head::More::Never);
-        self.end_head(head, held, progress, sink)
-    }
-
     /// The header's end is known: what was held behind it goes on to the next state.
-    fn end_head<E>(
-        &mut self,
-        mut head: Head,
-        mut held: Vec<u8>,
-        progress: Progress,
-        sink: &mut impl FnMut(Part<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn end_head<E>(&mut self, progress: Progress, sink: &mut impl FnMut(Part<'_>) -> Result<(), E>) -> Result<(), E> {
+        let State::Head(mut head, mut held) = std::mem::replace(&mut self.state, State::Rest) else { return Ok(()) };
         self.findings.append(&mut head.take_findings());
         let stretches = head.stretches(&held);
         self.cut.attributes = attributes::extract(&held, &stretches);
