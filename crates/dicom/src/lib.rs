@@ -30,9 +30,11 @@
 
 pub mod assemble;
 pub mod attributes;
+mod charset;
 pub mod cut;
 pub mod element;
 mod error;
+pub mod layout;
 pub mod record;
 pub mod syntax;
 
