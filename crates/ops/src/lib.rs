@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod size;
 pub mod traces;
 pub mod watch;
+pub mod webhook;
 
 pub use disk::OwnDisk;
 pub use health::{Health, State};

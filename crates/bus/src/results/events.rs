@@ -4,15 +4,15 @@ use super::reader::{ASK, is_final};
 use crate::diagnosis::{Attempt, explain};
 use crate::directory::reader_config;
 use crate::offsets;
-use crate::subscriber::partitions_of;
+use crate::subscriber::{Start, partitions_of};
 use crate::topics::EVENTS;
 use crate::{BusConfig, BusError};
 use lumenbus_wire::CameraEvent;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -39,6 +39,23 @@ pub struct EventReader {
     is_cut: bool,
 }
 
+/// Where reading begins.
+#[derive(Clone, Copy)]
+enum From {
+    /// So many offsets before the end.
+    Newest(u32),
+    /// Unix time in milliseconds.
+    Moment(i64),
+}
+
+/// What is no event, or of a kind that is not known, is left out; the former with a line in the log.
+pub(super) fn read_event(message: &BorrowedMessage<'_>) -> Option<CameraEvent> {
+    CameraEvent::decode_json(message.payload().unwrap_or_default()).unwrap_or_else(|error| {
+        tracing::debug!(topic = message.topic(), offset = message.offset(), %error, "no event");
+        None
+    })
+}
+
 impl fmt::Debug for EventReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventReader").field("topic", &self.topic).finish_non_exhaustive()
@@ -51,6 +68,25 @@ impl EventReader {
     /// # Errors
     /// [`BusError::UnknownTopic`] where nobody has written events yet, and everything that is wrong with the broker.
     pub fn open(bus: &BusConfig, newest: u32) -> Result<Self, BusError> {
+        Self::begin(bus, From::Newest(newest))
+    }
+
+    /// Begins at the end, at the beginning, or with what was written at a moment or after it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_at(bus: &BusConfig, start: Start) -> Result<Self, BusError> {
+        Self::begin(
+            bus,
+            match start {
+                Start::Live => From::Newest(0),
+                Start::Earliest => From::Newest(u32::MAX),
+                Start::At { unix_millis } => From::Moment(unix_millis),
+            },
+        )
+    }
+
+    fn begin(bus: &BusConfig, from: From) -> Result<Self, BusError> {
         let topic = bus.topic_prefix.topic(EVENTS);
         let attempt = Attempt::reading(&bus.brokers, topic.as_str());
         let as_error = |error| explain(error, &attempt);
@@ -61,11 +97,19 @@ impl EventReader {
         let places = partitions_of(&consumer, std::slice::from_ref(&topic), &bus.brokers, ASK)?;
         let begins = offsets::ask(&consumer, &places, Offset::Beginning, ASK).map_err(as_error)?;
         let ends = offsets::ask(&consumer, &places, Offset::End, ASK).map_err(as_error)?;
+        let at = match from {
+            From::Newest(_) => HashMap::new(),
+            From::Moment(moment) => offsets::ask(&consumer, &places, Offset::Offset(moment), ASK).map_err(as_error)?,
+        };
         let (mut assigned, mut is_cut) = (TopicPartitionList::new(), false);
         for place in &places {
             let begin = begins.get(place).copied().unwrap_or(0);
             let end = ends.get(place).copied().unwrap_or(begin);
-            let from = end.saturating_sub(i64::from(newest)).max(begin);
+            let from = match from {
+                From::Newest(newest) => end.saturating_sub(i64::from(newest)).max(begin),
+                // No record is that young where there is no offset.
+                From::Moment(_) => at.get(place).copied().unwrap_or(end),
+            };
             is_cut |= from > 0;
             assigned.add_partition_offset(&place.0, place.1, Offset::Offset(from)).map_err(as_error)?;
         }
@@ -88,11 +132,7 @@ impl EventReader {
         match self.consumer.poll(wait) {
             None => Ok(EventRead::Nothing),
             Some(Ok(message)) => {
-                let event = CameraEvent::decode_json(message.payload().unwrap_or_default());
-                if let Err(error) = &event {
-                    tracing::debug!(topic = self.topic, offset = message.offset(), %error, "no event");
-                }
-                Ok(event.ok().flatten().map_or(EventRead::Other, |event| EventRead::Event(Box::new(event))))
+                Ok(read_event(&message).map_or(EventRead::Other, |event| EventRead::Event(Box::new(event))))
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 let is_last = self.ahead.remove(&partition) && self.ahead.is_empty();

@@ -38,6 +38,7 @@
 //! ```
 
 mod events;
+mod follower;
 mod inbox;
 mod producer;
 mod reader;
@@ -46,6 +47,7 @@ mod tail;
 mod thread;
 
 pub use events::{EventRead, EventReader};
+pub use follower::{EventFollower, Followed, LoggedEvent};
 pub use reader::ResultReader;
 pub use scan::{ResultScan, Scanned};
 pub use tail::{TailReader, TailRecord};

@@ -10,6 +10,7 @@ mod protocol;
 mod tls;
 
 pub use finding::{Finding, Severity};
+pub(crate) use tls::SYSTEM_CAS;
 
 use crate::budget::{Budget, Line, Traffic, When, budget, millis};
 use crate::disk::{DiskUsage, OwnDisk};

@@ -19,7 +19,7 @@ use std::path::Path;
 /// Certificates that end within this many days want to be renewed.
 const SOON_DAYS: i32 = 30;
 /// Where systems keep the CAs that they trust; librdkafka looks in the same places.
-const SYSTEM_CAS: [&str; 5] = [
+pub(crate) const SYSTEM_CAS: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
