@@ -12,6 +12,7 @@ mod diagnosis;
 mod directory;
 mod error;
 pub mod index;
+pub mod journal;
 mod kafka_properties;
 mod offsets;
 pub mod playback;

@@ -46,6 +46,15 @@ pub enum WireError {
         #[source]
         source: prost::DecodeError,
     },
+    /// An audit record or checkpoint that is not its Protobuf message.
+    #[error("the {what} cannot be decoded")]
+    Audit {
+        /// Which of them.
+        what: &'static str,
+        /// What Protobuf says.
+        #[source]
+        source: prost::DecodeError,
+    },
     /// An analysis result that is not its Protobuf message.
     #[error("the analysis result cannot be decoded")]
     Result {

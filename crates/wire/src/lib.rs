@@ -28,6 +28,7 @@
 //! # Ok::<(), lumenbus_wire::WireError>(())
 //! ```
 
+pub mod audit;
 mod batch;
 mod chunk;
 pub mod content_type;

@@ -26,5 +26,7 @@ pub const CAMERAS: &str = "lumenbus.cameras";
 pub const ANALYSIS_RESULTS: &str = "analysis_results";
 /// What each second of a stream looked like.
 pub const IMAGE_FEATURES: &str = "image_features";
+/// The audit trail.
+pub const AUDIT: &str = "lumenbus.audit";
 /// What happened at cameras.
 pub const EVENTS: &str = "lumenbus.events";
