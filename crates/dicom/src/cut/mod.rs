@@ -320,10 +320,11 @@ impl Cutter {
     fn feed_head<E>(&mut self, bytes: &[u8], sink: &mut impl FnMut(Part<'_>) -> Result<(), E>) -> Result<usize, E> {
         let State::Head(head, held) = &mut self.state else { return Ok(0) };
         let taken = bytes.len().min(HEAD_STEP_BYTES);
-        grow(held, taken, self.limits.header_bytes + HEAD_STEP_BYTES);
+        grow(held, taken, self.limits.header_bytes + 2 * HEAD_STEP_BYTES);
         held.extend_from_slice(&bytes[..taken]);
         let progress = head.advance(held, head::More::MayCome);
-        let too_large = head.position() > self.limits.header_bytes;
+        let limit = self.limits.header_bytes;
+        let too_large = head.position() > limit || progress == Progress::More && held.len() > limit;
         let progress = match progress {
             Progress::More if !too_large => return Ok(taken),
             Progress::Opaque { .. } => progress,
@@ -436,11 +437,12 @@ impl Cutter {
     }
 }
 
-/// Doubles, but never beyond the limit: a header near it would else take twice its room.
+/// Doubles, but never beyond the limit, and from half of it at once: a header near it would else take twice its room.
 fn grow(held: &mut Vec<u8>, more: usize, limit: usize) {
     let needed = held.len() + more;
     if needed > held.capacity() {
-        let capacity = needed.max(limit.min(held.capacity() * 2));
+        let doubled = held.capacity() * 2;
+        let capacity = needed.max(if doubled > limit / 2 { limit } else { doubled });
         held.reserve_exact(capacity - held.len());
     }
 }
