@@ -107,6 +107,32 @@ pub enum CameraFault {
     /// The same pipeline ran before, and one of its elements does not let go.
     #[error("its last run has not stopped yet; one of its elements does not let go")]
     NotStopped,
+    /// A device of this machine refuses.
+    #[error("the device cannot be used: {source}; {remedy}")]
+    Device {
+        /// Why.
+        #[source]
+        source: io::Error,
+        /// What to do.
+        remedy: String,
+    },
+    /// A device of this machine that gives no frames, or none that can be read.
+    #[error("the device gives {what}")]
+    NoCapture {
+        /// What it gives.
+        what: String,
+    },
+    /// A device of this machine has not got what its address asks for.
+    #[error("the device does not give {wish}; it offers {offered}")]
+    NotOffered {
+        /// Format, size and rate, as far as they are named.
+        wish: String,
+        /// What there is, at most 1000 characters.
+        offered: String,
+    },
+    /// A device of this machine is gone.
+    #[error("the device is gone; somebody may have unplugged it")]
+    Unplugged,
     /// Threads for the network could not be started.
     #[error("the network cannot be used: {source}")]
     NoRuntime {
@@ -136,7 +162,7 @@ pub enum SourceError {
     /// The specification is not understood.
     #[error(
         "{spec:?} is not a source: {why}; give a file, a folder, a pattern such as 'shots/*.jpg', rtsp://HOST/PATH, \
-         http://HOST/PATH, or test:1920x1080@30"
+         http://HOST/PATH, /dev/video0, or test:1920x1080@30"
     )]
     Specification {
         /// What was given.

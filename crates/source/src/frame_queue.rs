@@ -1,4 +1,4 @@
-//! Between a pipeline's threads and the thread that reads its frames.
+//! Between a thread that takes frames from a device or a pipeline and the one that reads them.
 
 use crate::{SourceError, SourceItem};
 use lumenbus_frame::StreamParameters;
@@ -11,10 +11,10 @@ const ITEM_BYTES: usize = 1024;
 
 /// A frame on its way.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) item: SourceItem,
+pub(crate) struct Waiting {
+    pub(crate) item: SourceItem,
     /// Where they are other than before.
-    pub(super) parameters: Option<Arc<StreamParameters>>,
+    pub(crate) parameters: Option<Arc<StreamParameters>>,
 }
 
 impl Waiting {
@@ -37,17 +37,17 @@ impl Waiting {
 
 /// What a reader gets.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(crate) enum Taken {
     Item(Waiting),
     /// Nothing came in time.
     Nothing,
-    /// Everything was taken, and no more comes: the end, or why the pipeline cannot go on.
+    /// Everything was taken, and no more comes: the end, or why there cannot be more.
     End(Option<SourceError>),
 }
 
 /// The reader is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Closed;
+pub(crate) struct Closed;
 
 #[derive(Debug, Default)]
 struct State {
@@ -64,7 +64,7 @@ struct State {
 
 /// Frames on their way to the reader; one always fits an empty queue.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     name: Arc<str>,
     max_bytes: usize,
     state: Mutex<State>,
@@ -72,7 +72,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(name: Arc<str>, max_bytes: usize) -> Self {
+    pub(crate) fn new(name: Arc<str>, max_bytes: usize) -> Self {
         Self { name, max_bytes, state: Mutex::default(), changed: Condvar::new() }
     }
 
@@ -81,7 +81,7 @@ impl Queue {
     }
 
     /// A live source does not wait: when there is no room, the whole rest of the GOP is left out and counted.
-    pub(super) fn offer(&self, waiting: Waiting) -> Result<(), Closed> {
+    pub(crate) fn offer(&self, waiting: Waiting) -> Result<(), Closed> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(Closed);
@@ -99,7 +99,8 @@ impl Queue {
     }
 
     /// Any other source waits for room.
-    pub(super) fn push(&self, waiting: Waiting) -> Result<(), Closed> {
+    #[cfg(any(feature = "gstreamer", test))]
+    pub(crate) fn push(&self, waiting: Waiting) -> Result<(), Closed> {
         let is_full = |state: &mut State| !state.is_closed && !self.has_room(state, &waiting);
         let waited = self.changed.wait_while(self.lock(), is_full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -111,25 +112,25 @@ impl Queue {
         Ok(())
     }
 
-    /// Something that cannot be used; neighbours become one.
-    pub(super) fn damage(&self, error: SourceError) -> Result<(), Closed> {
+    /// Something that cannot be used, and how many frames that costs; neighbours become one.
+    pub(crate) fn damage(&self, error: SourceError, frames: u64) -> Result<(), Closed> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(Closed);
         }
         self.tell_overrun(&mut state);
         let last = state.items.back_mut().map(|waiting| &mut waiting.item);
-        if let Some(SourceItem::Damaged { frames: Some(frames), .. }) = last {
-            *frames += 1;
+        if let Some(SourceItem::Damaged { frames: Some(before), .. }) = last {
+            *before = before.saturating_add(frames);
         } else {
-            append(&mut state, damaged(error, 1));
+            append(&mut state, damaged(error, frames));
         }
         self.changed.notify_all();
         Ok(())
     }
 
     /// No more comes. Only the first reason counts: what follows an error is its consequence.
-    pub(super) fn end(&self, error: Option<SourceError>) {
+    pub(crate) fn end(&self, error: Option<SourceError>) {
         let mut state = self.lock();
         if !state.has_ended {
             (state.has_ended, state.error) = (true, error);
@@ -138,7 +139,7 @@ impl Queue {
     }
 
     /// Nobody reads any more: whoever waits for room stops waiting.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
         state.items.clear();
@@ -146,7 +147,7 @@ impl Queue {
     }
 
     /// The next item, waiting at most so long for it.
-    pub(super) fn take(&self, wait: Duration) -> Taken {
+    pub(crate) fn take(&self, wait: Duration) -> Taken {
         let is_idle = |state: &mut State| state.items.is_empty() && state.overrun == 0 && !state.has_ended;
         let waited = self.changed.wait_timeout_while(self.lock(), wait, is_idle);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -227,8 +228,8 @@ mod tests {
         queue.offer(frame(20, false)).unwrap();
         assert_eq!(drain(&queue), [-1], "nobody could decode it");
         queue.offer(frame(30, true)).unwrap();
-        queue.damage(lost()).unwrap();
-        (0..1000).for_each(|_| queue.damage(lost()).unwrap());
+        queue.damage(lost(), 1).unwrap();
+        (0..1000).for_each(|_| queue.damage(lost(), 1).unwrap());
         queue.offer(frame(31, false)).unwrap();
         assert_eq!(drain(&queue), [30, -1001, 31]);
     }
@@ -264,7 +265,7 @@ mod tests {
         }
         queue.close();
         feeding.join().unwrap();
-        assert_eq!((queue.offer(frame(1, true)), queue.damage(lost())), (Err(Closed), Err(Closed)));
+        assert_eq!((queue.offer(frame(1, true)), queue.damage(lost(), 1)), (Err(Closed), Err(Closed)));
     }
 
     #[test]

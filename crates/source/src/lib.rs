@@ -14,6 +14,7 @@
 //! | Y4M | 8-bit 4:2:0, mono | pixels |
 //! | `rtsp://HOST/PATH` | H.264, H.265, JPEG | access units and JPEG files as they come ([`LiveSource`]) |
 //! | `http://HOST/PATH` | JPEG, in parts or one by one | JPEG files as they come ([`LiveSource`]) |
+//! | `/dev/video0` | H.264, H.265, JPEG, pixels of a device of Video4Linux | as they come ([`DeviceAddress`]) |
 //! | `gst:PIPELINE` | H.264, H.265, JPEG, I420, RGB, gray from its `appsink` | as they come ([`GstPipeline`]; feature `gstreamer`) |
 //! | `-`: standard input | pixels, H.264, H.265, JPEG, Y4M | as they come ([`PipedSource`]) |
 //! | `test:WIDTHxHEIGHT@FPS` | – | pixels with counter and time ([`read_marker`]) |
@@ -39,6 +40,8 @@ pub mod discover;
 mod elementary;
 mod error;
 mod folder;
+#[cfg(any(feature = "gstreamer", target_os = "linux"))]
+mod frame_queue;
 mod gst;
 mod image;
 mod input;
@@ -56,6 +59,7 @@ mod pattern;
 mod piped;
 mod raw_stream;
 mod stream_format;
+mod v4l2;
 mod y4m;
 
 pub use avi::AviSource;
@@ -81,6 +85,9 @@ pub use pattern::{Marker, PatternConfig, PatternSource, read_marker};
 pub use piped::PipedSource;
 pub use raw_stream::RawStreamSource;
 pub use stream_format::{PixelLayout, StreamFormat};
+#[cfg(target_os = "linux")]
+pub use v4l2::DeviceSource;
+pub use v4l2::{DeviceAddress, DeviceFormat, LocalDevice, local_devices};
 pub use y4m::Y4mSource;
 
 use lumenbus_frame::{Clock, FrameRate};

@@ -5,9 +5,9 @@ use crate::input::{io_error, read_some};
 use crate::meter::Metered;
 use crate::mp4::FFMPEG;
 use crate::{
-    AviSource, CameraAddress, ElementarySource, FolderSource, GstPipeline, LiveSource, MjpegSource, Mp4Source,
-    PatternConfig, PatternSource, PipedSource, RawStreamSource, Source, SourceError, SourceOptions, StreamFormat,
-    Y4mSource, gst, image,
+    AviSource, CameraAddress, DeviceAddress, ElementarySource, FolderSource, GstPipeline, LiveSource, MjpegSource,
+    Mp4Source, PatternConfig, PatternSource, PipedSource, RawStreamSource, Source, SourceError, SourceOptions,
+    StreamFormat, Y4mSource, gst, image, v4l2,
 };
 use bytes::Bytes;
 use lumenbus_frame::Codec;
@@ -27,11 +27,6 @@ const AS_STREAM: &str = "send H.264 instead, for example by `ffmpeg -i IN -c cop
 const SAY_FORMAT: &str =
     "say what it is: --format h264, h265, mjpeg or y4m, or of pixels, say, --format rgb8 --size 640x480";
 
-/// Devices of Video4Linux are read by programs that are made for their many formats.
-const V4L2: &str = "devices of Video4Linux are read through a pipe, such as `ffmpeg -f v4l2 -input_format mjpeg -i \
-                    /dev/video0 -c copy -f mjpeg - | lumenbus publish - --camera ID`, or, in builds with the feature \
-                    gstreamer, as 'gst:v4l2src device=/dev/video0 ! image/jpeg ! appsink'";
-
 /// What a user named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,6 +35,8 @@ pub enum SourceSpec {
     Pattern(PatternConfig),
     /// A camera on the network.
     Camera(CameraAddress),
+    /// `/dev/video0`, a capture device of this machine.
+    Device(DeviceAddress),
     /// `gst:PIPELINE`.
     Pipeline(GstPipeline),
     /// `-`: standard input, of a kind that its first bytes tell.
@@ -72,12 +69,10 @@ impl FromStr for SourceSpec {
         if spec == "-" {
             return Ok(Self::StandardInput);
         }
-        let path = Path::new(spec);
-        if path.parent() == Some(Path::new("/dev"))
-            && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"video"))
-        {
-            return Err(refuse(V4L2));
+        if DeviceAddress::is_one(spec) {
+            return DeviceAddress::parse(spec).map(Self::Device);
         }
+        let path = Path::new(spec);
         // A file that exists is meant, whatever characters its name has.
         if path.exists() {
             return Ok(Self::Path(path.to_owned()));
@@ -152,6 +147,7 @@ pub fn open_spec(spec: &SourceSpec, options: &SourceOptions) -> Result<Box<dyn S
     match spec {
         SourceSpec::Pattern(config) => Ok(Box::new(PatternSource::new(config.clone(), options)?)),
         SourceSpec::Camera(address) => Ok(Box::new(LiveSource::open(address, options)?)),
+        SourceSpec::Device(address) => v4l2::open(address, options),
         SourceSpec::Pipeline(pipeline) => gst::open(pipeline, options),
         SourceSpec::StandardInput => Ok(Box::new(PipedSource::standard_input(None, options)?)),
         SourceSpec::Matching { folder, pattern } => Ok(Box::new(FolderSource::matching(folder, pattern, options)?)),
@@ -374,8 +370,8 @@ mod tests {
         assert!("no*/x.jpg".parse::<SourceSpec>().is_err());
         assert!("".parse::<SourceSpec>().is_err());
         assert_eq!("-".parse::<SourceSpec>().unwrap(), SourceSpec::StandardInput);
-        let device = "/dev/video0".parse::<SourceSpec>().unwrap_err().to_string();
-        assert!(device.contains("| lumenbus publish -"), "{device}");
+        let device = "/dev/video0?size=640x480".parse::<SourceSpec>().unwrap();
+        assert!(matches!(device, SourceSpec::Device(_)), "{device:?}");
         assert!("/dev/shm/video0".parse::<SourceSpec>().is_ok());
         for bad in
             ["test:", "test:1920", "test:10x10@30", "test:640x480@0", "test:640x480@30,noise=99", "test:640x480,x=1"]

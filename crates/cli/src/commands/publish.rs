@@ -32,7 +32,7 @@ const MAX_TOLD_DAMAGES: usize = 20;
 
 pub(crate) fn run(arguments: &PublishArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
     let shutdown = signals::shutdown(settings.quiet)?;
-    if let SourceSpec::Camera(_) = arguments.source.parse()? {
+    if let SourceSpec::Camera(_) | SourceSpec::Device(_) = arguments.source.parse()? {
         return live::run(arguments, settings, &shutdown, output);
     }
     // A source that cannot be read is told before anybody is connected to.

@@ -1,9 +1,9 @@
 //! What the pipeline's own thread does with each sample.
 
 use super::coding::{Coding, Content, Defect};
-use super::queue::{Closed, Queue, Waiting};
 use super::time::{Moment, Stamper};
 use crate::error::CameraFault;
+use crate::frame_queue::{Closed, Queue, Waiting};
 use crate::{SourceError, SourceItem};
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -191,7 +191,7 @@ impl Intake {
         }
         // Damage before the first frame is not worth a word: nothing was promised yet.
         if self.has_begun {
-            self.link.queue.damage(error)?;
+            self.link.queue.damage(error, 1)?;
         }
         Ok(())
     }

@@ -15,8 +15,6 @@ mod intake;
 #[cfg(feature = "gstreamer")]
 mod launch;
 #[cfg(feature = "gstreamer")]
-mod queue;
-#[cfg(feature = "gstreamer")]
 mod runner;
 #[cfg(feature = "gstreamer")]
 mod source;

@@ -13,7 +13,7 @@ const UNIX_EPOCH_IN_NTP: u64 = 2_208_988_800;
 
 /// Turns timestamps of a camera into capture times.
 #[derive(Debug, Default)]
-pub(super) struct CaptureClock {
+pub(crate) struct CaptureClock {
     /// Ticks and Unix nanoseconds of what the camera said last about its clock, and how it said it.
     report: Option<(i64, i64, CaptureSource)>,
     /// Of the newest frame in presentation order.
@@ -22,10 +22,10 @@ pub(super) struct CaptureClock {
 
 /// A frame's capture time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) capture: CaptureTime,
+pub(crate) struct Stamp {
+    pub(crate) capture: CaptureTime,
     /// A clock was set between the frame before and this one.
-    pub(super) is_step: bool,
+    pub(crate) is_step: bool,
 }
 
 impl CaptureClock {
@@ -41,12 +41,12 @@ impl CaptureClock {
     }
 
     /// The camera says by itself when the frame of `ticks` was taken, in Unix nanoseconds, or does not say it.
-    pub(super) fn state(&mut self, ticks: i64, unix_nanos: Option<i64>) {
+    pub(crate) fn state(&mut self, ticks: i64, unix_nanos: Option<i64>) {
         self.report = unix_nanos.map(|unix| (ticks, unix, CaptureSource::Sensor));
     }
 
     /// When the frame of `ticks` that arrives at `arrival` was taken.
-    pub(super) fn stamp(&mut self, ticks: i64, clock_rate: u32, arrival: i64) -> Stamp {
+    pub(crate) fn stamp(&mut self, ticks: i64, clock_rate: u32, arrival: i64) -> Stamp {
         let nanos = |ticks: i64| {
             let nanos = i128::from(ticks) * 1_000_000_000 / i128::from(clock_rate.max(1));
             i64::try_from(nanos).unwrap_or(i64::MAX)

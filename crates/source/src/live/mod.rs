@@ -5,7 +5,7 @@
 //! an error, and who reads it decides when to open it again.
 
 mod address;
-mod capture;
+pub(crate) mod capture;
 mod http;
 mod http_client;
 mod multipart;
