@@ -103,7 +103,8 @@ def main():
                 bad = 1
                 everything.write(f"error: suite {name}: {ended}\n")
             everything.flush()
-            print(f"{'ok' if fine else 'FAILED':6} {seconds:6.1f} s, {processor:6.1f} s of processor: {name}", flush=True)
+            how = "ok" if fine else "FAILED"
+            print(f"{how:6} {seconds:6.1f} s, {processor:6.1f} s of processor: {name}", flush=True)
     print(f"{len(found)} suites, {jobs} at a time")
     return bad
 

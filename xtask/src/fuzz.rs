@@ -96,7 +96,10 @@ fn choose(known: &[String], wanted: &[String]) -> Result<Vec<String>> {
 }
 
 /// Builds all targets; returns the folder of their binaries.
-fn build(root: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// A build failure.
+pub fn build(root: &Path) -> Result<PathBuf> {
     let folder = root.join("fuzz");
     let triple = host_triple()?;
     let target_dir = match std::env::var_os("CARGO_TARGET_DIR") {

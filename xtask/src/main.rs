@@ -43,6 +43,9 @@ enum Task {
         /// How many run at the same time.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
+        /// Run nothing.
+        #[arg(long, conflicts_with = "targets")]
+        build_only: bool,
         /// The targets; all of them otherwise.
         targets: Vec<String>,
     },
@@ -96,7 +99,8 @@ fn run(task: Task) -> Result<()> {
             println!("{}", licenses::run(&workspace::root())?);
             Ok(())
         }
-        Task::Fuzz { seconds, jobs, targets } => {
+        Task::Fuzz { build_only: true, .. } => fuzz::build(&workspace::root()).map(drop),
+        Task::Fuzz { seconds, jobs, targets, .. } => {
             let each = Duration::from_secs(seconds);
             print_lines(&fuzz::run(&workspace::root(), &FuzzPlan { targets, each, jobs })?);
             Ok(())
