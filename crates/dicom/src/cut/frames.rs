@@ -17,7 +17,7 @@ pub(super) fn native_frame_bytes(attributes: &Attributes, length: u64) -> Option
     let pixels = number(Tag::ROWS)?.checked_mul(number(Tag::COLUMNS)?)?.checked_mul(samples)?;
     let frame_bits = pixels.checked_mul(number(Tag::BITS_ALLOCATED)?)?;
     let bytes = frame_bits.checked_mul(frames)?.div_ceil(8);
-    let whole = frame_bits > 0 && frame_bits % 8 == 0;
+    let whole = frame_bits > 0 && frame_bits.is_multiple_of(8);
     (whole && (length == bytes || length == bytes + bytes % 2)).then_some(frame_bits / 8)
 }
 
@@ -26,7 +26,7 @@ pub(super) fn extended_offsets(attributes: &Attributes, header: &[u8]) -> Option
     let table = attributes.list.iter().find(|attribute| attribute.tag == Tag::EXTENDED_OFFSET_TABLE)?;
     let (offset, length) = (usize::try_from(table.offset).ok()?, usize::try_from(table.length).ok()?);
     let value = header.get(offset..offset.checked_add(length)?)?;
-    if value.is_empty() || value.len() % 8 != 0 || value.len() / 8 > MAX_FRAGMENTS {
+    if value.is_empty() || !value.len().is_multiple_of(8) || value.len() / 8 > MAX_FRAGMENTS {
         return None;
     }
     let numbers = value.chunks_exact(8).filter_map(|number| number.first_chunk::<8>());

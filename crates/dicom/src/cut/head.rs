@@ -220,7 +220,7 @@ impl Head {
         let vr = rest.get(4..6).and_then(|letters| Vr::from_letters([letters[0], letters[1]]));
         let is_explicit = vr.is_some_and(Vr::is_known);
         let (little, big) = (u16::from_le_bytes([rest[0], rest[1]]), u16::from_be_bytes([rest[0], rest[1]]));
-        let plausible = |group: u16| group <= MAX_FIRST_GROUP && group % 2 == 0;
+        let plausible = |group: u16| group <= MAX_FIRST_GROUP && group.is_multiple_of(2);
         let deflated = self.transfer_syntax.as_deref().is_some_and(syntax::is_deflated);
         if deflated && !(is_explicit && plausible(little)) {
             return Some(Progress::Deflated { at: self.at });

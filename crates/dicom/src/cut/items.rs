@@ -113,7 +113,7 @@ impl Items {
 
     /// The basic offset table; nothing when there is none or it is larger than any we list.
     pub(super) fn offsets(&self) -> Option<Vec<u64>> {
-        let complete = self.table.len() == self.table_length as usize && self.table.len() % 4 == 0;
+        let complete = self.table.len() == self.table_length as usize && self.table.len().is_multiple_of(4);
         let numbers = self.table.chunks_exact(4).filter_map(|number| number.first_chunk::<4>());
         (complete && !self.table.is_empty()).then(|| numbers.map(|&number| u64::from(self.order.u32(number))).collect())
     }

@@ -36,7 +36,7 @@ pub const MAX_METADATA_BYTES: usize = 48 << 20;
 pub const MAX_HEADER_BYTES: usize = 32 << 20;
 /// Most bytes of an object's tail.
 pub const MAX_TAIL_BYTES: usize = 4 << 20;
-/// Most chunks of an object: 234 GB in full chunks.
+/// Most chunks of an object: 241 GB in full chunks.
 pub const MAX_CHUNKS: usize = 1 << 18;
 /// Most fragments whose lengths a record lists.
 pub const MAX_FRAGMENTS: usize = 1 << 18;
