@@ -5,7 +5,7 @@ use super::key::{SigningKey, draft_of, hex, is_signed_by, record_hash};
 use lumenbus_wire::audit::{AuditBody, Hash, SealedRecord};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The newest record of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +89,6 @@ impl StateFile {
         Self { path }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// `None` where there is no file, or one of another key.
     pub(super) fn read(&self, key: &SigningKey) -> Result<Option<Link>, AuditError> {
         let text = match fs::read_to_string(&self.path) {
@@ -164,7 +160,7 @@ mod tests {
         file.write(&key, &link(9)).unwrap();
         assert_eq!(file.read(&key).unwrap(), Some(link(9)));
         assert_eq!(file.read(&other).unwrap(), None);
-        fs::write(file.path(), "{}").unwrap();
+        fs::write(&file.path, "{}").unwrap();
         assert!(file.read(&key).is_err());
     }
 }
