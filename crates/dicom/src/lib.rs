@@ -32,6 +32,7 @@ pub mod assemble;
 pub mod attributes;
 mod charset;
 pub mod cut;
+pub mod deid;
 pub mod element;
 mod error;
 pub mod layout;
