@@ -19,6 +19,7 @@ use std::time::Duration;
 use writer::Writer;
 
 pub use partition::first_partition;
+pub(crate) use partition::murmur2;
 pub use reader::DirectoryWatch;
 pub use state::{DirectoryEvent, MAX_CAMERAS};
 

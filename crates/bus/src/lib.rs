@@ -14,6 +14,7 @@ mod error;
 pub mod index;
 pub mod journal;
 mod kafka_properties;
+pub mod objects;
 mod offsets;
 pub mod playback;
 pub mod publisher;

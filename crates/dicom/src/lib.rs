@@ -38,5 +38,7 @@ mod error;
 pub mod layout;
 pub mod record;
 pub mod syntax;
+#[cfg(feature = "kafka")]
+pub mod transport;
 
 pub use error::DicomError;

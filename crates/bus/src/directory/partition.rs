@@ -13,7 +13,7 @@ pub fn first_partition(camera: &CameraId, partitions: u32) -> u32 {
 }
 
 /// `org.apache.kafka.common.utils.Utils.murmur2`: 32 bits, seed 0x9747b28c, as the bits of Java's `int`.
-fn murmur2(data: &[u8]) -> u32 {
+pub(crate) fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;
     const R: u32 = 24;

@@ -28,5 +28,7 @@ pub const ANALYSIS_RESULTS: &str = "analysis_results";
 pub const IMAGE_FEATURES: &str = "image_features";
 /// The audit trail.
 pub const AUDIT: &str = "lumenbus.audit";
+/// Who is to get DICOM objects.
+pub const DESTINATIONS: &str = "lumenbus.destinations";
 /// What happened at cameras.
 pub const EVENTS: &str = "lumenbus.events";

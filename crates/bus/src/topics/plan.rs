@@ -1,6 +1,6 @@
 //! Which topics there should be, with which settings.
 
-use super::{ANALYSIS_RESULTS, CAMERAS, EVENTS, IMAGE_FEATURES, INDEX};
+use super::{ANALYSIS_RESULTS, CAMERAS, DESTINATIONS, EVENTS, IMAGE_FEATURES, INDEX};
 use crate::config::TopicPrefix;
 use crate::diagnosis::ClusterFacts;
 use lumenbus_frame::UnknownName;
@@ -28,7 +28,7 @@ pub enum TopicGroup {
     Bus,
     /// `analysis_results`, `image_features`, `analysis_snapshots`, `lumenbus.events`.
     Derived,
-    /// `dicom_*`; only where DICOM objects are moved.
+    /// `dicom_*`, `lumenbus.destinations`; only where DICOM objects are moved.
     Dicom,
     /// `lumenbus.keys`; only where payloads are encrypted.
     Keys,
@@ -166,6 +166,7 @@ const TABLE: &[(&str, TopicGroup, Partitions, Kind)] = &[
     ("dicom_failed", TopicGroup::Dicom, Partitions::AsFrames, Kind::Kept),
     ("dicom_deid_metadata", TopicGroup::Dicom, Partitions::AsFrames, Kind::Kept),
     ("dicom_deid_pixels", TopicGroup::Dicom, Partitions::AsFrames, Kind::Kept),
+    (DESTINATIONS, TopicGroup::Dicom, Partitions::One, Kind::Compacted),
     ("lumenbus.keys", TopicGroup::Keys, Partitions::One, Kind::CompactedInADay),
     ("lumenbus.audit", TopicGroup::Audit, Partitions::One, Kind::Kept),
 ];

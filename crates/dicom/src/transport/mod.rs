@@ -1,0 +1,33 @@
+//! DICOM objects through Kafka: sent, received, queued for destinations, compared.
+//!
+//! A [`Sender`] writes an object's chunks, waits for every acknowledgement, and then writes the record that commits it:
+//! what a sender leaves behind that dies in between is chunks that nobody looks for. A [`Receiver`] is a member of a
+//! consumer group on the metadata; it reads chunks by their offsets, gives a file its name only when both checksums are
+//! right and the disk has it, and commits an offset only when everything below it is in its place. The group is a
+//! *destination*: while it is registered ([`destinations`]), [`queue`] keeps what it does not have.
+//!
+//! No message, error or record of this module holds a value of an attribute, nor a path made of them.
+
+pub mod destinations;
+mod error;
+pub mod failed;
+mod files;
+mod folder;
+pub mod queue;
+mod receive;
+mod send;
+pub mod verify;
+
+pub use error::TransportError;
+pub use files::{FileToSend, Files, PassedOver};
+pub use folder::OutFolder;
+pub use receive::{Ending, Failure, Receiver, ReceiverConfig, ReceiverStats, Stored, Told};
+pub use send::{Sender, Sending, Sent};
+
+/// The topics that [`Sender`] and [`Receiver`] need, by their base names.
+pub const TOPICS: [&str; 4] = [
+    crate::record::METADATA_TOPIC,
+    crate::record::PIXELS_TOPIC,
+    failed::FAILED_TOPIC,
+    lumenbus_bus::topics::DESTINATIONS,
+];
