@@ -233,7 +233,7 @@ fn too_large(what: &'static str, bytes: usize, limit: usize) -> WireError {
     WireError::TooLarge { what, bytes: bytes as u64, limit: limit as u64 }
 }
 
-fn field(field: &'static str, found: impl ToString, expected: &'static str) -> WireError {
+fn field(field: &'static str, found: impl std::fmt::Display, expected: &'static str) -> WireError {
     WireError::Field { field, found: found.to_string(), expected }
 }
 

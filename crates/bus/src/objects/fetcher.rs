@@ -83,11 +83,9 @@ impl RecordFetcher {
         let began = Instant::now();
         loop {
             match self.consumer.poll(LOOK) {
-                Some(Ok(message)) if message.partition() != partition || message.offset() < offset => {
-                    if message.partition() == partition {
-                        self.at = Some((partition, message.offset() + 1));
-                    }
-                }
+                // Left over from where the reader was before.
+                Some(Ok(message)) if message.partition() != partition => {}
+                Some(Ok(message)) if message.offset() < offset => self.at = Some((partition, message.offset() + 1)),
                 Some(Ok(message)) if message.offset() == offset => {
                     self.at = Some((partition, offset + 1));
                     return Ok(Some(take(&RecordView::new(&message))));
@@ -97,11 +95,10 @@ impl RecordFetcher {
                     self.at = None;
                     return Ok(None);
                 }
-                Some(Err(KafkaError::PartitionEOF(of))) => {
-                    if of == partition {
-                        self.at = None;
-                        return Ok(None);
-                    }
+                Some(Err(KafkaError::PartitionEOF(of))) if of != partition => {}
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.at = None;
+                    return Ok(None);
                 }
                 Some(Err(error)) if is_out_of_range(&error) => {
                     self.at = None;

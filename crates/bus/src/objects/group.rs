@@ -10,6 +10,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -62,7 +63,7 @@ impl Context {
 
     fn numbers(&self, list: &TopicPartitionList) -> Vec<i32> {
         let own = list.elements();
-        own.iter().filter(|element| element.topic() == self.topic).map(|element| element.partition()).collect()
+        own.iter().filter(|element| element.topic() == self.topic).map(TopicPartitionListElem::partition).collect()
     }
 
     fn due(&self, only: Option<&[i32]>) -> TopicPartitionList {

@@ -12,6 +12,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -183,7 +184,7 @@ impl TopicView {
             self.bus.client_config(Role::Admin).create_with_context(Quiet).map_err(explained)?;
         let options = AdminOptions::new().request_timeout(Some(ASK)).operation_timeout(Some(ASK));
         let done = block_on(admin.delete_records(&list, &options)).map_err(explained)?;
-        done.elements().iter().try_for_each(|element| element.error()).map_err(explained)
+        done.elements().iter().try_for_each(TopicPartitionListElem::error).map_err(explained)
     }
 }
 
@@ -208,7 +209,7 @@ pub fn committed_offsets(bus: &BusConfig, group: &str, view: &TopicView) -> Resu
     let consumer = of_group(bus, group)?;
     let list = list_of(&view.places, Offset::Invalid).map_err(explained)?;
     let found = consumer.committed_offsets(list, ASK).map_err(explained)?;
-    found.elements().iter().try_for_each(|element| element.error()).map_err(explained)?;
+    found.elements().iter().try_for_each(TopicPartitionListElem::error).map_err(explained)?;
     Ok(known(&found).into_iter().map(|((_, partition), offset)| (partition, offset)).collect())
 }
 

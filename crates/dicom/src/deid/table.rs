@@ -140,7 +140,8 @@ fn read_row(line: &'static str) -> Option<Row> {
     };
     let mut options = Vec::new();
     for option in COLUMNS {
-        match fields.next()? {
+        // Empty ones at a line's end are not written.
+        match fields.next().unwrap_or_default() {
             "" => {}
             "K" => options.push((option, OptionAction::Keep)),
             "C" => options.push((option, OptionAction::Clean)),

@@ -165,7 +165,7 @@ mod tests {
     const ID: ObjectId = ObjectId::from_bytes([1; 16]);
 
     fn large() -> Bytes {
-        (0..MAX_VALUE_BYTES * 2 + 10).map(|place| (place % 251) as u8).collect()
+        (0..MAX_VALUE_BYTES * 2 + 10).map(|place| u8::try_from(place % 251).unwrap()).collect()
     }
 
     #[test]
@@ -216,6 +216,6 @@ mod tests {
             assert_eq!(collector.push(&header, &first.value).unwrap(), None);
             assert!(collector.open_bytes <= MAX_OPEN_BYTES && collector.open.len() <= MAX_OPEN_OBJECTS);
         }
-        assert_eq!(collector.given_up() as usize, 1_000 - collector.open_objects().count());
+        assert_eq!(collector.given_up(), 1_000 - collector.open_objects().count() as u64);
     }
 }

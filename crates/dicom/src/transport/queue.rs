@@ -61,7 +61,7 @@ pub fn list(bus: &BusConfig) -> Result<Vec<Waiting>, TransportError> {
         };
         queues.push((waiting, committed));
     }
-    let lowest = lowest(queues.iter().map(|(_, committed)| committed), &bounds);
+    let lowest = lowest(&queues.iter().map(|(_, committed)| committed), &bounds);
     let ranges = bounds.iter().map(|(&partition, log)| (partition, Bounds { start: lowest[&partition], end: log.end }));
     scan(&metadata, &ranges.collect(), |record, found| {
         let bytes = match found {
@@ -84,7 +84,7 @@ pub fn list(bus: &BusConfig) -> Result<Vec<Waiting>, TransportError> {
 
 /// Per partition, up to where all have committed; the log's beginning where one has not.
 fn lowest<'a>(
-    committed: impl Iterator<Item = &'a BTreeMap<i32, i64>> + Clone,
+    committed: &(impl Iterator<Item = &'a BTreeMap<i32, i64>> + Clone),
     bounds: &BTreeMap<i32, Bounds>,
 ) -> BTreeMap<i32, i64> {
     let of = |(&partition, log): (&i32, &Bounds)| {
@@ -183,7 +183,7 @@ pub fn trim(bus: &BusConfig, grace: Duration, is_dry: bool) -> Result<Trim, Tran
     let bounds = metadata.bounds()?;
     let committed = registered.iter().map(|name| committed_offsets(bus, name, &metadata));
     let committed = committed.collect::<Result<Vec<_>, _>>()?;
-    let mut keep = lowest(committed.iter(), &bounds);
+    let mut keep = lowest(&committed.iter(), &bounds);
     hold_for_retries(&mut keep, &open_failures(bus)?, &registered);
     let needed = needed_chunks(&metadata, &keep, &bounds)?;
     let pixel_limit = |(&partition, log): (&i32, &Bounds)| {
@@ -271,10 +271,10 @@ mod tests {
         let bounds = BTreeMap::from([(0, LOG), (1, LOG)]);
         let fast = BTreeMap::from([(0, 90), (1, 80)]);
         let slow = BTreeMap::from([(0, 40)]);
-        assert_eq!(lowest([&fast, &slow].into_iter(), &bounds), BTreeMap::from([(0, 40), (1, 10)]));
-        assert_eq!(lowest([&fast].into_iter(), &bounds), BTreeMap::from([(0, 90), (1, 80)]));
+        assert_eq!(lowest(&[&fast, &slow].into_iter(), &bounds), BTreeMap::from([(0, 40), (1, 10)]));
+        assert_eq!(lowest(&[&fast].into_iter(), &bounds), BTreeMap::from([(0, 90), (1, 80)]));
         let beyond = BTreeMap::from([(0, 500), (1, 5)]);
-        assert_eq!(lowest([&beyond].into_iter(), &bounds), BTreeMap::from([(0, 100), (1, 10)]));
+        assert_eq!(lowest(&[&beyond].into_iter(), &bounds), BTreeMap::from([(0, 100), (1, 10)]));
     }
 
     #[test]

@@ -304,15 +304,20 @@ impl Receiver {
             }
             let event = self.next_event(run)?;
             let is_idle = event.is_none();
-            match event {
-                Some(GroupEvent::Assigned(own)) => self.assign(&own, run)?,
-                Some(GroupEvent::Revoked(gone)) => self.partitions.revoke(&gone),
-                Some(GroupEvent::Record(record)) => {
-                    if !self.take(&record, run)? {
-                        continue;
-                    }
+            let is_taken = match event {
+                Some(GroupEvent::Record(record)) => self.take(&record, run)?,
+                Some(GroupEvent::Assigned(own)) => {
+                    self.assign(&own, run)?;
+                    true
                 }
-                None => {}
+                Some(GroupEvent::Revoked(gone)) => {
+                    self.partitions.revoke(&gone);
+                    true
+                }
+                None => true,
+            };
+            if !is_taken {
+                continue;
             }
             if is_idle || committed.elapsed() >= COMMIT_INTERVAL {
                 self.commit(run);
@@ -383,10 +388,10 @@ impl Receiver {
             return Ok(true);
         }
         let header = match record.header.as_deref().map(RecordHeader::decode) {
-            None => return self.fail(place, None, Failure::Foreign, run),
-            Some(Err(error)) => return self.fail(place, None, error.into(), run),
+            None => return self.fail(place, None, &Failure::Foreign, run),
+            Some(Err(error)) => return self.fail(place, None, &error.into(), run),
             Some(Ok(RecordHeader::Chunk(chunk))) => {
-                return self.fail(place, Some(chunk.object_id), Failure::Foreign, run);
+                return self.fail(place, Some(chunk.object_id), &Failure::Foreign, run);
             }
             Some(Ok(RecordHeader::Part(header))) => header,
         };
@@ -411,7 +416,7 @@ impl Receiver {
             Err(error) => {
                 let error = self.partitions.reason(object, error, is_last);
                 match error {
-                    Some(error) => self.fail((partition, first, offset), Some(object), error.into(), run)?,
+                    Some(error) => self.fail((partition, first, offset), Some(object), &error.into(), run)?,
                     None => true,
                 }
             }
@@ -426,7 +431,7 @@ impl Receiver {
         &mut self,
         place: (i32, i64, i64),
         object: Option<ObjectId>,
-        failure: Failure,
+        failure: &Failure,
         run: &mut Run<'_>,
     ) -> Result<bool, TransportError> {
         let mut record = FailedRecord::new(&self.config.group, place, failure.code());
@@ -445,7 +450,7 @@ impl Receiver {
             }
         }
         self.stats.failed += 1;
-        (run.told)(Told::Failed(&record, &failure));
+        (run.told)(Told::Failed(&record, failure));
         self.partitions.done(place.0, place.2, object);
         Ok(true)
     }
@@ -506,7 +511,7 @@ impl Receiver {
     ) -> Result<bool, TransportError> {
         let metadata = match Metadata::decode(whole) {
             Ok(metadata) => metadata,
-            Err(error) => return self.fail(place, Some(object), error.into(), run),
+            Err(error) => return self.fail(place, Some(object), &error.into(), run),
         };
         match self.store_patiently(Some(place.0), place.0, &metadata, run) {
             Ok(stored) => {
@@ -514,7 +519,7 @@ impl Receiver {
                 (run.told)(Told::Stored(&stored));
                 Ok(true)
             }
-            Err(Trouble::Object(failure)) => self.fail(place, Some(object), failure, run),
+            Err(Trouble::Object(failure)) => self.fail(place, Some(object), &failure, run),
             Err(Trouble::Lost | Trouble::Stopped) => Ok(false),
             Err(Trouble::Away(error)) => Err(error.into()),
             Err(Trouble::Fatal(error) | Trouble::Full(error)) => Err(error),

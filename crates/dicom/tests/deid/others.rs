@@ -16,7 +16,7 @@ fn data() -> Option<PathBuf> {
         return Some(folder);
     }
     assert!(std::env::var_os("LUMENBUS_REQUIRE_ALL").is_none(), "no DICOM files in {}", folder.display());
-    println!("SKIPPED: no DICOM files in {}", folder.display());
+    eprintln!("SKIPPED: no DICOM files in {}", folder.display());
     None
 }
 
@@ -65,7 +65,7 @@ print(count)
 fn judge(folder: &Path) -> Option<usize> {
     let Some(python) = std::env::var_os("LUMENBUS_PYTHON") else {
         assert!(std::env::var_os("LUMENBUS_REQUIRE_ALL").is_none(), "LUMENBUS_PYTHON is not set");
-        println!("SKIPPED: LUMENBUS_PYTHON is not set, pydicom did not look at the output");
+        eprintln!("SKIPPED: LUMENBUS_PYTHON is not set, pydicom did not look at the output");
         return None;
     };
     let output = std::process::Command::new(python).args(["-c", JUDGE]).arg(folder).output().unwrap();

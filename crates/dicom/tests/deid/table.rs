@@ -32,7 +32,7 @@ fn the_columns_of_the_options_are_filled() {
         text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect()).collect();
     let count = |column: &str, action: &str| {
         let index = lines[0].iter().position(|name| *name == column).unwrap();
-        lines[1..].iter().filter(|fields| fields[index] == action).count()
+        lines[1..].iter().filter(|fields| fields.get(index) == Some(&action)).count()
     };
     for (column, keep, clean) in [
         ("safe_private", 0, 1),

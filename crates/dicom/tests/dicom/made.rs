@@ -30,7 +30,7 @@ fn whole(tag: u32, vr: &str, value: &[u8]) -> Vec<u8> {
 }
 
 fn tag_bytes(tag: u32) -> Vec<u8> {
-    [((tag >> 16) as u16).to_le_bytes(), (tag as u16).to_le_bytes()].concat()
+    [((tag >> 16) as u16).to_le_bytes(), ((tag & 0xFFFF) as u16).to_le_bytes()].concat()
 }
 
 /// An item, or a delimiter.
@@ -123,8 +123,8 @@ fn fragments_and_their_frames() {
     let pixels = metadata.pixels.as_ref().unwrap();
     assert_eq!((&pixels.grouping, pixels.fragments), (&Grouping::Counts(vec![2, 1]), 3));
     let blob = blob(&chunks);
-    let fragments: Vec<&[u8]> =
-        pixels.fragment_ranges().map(|(at, length)| &blob[at as usize..][..length as usize]).collect();
+    let of = |(at, length): (u64, u32)| &blob[usize::try_from(at).unwrap()..][..usize::try_from(length).unwrap()];
+    let fragments: Vec<&[u8]> = pixels.fragment_ranges().map(of).collect();
     assert_eq!(fragments, [&b"abcd"[..], b"ef", b"ghij"]);
     assert_eq!(metadata.tail, sequence_end(), "the delimiter is not part of the value");
     assert!(!metadata.is_compressible());

@@ -1,5 +1,7 @@
 //! Objects through the whole of it: cut, record, encoded, decoded, assembled; and what others would make of them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod assembly;
 mod files;
 mod golden;
@@ -28,7 +30,7 @@ fn data() -> Option<PathBuf> {
     }
     let must_run = std::env::var_os("LUMENBUS_REQUIRE_ALL").is_some_and(|all| all == "1");
     assert!(!must_run, "{} is not there, and LUMENBUS_REQUIRE_ALL=1", folder.display());
-    println!("SKIPPED: {} is not there", folder.display());
+    eprintln!("SKIPPED: {} is not there", folder.display());
     None
 }
 
@@ -38,7 +40,7 @@ fn python() -> Option<std::ffi::OsString> {
     if python.is_none() {
         let must_run = std::env::var_os("LUMENBUS_REQUIRE_ALL").is_some_and(|all| all == "1");
         assert!(!must_run, "LUMENBUS_PYTHON is not set, and LUMENBUS_REQUIRE_ALL=1");
-        println!("SKIPPED: LUMENBUS_PYTHON is not set");
+        eprintln!("SKIPPED: LUMENBUS_PYTHON is not set");
     }
     python
 }
@@ -76,7 +78,7 @@ fn split(file: &[u8], piece_bytes: usize, input: Input, limits: SplitLimits) -> 
 
 /// As Kafka would store it: the metadata's records.
 fn stored(metadata: &mut Metadata, framing: Framing) -> Vec<Part> {
-    let offsets: Vec<i64> = (0..metadata.chunks.len() as i64).map(|place| 1_000 + 3 * place).collect();
+    let offsets: Vec<i64> = (0..metadata.chunks.len()).map(|place| i64::try_from(1_000 + 3 * place).unwrap()).collect();
     metadata.set_offsets(&offsets).unwrap();
     parts(ID, &metadata.encode_as(framing).unwrap()).collect()
 }

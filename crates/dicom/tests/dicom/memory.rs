@@ -52,7 +52,7 @@ fn check(frames: u32, limit: u64) {
         chunked(frames, |chunk| assert!(assembly.push(&chunk.header(ID), &chunk.bytes).unwrap()));
         assembly.finish().unwrap();
     });
-    println!(
+    eprintln!(
         "{} bytes: at most {} in memory to cut them, {} for both",
         metadata.file_length, cut.bytes_max, assembled.bytes_max
     );
@@ -81,6 +81,6 @@ fn a_header_that_never_ends_takes_no_more_than_its_limit() {
         let metadata = splitter.finish(&mut sink).unwrap();
         assert_eq!(metadata.opaque.unwrap().code, "header-too-large");
     });
-    println!("at most {} bytes", info.bytes_max);
+    eprintln!("at most {} bytes", info.bytes_max);
     assert!(info.bytes_max < 28 << 20);
 }

@@ -145,7 +145,7 @@ impl Participant {
 
     /// Its address: an IP address (with or without a port), or a host name.
     #[must_use]
-    pub fn at(mut self, address: impl ToString) -> Self {
+    pub fn at(mut self, address: impl std::fmt::Display) -> Self {
         self.network = Some(address.to_string());
         self
     }

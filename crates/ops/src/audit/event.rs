@@ -73,7 +73,7 @@ impl AuditEvent {
 
     /// From where: `HOST:PORT` of the other side.
     #[must_use]
-    pub fn peer(mut self, address: impl ToString) -> Self {
+    pub fn peer(mut self, address: impl std::fmt::Display) -> Self {
         self.peer = cut(&address.to_string(), MAX_AUDIT_NAME_BYTES);
         self
     }
@@ -88,7 +88,7 @@ impl AuditEvent {
 
     /// A further name and value, such as `bytes` or `sha256`; at most 32, further ones are left out.
     #[must_use]
-    pub fn detail(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn detail(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         if self.details.len() < MAX_AUDIT_DETAILS {
             self.details.push((cut(name, MAX_AUDIT_NAME_BYTES), cut(&value.to_string(), MAX_AUDIT_TEXT_BYTES)));
         }

@@ -25,7 +25,7 @@ pub fn to_json(body: &AuditBody, hash: &[u8], offset: u64) -> Value {
     put("what", json!(body.action.as_str()));
     put("outcome", json!(body.outcome.as_str()));
     put("object", json!(body.object));
-    put("object_kind", json!(body.object_kind.map(|kind| kind.as_str())));
+    put("object_kind", json!(body.object_kind.map(lumenbus_wire::audit::ObjectKind::as_str)));
     put("peer", json!(body.peer));
     put("host", json!(body.host));
     put("program", json!(body.program));
