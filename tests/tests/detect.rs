@@ -14,6 +14,8 @@ use lumenbus_tests::results::{Judge, Name, RESULTS};
 use lumenbus_tests::soak::{Dice, number};
 use lumenbus_vision::worker::{DetectorSource, Worker, WorkerConfig};
 use lumenbus_vision::{Detection, Detector, Model, VisionError};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rustix::process::Signal;
 use std::process::Command;
 use std::sync::Arc;
@@ -160,6 +162,59 @@ fn workers_share_the_cameras_and_one_goes_on_for_another_that_was_killed() {
     await_that("the other has done everything", || judge() >= 6 * 125);
     let _ = second.interrupt().code(0);
     Judge::new(broker.address()).assert_once_each(&frames_in_the_log(broker.address()));
+}
+
+/// Somebody who writes results as well, and holds a transaction open in all partitions.
+fn stranger(brokers: &str) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("transactional.id", "a stranger")
+        .set("transaction.timeout.ms", "600000")
+        .create()
+        .unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    producer.begin_transaction().unwrap();
+    let metadata = producer.client().fetch_metadata(Some(RESULTS), PATIENCE).unwrap();
+    for partition in metadata.topics()[0].partitions() {
+        let record = BaseRecord::<str, str>::to(RESULTS).partition(partition.id()).key("theirs").payload("theirs");
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+    producer
+}
+
+/// More pictures than may wait: so the thread that decodes waits as well.
+#[test]
+fn a_strangers_open_transaction_is_named_is_waited_for_and_holds_up_no_end() {
+    const FRAMES: usize = 160;
+    let broker = BrokerProcess::start();
+    let brokers = broker.address();
+    publish(brokers, "test:128x48@25,frames=1", 1);
+    let _ = detect(brokers, "--until-end --group first").finish().code(0);
+    publish(brokers, &format!("test:640x480@25,frames={FRAMES}"), 1);
+    let stranger = stranger(brokers);
+    for (more, code) in [("--until-end", 130), ("", 0)] {
+        let worker = detect(brokers, more);
+        worker.wait_for_word("some producer's transaction is open in partition");
+        let waiting = worker.wait_for_objects(1, |object| object["type"] == "waiting");
+        assert_eq!((&waiting["for"], &waiting["topic"]), (&"transaction".into(), &RESULTS.into()), "{waiting}");
+        assert!(waiting["partition"].is_u64() && waiting["offset"].is_u64(), "{waiting}");
+        let asked = Instant::now();
+        let summary = worker.interrupt().code(code).summary();
+        // Time is what this is about: nothing but the transaction would have held it up for longer.
+        assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+        assert_eq!((&summary["results"], &summary["restarts"]), (&0.into(), &0.into()), "{summary}");
+    }
+    // A limit of time is kept as well.
+    let limited = detect(brokers, "--for 3s").finish().code(0).summary();
+    assert_eq!((&limited["results"], &limited["restarts"]), (&0.into(), &0.into()), "{limited}");
+    let worker = detect(brokers, "");
+    worker.wait_for_line("\"waiting\"");
+    stranger.abort_transaction(PATIENCE).unwrap();
+    let judge = Judge::new(brokers);
+    await_that("it goes on", || judge.results().len() == 1 + FRAMES + 1);
+    let summary = worker.interrupt().code(0).summary();
+    assert_eq!((&summary["restarts"], &summary["aborted"]), (&0.into(), &0.into()), "{summary}");
 }
 
 /// Looks at each picture until it is told to go on.

@@ -2,14 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use lumenbus_bus::{BusConfig, Publisher, PublisherConfig, StreamOptions, SystemClock};
+use lumenbus_codec::{EncoderConfig, encoder};
+use lumenbus_frame::{CameraId, CaptureTime, Clock as _, Codec, Dimensions, PixelFormat, RawFrame};
 use lumenbus_tests::cli::{Background, BrokerProcess, footage, spawn_at};
 use lumenbus_tests::load::{PATIENCE, await_that};
-use lumenbus_tests::results::{Judge, committed_reader};
+use lumenbus_tests::results::{Judge, RESULTS, committed_reader};
 use lumenbus_tests::soak::Dice;
 use lumenbus_wire::{CameraEvent, EventKind, Features};
+use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,6 +106,60 @@ fn a_stream_that_ended_has_a_record_of_each_second_and_nothing_is_added_by_a_sec
     let other = detect(broker.address(), "--until-end --group other --no-features").finish().code(0).summary();
     assert_eq!((&other["results"], &other["features"]), (&100.into(), &0.into()), "{other}");
     assert_eq!(features(broker.address()).len(), found.len());
+}
+
+/// A second is gone on with although thousands of others' records lie behind what the last owner wrote of it.
+#[test]
+fn a_second_is_found_behind_many_records_of_others() {
+    const OTHERS: usize = 9_000;
+    let broker = BrokerProcess::start();
+    let brokers = broker.address();
+    let publisher = Publisher::open(PublisherConfig::new(BusConfig::new(brokers))).unwrap();
+    let camera = CameraId::new("gate").unwrap();
+    let stream = publisher.main_stream(camera, "raw_video", StreamOptions::new(Codec::Jpeg)).unwrap();
+    let mut encoder = encoder(&EncoderConfig::new(Codec::Jpeg)).unwrap();
+    let second = SystemClock.unix_nanos() / 1_000_000_000;
+    let mut send = |millis: std::ops::Range<i64>| {
+        for at in millis.step_by(50) {
+            let capture = CaptureTime::sensor(second * 1_000_000_000 + at * 1_000_000);
+            let pixels = vec![100; 64 * 48].into();
+            let picture = RawFrame::new(PixelFormat::Gray8, Dimensions::new(64, 48), pixels, capture).unwrap();
+            let mut coded = Vec::new();
+            encoder.encode(&picture, &mut coded).unwrap();
+            for frame in coded {
+                stream.submit(frame).unwrap();
+            }
+        }
+    };
+    send(0..500);
+    let worker = detect(brokers, "");
+    worker.wait_for_line("ready");
+    let judge = Judge::new(brokers);
+    await_that("results", || judge.counts().len() == 10);
+    let _ = worker.interrupt().code(0);
+    let (reader, partitions) = committed_reader(brokers, RESULTS);
+    let end_of = |partition: &i32| reader.fetch_watermarks(RESULTS, *partition, PATIENCE).unwrap().1;
+    let partition = (0..i32::try_from(partitions).unwrap()).find(|partition| end_of(partition) > 0).unwrap();
+    let others: BaseProducer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    // Of a form that is none of ours: what they are is not looked at.
+    for topic in [RESULTS, FEATURES] {
+        for _ in 0..OTHERS {
+            let record = BaseRecord::<str, str>::to(topic).partition(partition).key("other").payload("{}");
+            others.send(record).map_err(|(error, _)| error).unwrap();
+        }
+    }
+    others.flush(PATIENCE).unwrap();
+    send(500..1_100);
+    let worker = detect(brokers, "");
+    let found = || {
+        let values = committed(brokers, FEATURES);
+        let read = values.iter().filter(|value| *value != b"{}");
+        read.map(|value| Features::decode_json(value).unwrap()).collect::<Vec<_>>()
+    };
+    await_that("the second is written", || !found().is_empty());
+    let _ = worker.interrupt().code(0);
+    let [one] = &found()[..] else { panic!("{:?}", found()) };
+    assert_eq!((one.first_seq.0, one.last_seq.0, one.frames), (0, 19, 20), "{one:?}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub use events::{EventRead, EventReader};
 pub use follower::{EventFollower, Followed, LoggedEvent};
 pub use reader::ResultReader;
 pub use scan::{ResultScan, Scanned};
-pub use tail::{TailReader, TailRecord};
+pub use tail::{OpenTransaction, TailEnd, TailReader, TailRecord, TailWaiter};
 
 use crate::subscriber::{GroupOffsets, Receipt};
 use crate::{BusConfig, BusError};

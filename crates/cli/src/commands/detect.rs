@@ -8,6 +8,7 @@ use crate::output::Output;
 use crate::settings::Settings;
 use crate::{signals, units};
 use clap::Args;
+use lumenbus_bus::results::OpenTransaction;
 use lumenbus_frame::TopicName;
 use lumenbus_pipeline::Shutdown;
 use lumenbus_vision::worker::{DetectorSource, Ending, WorkError, Worker, WorkerConfig};
@@ -47,6 +48,7 @@ pub(crate) fn run(arguments: &DetectArguments, settings: &Settings, output: &mut
     tell_beginning(arguments, &config, &workers, output);
     let began = Instant::now();
     let mut observing = Ok(());
+    let mut waits = Vec::new();
     while !workers.have_ended() {
         for gauges in workers.workers.iter().filter_map(|worker| worker.take_gauges()) {
             let observed = observed.subscriber(gauges, settings);
@@ -56,6 +58,7 @@ pub(crate) fn run(arguments: &DetectArguments, settings: &Settings, output: &mut
             }
             observing = observing.and(observed);
         }
+        tell_waits(&workers, &mut waits, output);
         output.progress(|| line(&workers.sums(), began.elapsed()));
         workers.wait(LOOK);
     }
@@ -155,6 +158,26 @@ fn tell_beginning(arguments: &DetectArguments, config: &WorkerConfig, workers: &
         "ready",
         json!({ "model": model, "group": config.group, "workers": arguments.options.workers, "topics": topics, "results": results.as_str() }),
     );
+}
+
+/// Each transaction of somebody else that holds results up, once.
+fn tell_waits(workers: &Workers, told: &mut Vec<OpenTransaction>, output: &mut Output) {
+    let waits: Vec<_> = workers.workers.iter().filter_map(|worker| worker.waits_for()).collect();
+    for wait in &waits {
+        let is_same = |other: &OpenTransaction| (&other.topic, other.partition) == (&wait.topic, wait.partition);
+        if !told.iter().any(|known| is_same(known) && known.since == wait.since) {
+            let OpenTransaction { topic, partition, from_offset, since } = wait;
+            let waited_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            output.object(
+                "waiting",
+                json!({
+                    "for": "transaction", "topic": topic.as_str(), "partition": partition, "offset": from_offset,
+                    "waited_ms": waited_ms,
+                }),
+            );
+        }
+    }
+    *told = waits;
 }
 
 fn line(sums: &Sums, elapsed: Duration) -> String {

@@ -4,7 +4,7 @@ use crate::exit::Usage;
 use crate::units;
 use clap::{Args, ValueEnum};
 use lumenbus_bus::BusConfig;
-use lumenbus_bus::subscriber::{CameraFilter, Start};
+use lumenbus_bus::subscriber::CameraFilter;
 use lumenbus_frame::TopicName;
 use lumenbus_vision::DetectorKind;
 use lumenbus_vision::worker::{Frames, Policy, WorkerConfig};
@@ -117,14 +117,7 @@ impl DetectOptions {
         let mut config = WorkerConfig::new(bus, group);
         let wrong = |option| move |why: String| OptionError { option, why };
         config.cameras = CameraFilter::new(&self.camera).map_err(|error| wrong("camera")(error.to_string()))?;
-        config.start = match self.from.as_str() {
-            "live" => Start::Live,
-            "start" => Start::Earliest,
-            moment => {
-                let now = jiff::Zoned::now();
-                Start::At { unix_millis: units::moment(moment, &now).map_err(wrong("from"))? }
-            }
-        };
+        config.start = units::start(&self.from).map_err(wrong("from"))?;
         config.policy = match self.policy {
             PolicyChoice::Newest => Policy::Newest,
             PolicyChoice::Lossless => Policy::Lossless,

@@ -2,6 +2,7 @@
 
 use super::topics::{FrameTopics, NoTopics};
 use super::{DetectOptions, Sums};
+use lumenbus_bus::results::OpenTransaction;
 use lumenbus_bus::{BusConfig, FrameTracer};
 use lumenbus_pipeline::Shutdown;
 use lumenbus_vision::worker::{DetectorSource, WorkError, Worker};
@@ -23,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) enum WorkState {
     /// It connects.
     Starting,
-    /// There is nothing to read yet.
+    /// There is nothing to read yet, or somebody's transaction holds its results up.
     Waiting {
         reason: Arc<str>,
     },
@@ -133,7 +134,9 @@ impl Post {
     pub(super) fn status(&self) -> WorkerStatus {
         let now = lock(&self.place.now);
         let sums = now.worker.iter().fold(now.past, |sums, worker| sums.and(Sums::of(worker)));
-        WorkerStatus { state: now.state.clone(), failures: now.failures, sums }
+        let open = now.worker.as_ref().and_then(|worker| worker.waits_for());
+        let state = open.map_or_else(|| now.state.clone(), |open| WorkState::Waiting { reason: held_up_by(&open) });
+        WorkerStatus { state, failures: now.failures, sums }
     }
 
     /// Commits what it has and begins again, with the topics as they are then.
@@ -159,6 +162,10 @@ impl Post {
         let now = lock(&self.place.now);
         now.past
     }
+}
+
+fn held_up_by(OpenTransaction { topic, partition, .. }: &OpenTransaction) -> Arc<str> {
+    format!("some producer's transaction is open in partition {partition} of {topic}; results wait for its end").into()
 }
 
 /// How a round of work ended.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub(super) const MAX_LABELS: usize = 10_000;
 /// Bytes of a label, as results have them.
 const MAX_LABEL: usize = 128;
+/// Bytes of a label's number, with what stands around it.
+const MAX_NUMBER: usize = 32;
 /// Bytes of a file of labels.
 const MAX_FILE: u64 = 1 << 20;
 /// Endings of such files, in place of the model's.
@@ -110,7 +112,9 @@ pub(super) fn parse_names(text: &str) -> Option<Labels> {
 
 /// `12:`, also quoted as JSON has it.
 fn number(text: &str) -> Option<(usize, &str)> {
-    let (number, rest) = text.split_once(':')?;
+    // No further: a list without numbers would be searched to its end for each of its labels.
+    let (number, _) = text[..text.floor_char_boundary(MAX_NUMBER)].split_once(':')?;
+    let rest = &text[number.len() + 1..];
     let number = number.trim();
     let bare = ['"', '\''].iter().find_map(|quote| number.strip_prefix(*quote)?.strip_suffix(*quote));
     Some((bare.unwrap_or(number).parse().ok()?, rest))

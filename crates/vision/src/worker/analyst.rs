@@ -2,6 +2,7 @@
 
 use super::counts::{Counter, Counters};
 use super::desk::{Desk, Done, Facts, Outcome, Waiting, Work};
+use super::hold_up::{HoldUp, Stop, Wait};
 use super::window::{Seen, Windows};
 use super::{DetectorSource, Policy, micros};
 use crate::detector::{Detection, Detector, VisionError};
@@ -78,6 +79,8 @@ pub(super) struct Analyst<'a> {
     pub(super) sights: Sights,
     /// Absent where features are not asked for.
     pub(super) windows: Option<Windows>,
+    pub(super) hold_up: &'a HoldUp,
+    pub(super) stop: Stop<'a>,
 }
 
 /// By the desk's keys.
@@ -99,7 +102,9 @@ impl Analyst<'_> {
                     }
                 }
                 Work::Look(key, waiting) => {
+                    let began = Instant::now();
                     let outcome = self.look(key, &waiting);
+                    self.desk.looked(began.elapsed());
                     self.desk.resolve(key, waiting.id, outcome);
                 }
             }
@@ -117,12 +122,24 @@ impl Analyst<'_> {
     fn submit(&mut self, key: u64, stream: &StreamId, mut done: Done) -> bool {
         let records = match &mut self.windows {
             // Nothing of it is written, whoever asks.
-            Some(_) if done.receipt.is_stale() => Ok(Vec::new()),
-            Some(windows) => windows.records(key, stream, &mut done),
-            None => Ok(std::mem::take(&mut done.outcome).result.into_iter().collect()),
+            Some(_) if done.receipt.is_stale() => Ok(Some(Vec::new())),
+            Some(windows) => {
+                let (desk, hold_up, stop) = (self.desk, self.hold_up, self.stop);
+                let outcome = std::mem::take(&mut done.outcome);
+                let is_closed = || desk.is_closed();
+                let wait = Wait { hold_up, stop, is_closed: &is_closed, receipt: &done.receipt };
+                windows.records(key, stream, &done, outcome, &wait)
+            }
+            None => Ok(Some(std::mem::take(&mut done.outcome).result.into_iter().collect())),
         };
         let records = match records {
-            Ok(records) => records,
+            Ok(Some(records)) => records,
+            Ok(None) if done.receipt.is_stale() => Vec::new(),
+            Ok(None) => {
+                // The other thread may wait for room here, and is to end as well.
+                self.desk.close();
+                return false;
+            }
             Err(error) => {
                 self.desk.fail(error);
                 return false;

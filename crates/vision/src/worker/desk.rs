@@ -4,6 +4,7 @@
 //! "done up to here", and means it.
 
 use super::counts::{Counter, Counters};
+use super::freshness::Freshness;
 use super::window::Seen;
 use lumenbus_bus::BusError;
 use lumenbus_bus::results::ResultRecord;
@@ -31,6 +32,10 @@ pub(super) struct Waiting {
     pub(super) id: FrameId,
     pub(super) picture: RawFrame,
     pub(super) facts: Facts,
+    /// When the frame came with which it left the decoder.
+    pub(super) arrived: Instant,
+    /// Whether others waited behind that one to be decoded.
+    pub(super) has_more: bool,
 }
 
 /// What is known of a frame beside its picture.
@@ -89,9 +94,19 @@ struct Stream {
     id: Arc<StreamId>,
     entries: VecDeque<Entry>,
     pictures: VecDeque<Waiting>,
+    last_look: Instant,
+    /// What was passed over last was a beginning.
+    resets: bool,
 }
 
 impl Stream {
+    /// Whether pictures of frames that came after this one are on their way.
+    fn has_newer(&self, frame: FrameId) -> bool {
+        let is_it = |entry: &&Entry| matches!(entry.what, What::Frame { id, .. } if id == frame);
+        let newer = self.entries.iter().rev().take_while(|entry| !is_it(entry));
+        newer.into_iter().any(|entry| matches!(entry.what, What::Frame { .. }) && entry.outcome.is_none())
+    }
+
     fn has_outcome(&self) -> bool {
         self.entries.front().is_some_and(|entry| entry.outcome.is_some())
     }
@@ -110,6 +125,7 @@ struct State {
     picture_bytes: usize,
     is_busy: bool,
     is_closed: bool,
+    freshness: Freshness,
     /// Why the detecting thread gave up.
     failure: Option<BusError>,
 }
@@ -154,7 +170,7 @@ impl Desk {
         let key = state.next_key;
         state.next_key += 1;
         let (id, entries, pictures) = (Arc::clone(id), VecDeque::new(), VecDeque::new());
-        state.streams.insert(key, Stream { id, entries, pictures });
+        state.streams.insert(key, Stream { id, entries, pictures, last_look: Instant::now(), resets: false });
         key
     }
 
@@ -214,21 +230,49 @@ impl Desk {
         let Some(stream) = state.streams.get_mut(&key) else { return };
         let mut waiting = waiting;
         let old = if self.keeps == Keeps::Newest { std::mem::take(&mut stream.pictures) } else { VecDeque::new() };
-        waiting.facts.resets |= old.iter().any(|old| old.facts.resets);
+        let resets = std::mem::take(&mut stream.resets);
+        waiting.facts.resets |= resets || old.iter().any(|old| old.facts.resets);
         stream.pictures.push_back(waiting);
         state.picture_bytes += bytes;
         for old in old {
-            state.picture_bytes -= old.picture.pixels().len();
-            Self::set(&mut state, key, old.id, Outcome::default());
-            if !old.facts.is_preroll {
-                self.counters.add(Counter::Superseded, 1);
-            }
+            self.let_go(&mut state, key, &old);
         }
         if !state.turns.contains(&key) {
             state.turns.push_back(key);
         }
         self.settle(&mut state, key);
         self.work.notify_one();
+    }
+
+    /// What waits of this stream is older than what is to come, and too old.
+    pub(super) fn overtake(&self, key: u64) {
+        let mut state = self.lock();
+        let Some(stream) = state.streams.get_mut(&key) else { return };
+        let old = std::mem::take(&mut stream.pictures);
+        stream.resets |= old.iter().any(|old| old.facts.resets);
+        for old in old {
+            self.let_go(&mut state, key, &old);
+        }
+        self.settle(&mut state, key);
+    }
+
+    /// A picture that nobody looks at.
+    fn let_go(&self, state: &mut State, key: u64, old: &Waiting) {
+        state.picture_bytes -= old.picture.pixels().len();
+        Self::set(state, key, old.id, Outcome::default());
+        if !old.facts.is_preroll {
+            self.counters.add(Counter::Superseded, 1);
+        }
+    }
+
+    /// The detector took so long for a picture.
+    pub(super) fn looked(&self, took: Duration) {
+        self.lock().freshness.looked(took);
+    }
+
+    /// How long a frame may wait to be decoded without its result being too old; see [`Freshness`].
+    pub(super) fn allowance(&self) -> Option<Duration> {
+        (self.keeps == Keeps::Newest).then(|| self.lock().freshness.allowance()).flatten()
     }
 
     /// Lets go of a stream that others have now.
@@ -252,7 +296,7 @@ impl Desk {
             if state.is_closed {
                 return Work::Closed;
             }
-            if let Some(work) = Self::next(&mut state) {
+            if let Some(work) = self.next(&mut state, Instant::now()) {
                 state.is_busy = true;
                 return work;
             }
@@ -260,7 +304,7 @@ impl Desk {
         }
     }
 
-    fn next(state: &mut State) -> Option<Work> {
+    fn next(&self, state: &mut State, now: Instant) -> Option<Work> {
         if !state.gone.is_empty() {
             return Some(Work::Forget(std::mem::take(&mut state.gone)));
         }
@@ -282,6 +326,19 @@ impl Desk {
             if !stream.pictures.is_empty() {
                 state.turns.push_back(key);
             }
+            let lag = now.saturating_duration_since(waiting.arrived).saturating_sub(waiting.facts.decode);
+            let starved = now.saturating_duration_since(stream.last_look);
+            let is_old = self.keeps == Keeps::Newest
+                && !waiting.facts.is_preroll
+                && (waiting.has_more || stream.has_newer(waiting.id))
+                && state.freshness.passes_over(lag, starved);
+            if is_old {
+                stream.resets |= waiting.facts.resets;
+                self.let_go(state, key, &waiting);
+                self.settle(state, key);
+                return self.next(state, now);
+            }
+            stream.last_look = now;
             state.picture_bytes -= waiting.picture.pixels().len();
             return Some(Work::Look(key, Box::new(waiting)));
         }

@@ -3,10 +3,12 @@
 use super::analyst::{Maker, lost};
 use super::counts::Counter;
 use super::desk::{Desk, Facts, Outcome, Waiting, What};
+use super::freshness::Backlog;
 use super::micros;
+use lumenbus_bus::SystemClock;
 use lumenbus_bus::subscriber::{DeliveredFrame, Event, FrameRole, Reading, Receipt};
 use lumenbus_codec::DecoderConfig;
-use lumenbus_frame::{CaptureTime, Epoch, Gap, GapReason, StreamId};
+use lumenbus_frame::{CaptureTime, Clock as _, Epoch, Gap, GapReason, StreamId};
 use lumenbus_pipeline::decode::{DecodeError, DecodedFrame, Decoding};
 use lumenbus_pipeline::subscribe::encoded;
 use std::collections::{HashMap, VecDeque};
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Sweeps without a frame after which a stream may have stopped without an end.
 const QUIET_SWEEPS: u32 = 30;
+/// A frame that seems to have waited for longer came before the clock was set.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Which frames are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,13 +71,17 @@ struct Stream {
     epoch: Option<Epoch>,
     has_ended: bool,
     silence: Silence,
+    backlog: Backlog,
+    /// When the frame before was taken.
+    last_taken: Instant,
 }
 
 impl Stream {
     fn new(key: u64, reading: Option<Reading>) -> Self {
         let decoding = Decoding::new(DecoderConfig::default());
-        let (given, silence) = (VecDeque::new(), Silence::default());
-        Self { key, reading, decoding, given, epoch: None, has_ended: false, silence }
+        let (given, silence, backlog) = (VecDeque::new(), Silence::default(), Backlog::default());
+        let last_taken = Instant::now();
+        Self { key, reading, decoding, given, epoch: None, has_ended: false, silence, backlog, last_taken }
     }
 
     fn is_over(&self) -> bool {
@@ -87,14 +95,28 @@ pub(super) struct Intake<'a> {
     frames: Frames,
     streams: HashMap<Arc<StreamId>, Stream>,
     pictures: Vec<DecodedFrame>,
+    /// When the frame came that is given to a decoder.
+    arrived: Instant,
+    /// Whether others wait behind it.
+    has_more: bool,
 }
 
 impl<'a> Intake<'a> {
     pub(super) fn new(desk: &'a Desk, maker: Maker, frames: Frames) -> Self {
-        Self { desk, maker, frames, streams: HashMap::new(), pictures: Vec::new() }
+        Self {
+            desk,
+            maker,
+            frames,
+            streams: HashMap::new(),
+            pictures: Vec::new(),
+            arrived: Instant::now(),
+            has_more: false,
+        }
     }
 
-    pub(super) fn take(&mut self, event: Event, receipt: Receipt) {
+    /// `has_more`: other events wait already.
+    pub(super) fn take(&mut self, event: Event, receipt: Receipt, has_more: bool) {
+        self.has_more = has_more;
         match event {
             Event::Frame(frame) => self.frame(&frame, receipt),
             Event::Gap { stream, gap } => self.missing(&stream, &gap, receipt),
@@ -192,7 +214,10 @@ impl<'a> Intake<'a> {
         let is_preroll = frame.role == FrameRole::Preroll;
         let counter = if is_preroll { Counter::Prerolls } else { Counter::Frames };
         self.maker.counters.add(counter, 1);
-        let frames = self.frames;
+        let (frames, waited, now) = (self.frames, waited(frame), Instant::now());
+        self.arrived = now.checked_sub(waited).unwrap_or(now);
+        // What is on the way to the live end has to be decoded, however long it waited.
+        let allowance = self.desk.allowance().filter(|_| frame.role == FrameRole::Current);
         let stream = self.stream(&frame.stream, &receipt);
         stream.has_ended = false;
         stream.silence.broken();
@@ -202,26 +227,34 @@ impl<'a> Intake<'a> {
             id,
             partition: frame.partition,
             received_unix_nanos: frame.received_unix_nanos,
-            received: Instant::now(),
+            received: now,
             decode: Duration::ZERO,
             is_preroll,
             resets,
         };
         stream.given.push_back(Given { facts, capture: frame.header.capture });
+        let elapsed = now.saturating_duration_since(std::mem::replace(&mut stream.last_taken, now));
+        let is_alone = frame.header.is_keyframe || frame.codec.is_intra_only();
+        let is_late = stream.backlog.skips(is_alone, waited, elapsed, allowance);
         self.desk.frame(key, &facts, frame.header.capture.unix_nanos, receipt);
         if frames == Frames::Keyframes && !frame.header.is_keyframe {
-            self.skip(&frame.stream);
+            self.skip(&frame.stream, Counter::Skipped);
+            return;
+        }
+        if is_late {
+            self.desk.overtake(key);
+            self.skip(&frame.stream, Counter::Superseded);
             return;
         }
         self.decode(frame);
     }
 
     /// The frame that came last is not to be looked at.
-    fn skip(&mut self, id: &StreamId) {
+    fn skip(&mut self, id: &StreamId, counter: Counter) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         if let Some(given) = stream.given.pop_back() {
             if !given.facts.is_preroll {
-                self.maker.counters.add(Counter::Skipped, 1);
+                self.maker.counters.add(counter, 1);
             }
             self.desk.resolve(stream.key, given.facts.id, Outcome::default());
         }
@@ -262,8 +295,10 @@ impl<'a> Intake<'a> {
         for decoded in self.pictures.drain(..) {
             let known = stream.given.iter().position(|given| given.facts.id == decoded.id);
             let Some(given) = known.and_then(|at| stream.given.remove(at)) else { continue };
-            let (stream_id, picture) = (Arc::clone(id), decoded.picture);
-            self.desk.picture(stream.key, Waiting { stream: stream_id, id: decoded.id, picture, facts: given.facts });
+            let (facts, arrived, has_more) = (given.facts, self.arrived, self.has_more);
+            let waiting =
+                Waiting { stream: Arc::clone(id), id: decoded.id, picture: decoded.picture, facts, arrived, has_more };
+            self.desk.picture(stream.key, waiting);
         }
         let mut at = 0;
         while let Some(given) = stream.given.get(at) {
@@ -285,6 +320,7 @@ impl<'a> Intake<'a> {
             let count = gap.last.map_or(0, |last| last.0.saturating_sub(gap.first.0) + 1);
             self.maker.counters.add(Counter::Missing, count);
         }
+        self.arrived = Instant::now();
         let stream = self.stream(id, &receipt);
         let key = stream.key;
         let pictures = &mut Vec::new();
@@ -299,6 +335,7 @@ impl<'a> Intake<'a> {
 
     /// What the stream's decoder holds back comes out.
     fn finish(&mut self, id: &Arc<StreamId>) {
+        self.arrived = Instant::now();
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.silence.broken();
         let pictures = &mut self.pictures;
@@ -319,6 +356,12 @@ impl<'a> Intake<'a> {
     pub(super) fn have_all_ended(&self) -> bool {
         self.streams.values().all(|stream| stream.has_ended || stream.is_over())
     }
+}
+
+/// How long a frame waited to be taken; nothing where the clock was set meanwhile.
+fn waited(frame: &DeliveredFrame) -> Duration {
+    let nanos = SystemClock.unix_nanos().saturating_sub(frame.received_unix_nanos);
+    Duration::from_nanos(nanos.try_into().unwrap_or(0)).min(LONGEST_WAIT)
 }
 
 #[cfg(test)]

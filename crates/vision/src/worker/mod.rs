@@ -21,6 +21,8 @@
 mod analyst;
 mod counts;
 mod desk;
+mod freshness;
+mod hold_up;
 mod intake;
 mod rights;
 mod window;
@@ -32,8 +34,9 @@ use crate::detector::{Detector, DetectorKind, VisionError};
 use analyst::{Analyst, Maker, Sights};
 use counts::{Counter, Counters};
 use desk::{Desk, Keeps};
+use hold_up::{HoldUp, Stop};
 use intake::Intake;
-use lumenbus_bus::results::{MoreTopics, ResultStats, ResultWriter, ResultWriterConfig};
+use lumenbus_bus::results::{MoreTopics, OpenTransaction, ResultStats, ResultWriter, ResultWriterConfig};
 use lumenbus_bus::subscriber::{CameraFilter, Horizon, Preroll, Start, Subscriber, SubscriberConfig, SubscriberGauges};
 use lumenbus_bus::topics::{ANALYSIS_RESULTS, EVENTS, IMAGE_FEATURES, ensure_topics};
 use lumenbus_bus::{BusConfig, BusError, FrameTracer};
@@ -218,6 +221,7 @@ pub struct Worker {
     maker: Maker,
     writer: ResultWriter,
     gauges: Mutex<Option<SubscriberGauges>>,
+    hold_up: HoldUp,
 }
 
 impl fmt::Debug for Worker {
@@ -247,7 +251,7 @@ impl Worker {
         let writer = ResultWriter::open(results).map_err(|error| rights::told(&config, error))?;
         let counters = Arc::<Counters>::default();
         let maker = Maker { model, form: config.form, policy: config.policy, counters };
-        Ok(Self { config, detectors, maker, writer, gauges: Mutex::default() })
+        Ok(Self { config, detectors, maker, writer, gauges: Mutex::default(), hold_up: HoldUp::default() })
     }
 
     /// What became of the frames so far.
@@ -260,6 +264,13 @@ impl Worker {
     #[must_use]
     pub fn written(&self) -> ResultStats {
         self.writer.stats()
+    }
+
+    /// Somebody's transaction whose end it has waited for, for a second or longer: so long nothing of that partition's
+    /// cameras is written.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<OpenTransaction> {
+        self.hold_up.transaction()
     }
 
     /// Which model it works with.
@@ -282,12 +293,13 @@ impl Worker {
     /// What does not pass: no right to a topic, a topic that is missing, a detector that panics.
     pub fn run(&self, shutdown: &Shutdown) -> Result<Ending, WorkError> {
         let deadline = self.config.duration.map(|duration| Instant::now() + duration);
+        let stop = Stop { shutdown, deadline };
         let mut rest = REST;
         let mut has_worked = false;
         loop {
             let began = Instant::now();
             let error = match Subscriber::open(self.config.subscriber(&self.writer)) {
-                Ok(subscriber) => match self.session(subscriber, deadline, shutdown) {
+                Ok(subscriber) => match self.session(subscriber, stop) {
                     Err(WorkError::Bus(error)) => error,
                     ended => return ended,
                 },
@@ -303,22 +315,14 @@ impl Worker {
             tracing::warn!(%error, "the worker begins again from what was committed");
             let left = deadline.map_or(rest, |deadline| deadline.saturating_duration_since(Instant::now()));
             shutdown.sleep(rest.min(left));
-            if shutdown.is_requested() {
-                return Ok(Ending::Interrupted);
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(Ending::Limit);
+            if let Some(ending) = stop.ending() {
+                return Ok(ending);
             }
         }
     }
 
     /// From opening a subscriber to its end; an error of the bus begins another.
-    fn session(
-        &self,
-        mut subscriber: Subscriber,
-        deadline: Option<Instant>,
-        shutdown: &Shutdown,
-    ) -> Result<Ending, WorkError> {
+    fn session(&self, mut subscriber: Subscriber, stop: Stop<'_>) -> Result<Ending, WorkError> {
         *self.gauges.lock().unwrap_or_else(PoisonError::into_inner) = Some(subscriber.gauges());
         let keeps = match self.config.policy {
             Policy::Newest => Keeps::Newest,
@@ -333,6 +337,8 @@ impl Worker {
                 maker: self.maker.clone(),
                 sights: Sights::default(),
                 windows: self.windows(),
+                hold_up: &self.hold_up,
+                stop,
             };
             let closing = Closing(&desk);
             let spawned = std::thread::Builder::new().name("lumenbus-detect".to_owned());
@@ -342,7 +348,7 @@ impl Worker {
                     analyst.run();
                 })
                 .map_err(|source| BusError::Thread { what: "detect", source })?;
-            let ended = self.read(&mut subscriber, &desk, deadline, shutdown);
+            let ended = self.read(&mut subscriber, &desk, stop);
             drop(closing);
             let detected = thread.join();
             let ended = match detected {
@@ -363,31 +369,22 @@ impl Worker {
         features.then(|| Windows::new(bus.clone(), topic(ANALYSIS_RESULTS), topic(IMAGE_FEATURES), group))
     }
 
-    fn read(
-        &self,
-        subscriber: &mut Subscriber,
-        desk: &Desk,
-        deadline: Option<Instant>,
-        shutdown: &Shutdown,
-    ) -> Result<Ending, WorkError> {
+    fn read(&self, subscriber: &mut Subscriber, desk: &Desk, stop: Stop<'_>) -> Result<Ending, WorkError> {
         let mut intake = Intake::new(desk, self.maker.clone(), self.config.frames);
         let horizon = self.config.until_end.then(|| subscriber.horizon()).transpose()?;
         // Where the log ended when streams had fallen silent.
         let mut silent_until: Option<Horizon> = None;
         let mut last_sweep = Instant::now();
         loop {
-            if shutdown.is_requested() {
-                return Ok(Ending::Interrupted);
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(Ending::Limit);
+            if let Some(ending) = stop.ending() {
+                return Ok(ending);
             }
             match subscriber.recv_held(WAIT)? {
-                Some((event, receipt)) => intake.take(event, receipt),
+                Some((event, receipt)) => intake.take(event, receipt, subscriber.buffered_bytes() > 0),
                 None => {
                     if horizon.as_ref().is_some_and(|horizon| has_all(subscriber, horizon, &intake)) {
                         intake.finish_all();
-                        if self.drain(desk, shutdown)? {
+                        if self.drain(desk, stop.shutdown)? {
                             return Ok(Ending::StreamsEnded);
                         }
                     }
@@ -400,6 +397,10 @@ impl Worker {
             }
             self.writer.check()?;
             if desk.is_closed() {
+                // The analyst closes it where it waits for somebody else while the worker is to end.
+                if let Some(ending) = stop.ending() {
+                    return Ok(ending);
+                }
                 if let Some(error) = desk.take_failure() {
                     return Err(error.into());
                 }

@@ -5,14 +5,14 @@ use super::Window;
 use super::presence::Presence;
 use super::second::OpenSecond;
 use crate::health::HealthWatch;
-use lumenbus_bus::results::{TailReader, TailRecord};
+use lumenbus_bus::results::{TailEnd, TailReader, TailRecord, TailWaiter};
 use lumenbus_bus::subscriber::Reading;
 use lumenbus_bus::{BusConfig, BusError};
 use lumenbus_frame::{CameraId, Epoch, FrameId, Seq, StreamId, TopicName};
 use lumenbus_wire::{Features, MAX_WINDOW_BYTES};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +20,13 @@ use std::time::Duration;
 pub(super) const SECOND_HEADER: &str = "lb-second";
 /// Longest value of it that is read or written.
 const MAX_SECOND_BYTES: usize = 32 * 1024;
-/// Records that are gone back over in each of the two topics.
-const TAIL: i64 = 4_096;
-/// A transaction that a dead worker left open ends in this time.
+/// Records that are gone back over at a time in each of the two topics: at once in any case, and again for a stream that is
+/// not among them, since a partition may have many that write more.
+const STRETCH: i64 = 4_096;
+const MAX_STRETCHES: u32 = 16;
+/// No further stretch is read after so many bytes.
+const MAX_BYTES: usize = 16 << 20;
+/// Records that do not come in this time are asked for again from the beginning.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Of this form.
 const VERSION: u32 = 1;
@@ -123,11 +127,53 @@ impl Found {
     }
 }
 
+/// How far back a topic's partition was read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reach {
+    /// What lies before this offset was not read; none: all was.
+    before: Option<i64>,
+    stretches: u32,
+    bytes: usize,
+}
+
+impl Reach {
+    /// Whether it was read, and may be read further.
+    fn goes_on(&self) -> bool {
+        self.stretches == 0 || (self.before.is_some() && self.stretches < MAX_STRETCHES && self.bytes < MAX_BYTES)
+    }
+}
+
 /// What is known of the streams of one partition.
 #[derive(Default)]
 struct Known {
     seconds: HashMap<StreamId, Found>,
     features: HashMap<StreamId, Features>,
+    results_reach: Reach,
+    features_reach: Reach,
+    /// What lies further back is older than what they were given.
+    taken: HashSet<StreamId>,
+}
+
+impl Known {
+    /// Of the newest stretch nothing is older; what a further one adds is.
+    fn merge<T>(known: &mut HashMap<StreamId, T>, older: HashMap<StreamId, T>, taken: &HashSet<StreamId>) {
+        for (stream, one) in older {
+            if !taken.contains(&stream) {
+                known.entry(stream).or_insert(one);
+            }
+        }
+    }
+}
+
+/// Which stream is taken over, and where.
+pub(super) struct Heir<'a> {
+    pub(super) stream: &'a StreamId,
+    pub(super) partition: i32,
+    pub(super) reading: Option<Reading>,
+    /// When its first frame here was taken.
+    pub(super) unix_nanos: i64,
+    /// It begins here: what lies far back is not looked for.
+    pub(super) is_new: bool,
 }
 
 /// Reads what others left, once for each reading of a partition.
@@ -145,21 +191,20 @@ impl Inheritance {
         Self { bus, results, features, group, reader: None, partitions: HashMap::new() }
     }
 
-    /// Where the last owner of this stream stopped.
-    pub(super) fn take(
-        &mut self,
-        stream: &StreamId,
-        partition: i32,
-        reading: Option<Reading>,
-        unix_nanos: i64,
-    ) -> Result<Window, BusError> {
+    /// Where the last owner of this stream stopped; none when `waiter` gave up.
+    pub(super) fn take(&mut self, heir: &Heir<'_>, waiter: &dyn TailWaiter) -> Result<Option<Window>, BusError> {
+        let Heir { stream, partition, unix_nanos, .. } = *heir;
         let place = (stream.topic.clone(), partition);
-        if self.partitions.get(&place).is_none_or(|(known, _)| *known != reading) {
-            let known = self.read(partition)?;
-            self.partitions.insert(place.clone(), (reading, known));
+        let mut known = match self.partitions.remove(&place) {
+            Some((reading, known)) if reading == heir.reading => known,
+            _ => Known::default(),
+        };
+        if !self.look_for(heir, &mut known, waiter)? {
+            return Ok(None);
         }
-        let Some((_, known)) = self.partitions.get_mut(&place) else { return Ok(Window::new(unix_nanos)) };
         let (found, features) = (known.seconds.remove(stream), known.features.remove(stream));
+        known.taken.insert(stream.clone());
+        self.partitions.insert(place, (heir.reading.clone(), known));
         // In the stream's first second it is as it has been since that began.
         let mut window = Window::new(found.as_ref().map_or(unix_nanos, |found| found.second.first_unix_nanos()));
         if let Some(left) = features.as_ref().and_then(|features| from_window(&features.window)) {
@@ -168,28 +213,63 @@ impl Inheritance {
         if let Some(Found { second, presence }) = found.and_then(|found| found.go_on(features.as_ref())) {
             (window.second, window.presence) = (Some(second), presence);
         }
-        Ok(window)
+        Ok(Some(window))
     }
 
-    fn read(&mut self, partition: i32) -> Result<Known, BusError> {
+    /// Reads back until the stream is found, or as far as anybody does. `false` when the waiter gave up.
+    fn look_for(&mut self, heir: &Heir<'_>, known: &mut Known, waiter: &dyn TailWaiter) -> Result<bool, BusError> {
         let reader = match self.reader.take() {
             Some(reader) => reader,
             None => TailReader::open(&self.bus, PATIENCE)?,
         };
-        let (mut known, group) = (Known::default(), &*self.group);
-        reader.read(&self.results, partition, TAIL, |record| {
-            if let Some((stream, found)) = from_record(record, group) {
-                known.seconds.insert(stream, found);
-            }
-        })?;
-        reader.read(&self.features, partition, TAIL, |record| match Features::decode_json(record.value()) {
-            Ok(features) if features.group == group => {
-                known.features.insert(features.stream.clone(), features);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "no feature record"),
-        })?;
+        let goes_back = !heir.is_new && !known.taken.contains(heir.stream);
+        let wants = |reach: &Reach, is_known: bool| reach.stretches == 0 || (goes_back && !is_known && reach.goes_on());
+        let group = &*self.group;
+        while wants(&known.results_reach, known.seconds.contains_key(heir.stream)) {
+            let mut older = HashMap::new();
+            let reach = read_back(&reader, &self.results, heir.partition, known.results_reach, waiter, |record| {
+                if let Some((stream, found)) = from_record(record, group) {
+                    older.insert(stream, found);
+                }
+            })?;
+            let Some(reach) = reach else { return Ok(false) };
+            known.results_reach = reach;
+            Known::merge(&mut known.seconds, older, &known.taken);
+        }
+        while wants(&known.features_reach, known.features.contains_key(heir.stream)) {
+            let mut older = HashMap::new();
+            let reach = read_back(&reader, &self.features, heir.partition, known.features_reach, waiter, |record| {
+                match Features::decode_json(record.value()) {
+                    Ok(features) if features.group == group => {
+                        older.insert(features.stream.clone(), features);
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(%error, "no feature record"),
+                }
+            })?;
+            let Some(reach) = reach else { return Ok(false) };
+            known.features_reach = reach;
+            Known::merge(&mut known.features, older, &known.taken);
+        }
         self.reader = Some(reader);
-        Ok(known)
+        Ok(true)
     }
+}
+
+/// One stretch further back; none when the waiter gave up.
+fn read_back(
+    reader: &TailReader,
+    topic: &TopicName,
+    partition: i32,
+    mut reach: Reach,
+    waiter: &dyn TailWaiter,
+    mut take: impl FnMut(&TailRecord<'_>),
+) -> Result<Option<Reach>, BusError> {
+    let end = reader.read(topic, partition, (reach.before, STRETCH), waiter, |record| {
+        reach.bytes += record.value().len() + record.header(SECOND_HEADER).map_or(0, <[u8]>::len);
+        take(record);
+    })?;
+    let TailEnd::Read { before } = end else { return Ok(None) };
+    (reach.before, reach.stretches) = (before, reach.stretches + 1);
+    Ok(Some(reach))
 }

@@ -13,8 +13,8 @@ mod tests;
 use super::desk::{Done, Outcome, What};
 use crate::features::Look;
 use crate::health::HealthWatch;
-use carried::{Inheritance, SECOND_HEADER};
-use lumenbus_bus::results::{Output, ResultRecord};
+use carried::{Heir, Inheritance, SECOND_HEADER};
+use lumenbus_bus::results::{Output, ResultRecord, TailWaiter};
 use lumenbus_bus::subscriber::Reading;
 use lumenbus_bus::{BusConfig, BusError};
 use lumenbus_frame::{Epoch, FrameId, StreamId, TopicName};
@@ -128,7 +128,7 @@ impl Windows {
         Self { group, inheritance, windows: HashMap::new() }
     }
 
-    /// What is to be submitted with this frame or event.
+    /// What is to be submitted with this frame or event; none when `waiter` gave up waiting for what the last owner left.
     ///
     /// # Errors
     /// When what the last owner left cannot be read.
@@ -136,9 +136,11 @@ impl Windows {
         &mut self,
         key: u64,
         stream: &StreamId,
-        done: &mut Done,
-    ) -> Result<Vec<ResultRecord>, BusError> {
-        let Outcome { mut result, seen } = std::mem::take(&mut done.outcome);
+        done: &Done,
+        outcome: Outcome,
+        waiter: &dyn TailWaiter,
+    ) -> Result<Option<Vec<ResultRecord>>, BusError> {
+        let Outcome { mut result, seen } = outcome;
         let written = match &done.what {
             What::Frame { is_preroll: true, .. } | What::Nothing => Written::default(),
             What::Ended { epoch } => {
@@ -146,7 +148,10 @@ impl Windows {
                 if let Some(partition) = reading.as_ref().map(Reading::partition)
                     && !self.windows.contains_key(&key)
                 {
-                    let window = self.inheritance.take(stream, partition, reading, 0)?;
+                    let taken = self
+                        .inheritance
+                        .take(&Heir { stream, partition, reading, unix_nanos: 0, is_new: false }, waiter)?;
+                    let Some(window) = taken else { return Ok(None) };
                     self.windows.insert(key, (partition, window));
                 }
                 self.windows.get_mut(&key).map(|(_, window)| window.end(stream, *epoch)).unwrap_or_default()
@@ -155,10 +160,15 @@ impl Windows {
                 let (id, unix_nanos) = (*id, *unix_nanos);
                 if !self.windows.contains_key(&key) {
                     let reading = done.receipt.reading();
-                    let window = self.inheritance.take(stream, *partition, reading, unix_nanos)?;
-                    self.windows.insert(key, (*partition, window));
+                    let (partition, is_new) = (*partition, id.seq.0 == 0);
+                    let heir = Heir { stream, partition, reading, unix_nanos, is_new };
+                    let taken = self.inheritance.take(&heir, waiter)?;
+                    let Some(window) = taken else { return Ok(None) };
+                    self.windows.insert(key, (partition, window));
                 }
-                let Some((at, window)) = self.windows.get_mut(&key) else { return Ok(result.into_iter().collect()) };
+                let Some((at, window)) = self.windows.get_mut(&key) else {
+                    return Ok(Some(result.into_iter().collect()));
+                };
                 *at = *partition;
                 let written = window.frame(stream, id, unix_nanos, seen.as_ref());
                 if let Some(result) = &mut result {
@@ -171,7 +181,7 @@ impl Windows {
         let partition = self.windows.get(&key).map_or(0, |(partition, _)| *partition);
         let mut records: Vec<_> = result.into_iter().collect();
         records.extend(self.encoded(written, stream, partition));
-        Ok(records)
+        Ok(Some(records))
     }
 
     fn encoded(&self, written: Written, stream: &StreamId, frame_partition: i32) -> Vec<ResultRecord> {
