@@ -303,6 +303,18 @@ impl Background {
         (Ran { status, stdout: String::new(), stderr }, self.stdout.bytes())
     }
 
+    /// Waits for its end until `limit` and kills it then: for programs of others that may hang when they end.
+    #[must_use]
+    pub fn finish_or_kill(mut self, limit: Duration) -> Ran {
+        let deadline = Instant::now() + limit;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(POLL);
+        }
+        // Fails when it has ended, which is as well.
+        self.child.kill().ok();
+        self.finish()
+    }
+
     /// Asks it to stop, as Ctrl-C would, and waits for its end.
     #[must_use]
     #[track_caller]
@@ -451,9 +463,18 @@ pub fn spawn_at(brokers: &str, line: &str) -> Background {
 /// When it is absent and must not be.
 #[must_use]
 pub fn footage(file: &str) -> Option<PathBuf> {
+    data(&format!("video/{file}"))
+}
+
+/// Shared data, by its path; `None`, said loudly, where it is absent.
+///
+/// # Panics
+/// When it is absent and must not be.
+#[must_use]
+pub fn data(path: &str) -> Option<PathBuf> {
     let data = std::env::var_os("LUMENBUS_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
-    let path = data.join("video").join(file);
+    let path = data.join(path);
     if path.exists() {
         return Some(path);
     }

@@ -12,7 +12,9 @@ use crate::commands::cameras::CamerasArguments;
 use crate::commands::completions::{CompletionsArguments, ManualArguments};
 use crate::commands::demo::DemoArguments;
 use crate::commands::detect::DetectArguments;
+use crate::commands::dicom::DicomArguments;
 use crate::commands::doctor::DoctorArguments;
+use crate::commands::events::EventsArguments;
 use crate::commands::init::InitArguments;
 use crate::commands::size::SizeArguments;
 use crate::commands::up::UpArguments;
@@ -117,6 +119,10 @@ pub(crate) enum Command {
     Subscribe(SubscribeArguments),
     /// Look at cameras: what a detector finds goes to analysis_results
     Detect(DetectArguments),
+    /// See what happened at cameras, and send it to other programs
+    Events(EventsArguments),
+    /// Send DICOM objects through Kafka and receive them, byte for byte
+    Dicom(DicomArguments),
     /// Run the embedded broker
     Broker(BrokerCommand),
     /// Plan, create and check the topics
@@ -144,6 +150,8 @@ impl Command {
             Self::Publish(_) => "publish",
             Self::Subscribe(_) => "subscribe",
             Self::Detect(_) => "detect",
+            Self::Dicom(arguments) => arguments.name(),
+            Self::Events(arguments) => arguments.name(),
             Self::Broker(BrokerCommand { action: Some(BrokerAction::Inspect(_)), .. }) => "broker inspect",
             Self::Broker(_) => "broker",
             Self::Topics(_) => "topics",

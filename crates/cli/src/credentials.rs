@@ -61,9 +61,14 @@ impl CredentialOptions {
     }
 }
 
-/// The first line of a file.
+/// The password in a file.
 pub(crate) fn password_in(file: &Path) -> anyhow::Result<String> {
-    let failed = || format!("cannot read the password file {}", file.display());
+    first_line(file, "password")
+}
+
+/// The first line of a file.
+pub(crate) fn first_line(file: &Path, what: &str) -> anyhow::Result<String> {
+    let failed = || format!("cannot read the {what} file {}", file.display());
     let mut text = String::new();
     let open = std::fs::File::open(file).with_context(failed)?;
     open.take(MAX_FILE_BYTES).read_to_string(&mut text).with_context(failed)?;

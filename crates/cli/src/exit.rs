@@ -3,6 +3,8 @@
 use crate::output::{Output, say};
 use crate::site::FileError;
 use lumenbus_bus::{BrokerProblem, BusError};
+use lumenbus_dicom::transport::TransportError;
+use lumenbus_ops::webhook::WebhookError;
 use lumenbus_pipeline::publish::FeedError;
 use lumenbus_pipeline::sink::SinkError;
 use lumenbus_pipeline::subscribe::SubscribeError;
@@ -66,7 +68,7 @@ fn find<E: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&E> {
     error.chain().find_map(|cause| cause.downcast_ref::<E>())
 }
 
-/// These three are transparent: their cause is not in the chain.
+/// These four are transparent: their cause is not in the chain.
 fn bus_error(error: &anyhow::Error) -> Option<&BusError> {
     find(error)
         .or_else(|| match find(error)? {
@@ -78,7 +80,15 @@ fn bus_error(error: &anyhow::Error) -> Option<&BusError> {
             _ => None,
         })
         .or_else(|| match find(error)? {
+            TransportError::Bus(error) => Some(error),
+            _ => None,
+        })
+        .or_else(|| match find(error)? {
             WorkError::Bus(error) | WorkError::Features(error) => Some(error),
+            _ => None,
+        })
+        .or_else(|| match find(error)? {
+            WebhookError::Bus(error) => Some(error),
             _ => None,
         })
 }
@@ -96,7 +106,9 @@ fn is_wrong_usage(error: &anyhow::Error) -> bool {
         || find::<FileError>(error).is_some()
         || bus_error(error).is_some_and(is_property)
         || matches!(find(error), Some(SourceError::Specification { .. }))
+        || matches!(find(error), Some(TransportError::Nothing { .. }))
         || matches!(find(error), Some(SinkError::Form { .. }))
+        || matches!(find(error), Some(WebhookError::Target(_) | WebhookError::Timeout(_)))
 }
 
 fn classify(error: &anyhow::Error) -> (u8, Option<&'static str>) {

@@ -16,6 +16,7 @@ mod terminal;
 mod units;
 mod video;
 mod viewer;
+mod webhook;
 
 use arguments::{Arguments, Command};
 use clap::Parser as _;
@@ -54,6 +55,8 @@ fn run(command: Command, settings: &Settings, output: &mut Output) -> anyhow::Re
         Command::Publish(arguments) => commands::publish::run(&arguments, settings, output),
         Command::Subscribe(arguments) => commands::subscribe::run(&arguments, settings, output),
         Command::Detect(arguments) => commands::detect::run(&arguments, settings, output),
+        Command::Events(arguments) => commands::events::run(&arguments, settings, output),
+        Command::Dicom(arguments) => commands::dicom::run(&arguments, settings, output),
         Command::Broker(arguments) => commands::broker::run(&arguments, settings, output),
         Command::Topics(arguments) => commands::topics::run(&arguments, settings, output),
         Command::Bench(arguments) => bench::run(&arguments, settings),

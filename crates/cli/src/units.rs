@@ -2,6 +2,7 @@
 
 use jiff::civil::Time;
 use jiff::{SignedDuration, Timestamp, Zoned};
+use lumenbus_bus::Start;
 use lumenbus_frame::Dimensions;
 use lumenbus_pipeline::video::Gop;
 use std::time::Duration;
@@ -114,6 +115,15 @@ pub(crate) fn moment(text: &str, now: &Zoned) -> Result<i64, String> {
         today
     };
     Ok(at.timestamp().as_millisecond())
+}
+
+/// Where reading begins: `live`, `start` or a moment.
+pub(crate) fn start(text: &str) -> Result<Start, String> {
+    match text {
+        "live" => Ok(Start::Live),
+        "start" => Ok(Start::Earliest),
+        moment => Ok(Start::At { unix_millis: self::moment(moment, &Zoned::now())? }),
+    }
 }
 
 /// `12.3 MB`.

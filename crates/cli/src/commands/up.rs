@@ -5,10 +5,11 @@ use crate::exit::{Outcome, Usage};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::site::signals::{self, Requests};
-use crate::site::{self, Board, NodeBoard, Running, Site, Stopped, Watch, share_head};
+use crate::site::{self, Applied, Board, NodeBoard, Running, Site, Stopped, Watch, share_head};
 use crate::terminal::Screen;
 use crate::units;
 use crate::viewer::ViewerOptions;
+use crate::webhook::{self, WebhookBoard, WebhookChanges};
 use clap::Args;
 use lumenbus_bus::BusConfig;
 use lumenbus_bus::publisher::{StreamStats, StreamSummary};
@@ -28,7 +29,7 @@ const MAX_TOLD_CAMERAS: usize = 50;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Runs what lumenbus.toml (or --config FILE) says: the embedded broker or a cluster, cameras, detection, viewer.\nCameras and [[detect]] sections that change in the file are followed within two seconds; SIGHUP does it at once.\nA file that is wrong is refused, and what runs goes on.\n\nExamples:\n  lumenbus init && lumenbus up\n  lumenbus up --config /etc/lumenbus/lumenbus.toml --log-format json"
+    after_help = "Runs what lumenbus.toml (or --config FILE) says: the embedded broker or a cluster, cameras, detection, webhooks, viewer.\nCameras, [[detect]] and [[webhook]] sections that change in the file are followed within two seconds; SIGHUP does it at once.\nA file that is wrong is refused, and what runs goes on.\n\nExamples:\n  lumenbus init && lumenbus up\n  lumenbus up --config /etc/lumenbus/lumenbus.toml --log-format json"
 )]
 pub(crate) struct UpArguments {
     #[command(flatten)]
@@ -51,10 +52,11 @@ pub(crate) fn run(arguments: &UpArguments, settings: &Settings, output: &mut Out
         output.note("brokers are named, so the embedded broker of [broker] is not started");
     }
     let mut session = Session::new(site, watch, running);
-    let (changes, crews) = session.running.apply(site);
+    let applied = session.running.apply(site);
     session.tell_ready(output);
-    session.tell_refused(&changes, output);
-    tell_refused_crews(&crews, output);
+    session.tell_refused(&applied.cameras, output);
+    tell_refused_crews(&applied.crews, output);
+    tell_refused_webhooks(&applied.webhooks, output);
     session.run(arguments.duration, settings, &requests, output);
     output.note("stopping");
     let stopped = session.running.stop()?;
@@ -71,6 +73,7 @@ struct Session<'a> {
     running: Running,
     board: Board,
     crews: CrewBoard,
+    webhooks: WebhookBoard,
     nodes: NodeBoard,
     status_due: Instant,
 }
@@ -79,7 +82,8 @@ impl<'a> Session<'a> {
     fn new(site: &'a Site, watch: Watch, running: Running) -> Self {
         let status_due = Instant::now() + STATUS_INTERVAL;
         let (board, crews, nodes) = (Board::default(), CrewBoard::default(), NodeBoard::default());
-        Self { site, watch, running, board, crews, nodes, status_due }
+        let webhooks = WebhookBoard::default();
+        Self { site, watch, running, board, crews, webhooks, nodes, status_due }
     }
 
     fn tell_ready(&self, output: &mut Output) {
@@ -91,6 +95,7 @@ impl<'a> Session<'a> {
                 "config": self.site.path.display().to_string(), "brokers": self.running.bus.brokers,
                 "is_embedded": self.running.broker.is_some(), "cameras": cameras,
                 "detect": self.site.detects.iter().map(DetectOptions::group).collect::<Vec<_>>(),
+                "webhooks": self.site.webhooks.iter().map(|webhook| &webhook.name).collect::<Vec<_>>(),
             }),
         );
         let broker = match &self.running.broker {
@@ -121,7 +126,8 @@ impl<'a> Session<'a> {
             while self.running.publisher.next_event(Duration::ZERO).is_some() {}
             let cameras = self.running.fleet.status();
             let crews = self.running.crews();
-            self.running.note_health(&cameras, &crews);
+            let webhooks = self.running.webhooks();
+            self.running.note_health(&cameras, &crews, &webhooks);
             for camera in self.board.update(&cameras) {
                 output.object("camera", state_json(camera));
             }
@@ -132,16 +138,21 @@ impl<'a> Session<'a> {
             for crew in self.crews.update(&crews) {
                 output.object("detect", crew_json(crew));
             }
+            for webhook in self.webhooks.update(&webhooks) {
+                output.object("webhook", webhook::status_json(webhook));
+            }
             if Instant::now() >= self.status_due {
                 self.status_due = Instant::now() + STATUS_INTERVAL;
                 let cameras: Vec<_> = cameras.iter().map(|camera| self.status_json(camera)).collect();
                 let crews: Vec<_> = crews.iter().map(|crew| self.crews.json(crew)).collect();
-                output.object("status", json!({ "cameras": cameras, "detect": crews }));
+                let webhooks: Vec<_> = webhooks.iter().map(webhook::status_json).collect();
+                output.object("status", json!({ "cameras": cameras, "detect": crews, "webhooks": webhooks }));
             }
             screen.show(|| {
                 let seen = self.running.viewer.as_ref().map(|viewer| viewer.snapshot().streams).unwrap_or_default();
                 let mut table = self.board.table(self.head(share.as_ref()), &cameras, &seen);
                 table.foot.extend(self.crews.lines(&crews));
+                table.foot.extend(self.webhooks.lines(&webhooks));
                 table
             });
             requests.shutdown.sleep(end.map_or(TICK, |end| TICK.min(end.saturating_duration_since(Instant::now()))));
@@ -166,19 +177,21 @@ impl<'a> Session<'a> {
                 return;
             }
         };
-        let (changes, crews) = self.running.apply(&new);
+        let Applied { cameras: changes, crews, webhooks } = self.running.apply(&new);
         tell_uncompressed(&new.cameras, &self.running.bus, output);
         let next_start = self.site.frozen_changes(&new);
-        output.object("reload", reload_json(&changes, &crews, &next_start));
-        let of_crews = changes_line(&crews).map_or_else(String::new, |line| format!("; {line}"));
-        if !changes.is_empty() || !crews.is_empty() || next_start.is_empty() {
-            output.note(&format!("{path} has changed: {}{of_crews}", counts(&changes)));
+        output.object("reload", reload_json(&changes, &crews, &webhooks, &next_start));
+        let others = [changes_line(&crews), webhook::changes_line(&webhooks)];
+        let others: String = others.into_iter().flatten().map(|line| format!("; {line}")).collect();
+        if !changes.is_empty() || !crews.is_empty() || !webhooks.is_empty() || next_start.is_empty() {
+            output.note(&format!("{path} has changed: {}{others}", counts(&changes)));
         }
         if !next_start.is_empty() {
             let what = next_start.join(", ");
             output.note(&format!("{path}: changes of {what} count from the next start of `lumenbus up` on"));
         }
         self.tell_refused(&changes, output);
+        tell_refused_webhooks(&webhooks, output);
     }
 
     #[expect(clippy::unused_self, reason = "one of the session's voices")]
@@ -204,6 +217,12 @@ impl<'a> Session<'a> {
 fn tell_refused_crews(changes: &CrewChanges, output: &mut Output) {
     for (group, why) in &changes.refused {
         output.note(&format!("detection of group {group} is not taken: {why}"));
+    }
+}
+
+fn tell_refused_webhooks(changes: &WebhookChanges, output: &mut Output) {
+    for (name, why) in &changes.refused {
+        output.note(&format!("webhook {name} is not taken: {why}"));
     }
 }
 
@@ -236,14 +255,14 @@ fn names(cameras: &[CameraId]) -> Vec<&str> {
     cameras.iter().map(CameraId::as_str).collect()
 }
 
-fn reload_json(changes: &Changes, crews: &CrewChanges, next_start: &[&str]) -> Value {
+fn reload_json(changes: &Changes, crews: &CrewChanges, webhooks: &WebhookChanges, next_start: &[&str]) -> Value {
     let refused =
         |(camera, error): &(CameraId, FleetError)| json!({ "camera": camera.as_str(), "why": error.to_string() });
     json!({
         "is_taken": true, "added": names(&changes.added), "changed": names(&changes.changed),
         "described": names(&changes.described), "removed": names(&changes.removed), "unchanged": names(&changes.unchanged),
         "refused": changes.refused.iter().map(refused).collect::<Vec<_>>(), "next_start": next_start,
-        "detect": changes_json(crews),
+        "detect": changes_json(crews), "webhooks": webhook::changes_json(webhooks),
     })
 }
 
@@ -284,6 +303,9 @@ fn tell_stopped(stopped: &Stopped, output: &mut Output) {
         let (group, looked_at, found, results) = (&crew.group, counts.analysed, counts.detections, written.results);
         output.result(&format!("{group}: {looked_at} pictures looked at, {found} found, {results} results committed"));
     }
+    for line in WebhookBoard::default().lines(&stopped.webhooks) {
+        output.result(&line);
+    }
     let totals = &stopped.totals;
     if totals.unfinished_streams > 0 {
         let (streams, open) = (totals.unfinished_streams, totals.unresolved_frames);
@@ -306,6 +328,7 @@ fn tell_stopped(stopped: &Stopped, output: &mut Output) {
             "clean": totals.unfinished_streams == 0,
             "cameras": stopped.cameras.iter().map(ended).collect::<Vec<_>>(),
             "detect": stopped.crews.iter().map(crew_json).collect::<Vec<_>>(),
+            "webhooks": stopped.webhooks.iter().map(webhook::status_json).collect::<Vec<_>>(),
         }),
     );
 }

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod detect;
+mod webhook;
 
 use crate::commands::broker::{Fsync, host_and_port, keep_free};
 use crate::detection::DetectOptions;
@@ -12,6 +13,7 @@ use crate::site::sharing::{ShareSettings, own_name};
 use crate::units;
 use crate::video::RateControlChoice;
 use crate::viewer::{Https, https};
+use crate::webhook::WebhookOptions;
 use anyhow::Context as _;
 use clap::ValueEnum as _;
 use lumenbus_broker::log::KeepFree;
@@ -65,6 +67,8 @@ pub(crate) struct Site {
     pub(crate) share: Option<ShareSettings>,
     /// Analysis workers, a group each.
     pub(crate) detects: Vec<DetectOptions>,
+    /// Receivers of events.
+    pub(crate) webhooks: Vec<WebhookOptions>,
 }
 
 /// A folder of videos and what was in it.
@@ -181,6 +185,7 @@ impl Check<'_> {
         let folder = self.videos(&file.fleet, &mut cameras);
         let share = self.share(&file.fleet);
         let detects = self.detects(&file.detect);
+        let webhooks = self.webhooks(&file.webhook);
         Site {
             path: path.to_owned(),
             brokers: file.brokers.map(Spanned::into_inner),
@@ -197,6 +202,7 @@ impl Check<'_> {
             folder,
             share,
             detects,
+            webhooks,
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) fleet: FleetTable,
     pub(super) camera: Vec<Camera>,
     pub(super) detect: Vec<Detect>,
+    pub(super) webhook: Vec<WebhookTable>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -164,6 +165,28 @@ pub(super) struct Detect {
     #[serde(default = "yes")]
     pub(super) features: bool,
     pub(super) buffer: Option<Value>,
+    #[serde(default = "yes")]
+    pub(super) enabled: bool,
+}
+
+/// A receiver of events.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WebhookTable {
+    pub(super) name: Spanned<String>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) url_file: Option<Spanned<String>>,
+    pub(super) secret_file: Option<Spanned<String>>,
+    pub(super) secret_env: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) cameras: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) kinds: Vec<Spanned<String>>,
+    pub(super) group: Option<Spanned<String>>,
+    pub(super) from: Option<Spanned<String>>,
+    pub(super) timeout: Option<Value>,
+    pub(super) refusals: Option<Value>,
     #[serde(default = "yes")]
     pub(super) enabled: bool,
 }

@@ -21,7 +21,7 @@ pub(crate) use edit::{Draft, write_file};
 pub(crate) use fault::FileError;
 pub(crate) use inspect::{Inspection, inspect};
 pub(crate) use playback::{Verdict, profile_and_level};
-pub(crate) use running::{Running, Stopped};
+pub(crate) use running::{Applied, Running, Stopped};
 pub(crate) use sharing::{NodeBoard, share_head};
 pub(crate) use template::template;
 pub(crate) use watch::Watch;

@@ -9,12 +9,14 @@ use crate::settings::Settings;
 use crate::site::sharing::{ShareSettings, show_share};
 use crate::site::{BrokerSettings, Site, TracesSettings, ViewerSettings};
 use crate::viewer::{ViewerOptions, announce, configured, viewer_config};
+use crate::webhook::{WebhookChanges, WebhookStatus, Webhooks};
 use anyhow::Context as _;
 use lumenbus_broker::{Broker, BrokerConfig, BrokerError, RunningBroker};
 use lumenbus_bus::publisher::{Publisher, PublisherConfig, StreamSummary};
 use lumenbus_bus::{BusConfig, FrameTracer};
 use lumenbus_frame::CameraId;
 use lumenbus_ops::http::{self, Server};
+use lumenbus_ops::webhook::webhook_metrics;
 use lumenbus_ops::{ClusterWatch, Health, Metrics, OwnDisk, Stages, State, TraceConfig, Tracing};
 use lumenbus_pipeline::fleet::{CameraState, CameraStatus, Changes, Fleet, FleetConfig, FleetError, Totals};
 use lumenbus_web::Viewer;
@@ -33,6 +35,7 @@ pub(crate) struct Running {
     pub(crate) viewer: Option<Viewer>,
     pub(crate) broker: Option<RunningBroker>,
     crews: Crews,
+    webhooks: Webhooks,
     health: Health,
     metrics: Metrics,
     stages: Stages,
@@ -46,6 +49,15 @@ pub(crate) struct Stopped {
     pub(crate) totals: Totals,
     pub(crate) cameras: Vec<(CameraId, Result<StreamSummary, FleetError>)>,
     pub(crate) crews: Vec<CrewStatus>,
+    pub(crate) webhooks: Vec<WebhookStatus>,
+}
+
+/// What [`Running::apply`] changed.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) cameras: Changes,
+    pub(crate) crews: CrewChanges,
+    pub(crate) webhooks: WebhookChanges,
 }
 
 impl Running {
@@ -97,9 +109,11 @@ impl Running {
         let fleet = Arc::new(start_fleet(site.share.as_ref(), &bus, &publisher)?);
         let tracer = tracing.clone().map(|tracing| Arc::new(tracing) as Arc<dyn FrameTracer>);
         let crews = Crews::new(bus.clone(), tracer);
+        let webhooks = Webhooks::new(bus.clone());
         health.set("kafka", State::Starting);
         show_publisher(&metrics, &publisher);
         show_share(&metrics, &fleet);
+        show_webhooks(&metrics, &webhooks);
         let data = broker.map(|broker| broker.data_dir().to_owned());
         let own_disk = data.map(|data| Arc::new(move || OwnDisk::of(&data)) as Arc<_>);
         let watch = Arc::new(ClusterWatch::start(bus.clone(), LOOK_INTERVAL, own_disk, &metrics)?);
@@ -116,6 +130,7 @@ impl Running {
             viewer: None,
             broker: None,
             crews,
+            webhooks,
             health,
             metrics,
             stages,
@@ -155,9 +170,18 @@ impl Running {
         observe::show_clients(&self.metrics, viewer.into_iter().chain([clients_of(&self.publisher)]).collect());
     }
 
-    /// Makes cameras and detection as the file says.
-    pub(crate) fn apply(&mut self, site: &Site) -> (Changes, CrewChanges) {
-        (self.fleet.apply(site.cameras.clone()), self.crews.apply(&site.detects))
+    /// Makes cameras, detection and webhooks as the file says.
+    pub(crate) fn apply(&mut self, site: &Site) -> Applied {
+        Applied {
+            cameras: self.fleet.apply(site.cameras.clone()),
+            crews: self.crews.apply(&site.detects),
+            webhooks: self.webhooks.apply(&site.webhooks),
+        }
+    }
+
+    /// How webhooks are doing.
+    pub(crate) fn webhooks(&self) -> Vec<WebhookStatus> {
+        self.webhooks.status()
     }
 
     /// How detection is doing.
@@ -166,7 +190,7 @@ impl Running {
     }
 
     /// Keeps `/readyz` true to what is.
-    pub(crate) fn note_health(&self, cameras: &[CameraStatus], crews: &[CrewStatus]) {
+    pub(crate) fn note_health(&self, cameras: &[CameraStatus], crews: &[CrewStatus], webhooks: &[WebhookStatus]) {
         let overview = self.watch.overview();
         // Before the first look there is nothing to say.
         if self.watch.looks() > 0 {
@@ -184,6 +208,10 @@ impl Running {
         let troubles: Vec<_> = crews.iter().filter_map(trouble).collect();
         let state = if troubles.is_empty() { State::Ok } else { State::Degraded(troubles.join("; ")) };
         self.health.set("detection", state);
+        let trouble = |webhook: &WebhookStatus| Some(format!("{}: {}", webhook.name, webhook.state.trouble()?));
+        let troubles: Vec<_> = webhooks.iter().filter_map(trouble).collect();
+        let state = if troubles.is_empty() { State::Ok } else { State::Degraded(troubles.join("; ")) };
+        self.health.set("webhooks", state);
     }
 
     /// Ends every stream, then what carried it.
@@ -195,6 +223,7 @@ impl Running {
             viewer,
             broker,
             crews,
+            webhooks,
             health: _,
             metrics: _,
             stages: _,
@@ -207,6 +236,7 @@ impl Running {
         drop(fleet);
         // They may have looked at the last frames; what they did not, the next start does.
         let crews = crews.stop();
+        let webhooks = webhooks.stop();
         // It has shown the end of every stream.
         drop((viewer, metrics_server, watch));
         // Whoever still holds it (a camera that hangs) leaves it to the end of the process.
@@ -217,7 +247,7 @@ impl Running {
             tracing.shutdown();
         }
         broker.map_or(Ok(()), stop_broker)?;
-        Ok(Stopped { totals, cameras, crews })
+        Ok(Stopped { totals, cameras, crews, webhooks })
     }
 }
 
@@ -241,6 +271,14 @@ fn start_fleet(
         Some(share) => Fleet::start_shared(publisher, config, &share.config(bus)),
         None => Ok(Fleet::start(publisher, config)),
     }
+}
+
+fn show_webhooks(metrics: &Metrics, webhooks: &Webhooks) {
+    let webhooks = webhooks.clone();
+    webhook_metrics(metrics, move || {
+        let row = |webhook: WebhookStatus| (webhook.name, webhook.stats, webhook.state);
+        webhooks.status().into_iter().map(row).collect()
+    });
 }
 
 fn start_tracing(settings: &TracesSettings) -> anyhow::Result<Option<Tracing>> {

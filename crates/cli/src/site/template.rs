@@ -16,6 +16,7 @@ mod tests {
     use super::*;
     use crate::detection::DetectOptions;
     use crate::site::Site;
+    use crate::webhook::WebhookOptions;
     use lumenbus_pipeline::video::VideoOptions;
     use lumenbus_vision::DetectorKind;
     use std::path::Path;
@@ -62,6 +63,10 @@ mod tests {
         (shown_detect.camera, shown_detect.topic, shown_detect.group) = Default::default();
         assert!(silent.detects.is_empty());
         assert_eq!(shown_detect, DetectOptions::new(DetectorKind::Motion));
+        let mut shown_webhook = shown.webhooks[0].clone();
+        (shown_webhook.secret, shown_webhook.filter, shown_webhook.group) = Default::default();
+        assert!(silent.webhooks.is_empty());
+        assert_eq!(shown_webhook, WebhookOptions::new("hooks".to_owned(), shown_webhook.target.clone()));
         let (shown_broker, silent_broker) = (shown.broker.unwrap(), silent.broker.unwrap());
         assert_eq!((shown_broker.data, shown_broker.listen), (silent_broker.data, silent_broker.listen));
         assert_eq!((shown_broker.keep_free, shown_broker.fsync), (silent_broker.keep_free, silent_broker.fsync));

@@ -87,6 +87,14 @@ impl Target {
         Ok(Self { url, ca_file })
     }
 
+    /// Whether its certificates can be read.
+    ///
+    /// # Errors
+    /// [`TargetError::Authorities`] and [`TargetError::Tls`].
+    pub fn check(&self) -> Result<(), TargetError> {
+        connector(self.ca_file.as_deref()).map(drop)
+    }
+
     fn is_tls(&self) -> bool {
         self.url.scheme() == "https"
     }

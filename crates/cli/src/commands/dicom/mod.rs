@@ -1,0 +1,58 @@
+//! `lumenbus dicom …`: objects through Kafka.
+//!
+//! Nothing here prints a value of an attribute; a path made of them only where `--show-paths` asks for it.
+
+mod queue;
+mod receive;
+mod send;
+mod verify;
+
+use crate::exit::Outcome;
+use crate::output::Output;
+use crate::settings::Settings;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Objects travel in dicom_metadata and dicom_pixels, byte for byte. Examples:\n  lumenbus dicom send study/\n  lumenbus dicom receive --out archive/ --until-end"
+)]
+pub(crate) struct DicomArguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Send files, byte for byte
+    Send(send::SendArguments),
+    /// Write objects into a folder as the files that were sent
+    Receive(receive::ReceiveArguments),
+    /// Compare two folders, or a folder with the topics
+    Verify(verify::VerifyArguments),
+    /// What destinations wait for, and what nobody needs any more
+    Queue(queue::QueueArguments),
+}
+
+impl DicomArguments {
+    pub(crate) fn name(&self) -> &'static str {
+        match &self.what {
+            What::Send(_) => "dicom send",
+            What::Receive(_) => "dicom receive",
+            What::Verify(_) => "dicom verify",
+            What::Queue(arguments) => arguments.name(),
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &DicomArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
+    match &arguments.what {
+        What::Send(arguments) => send::run(arguments, settings, output),
+        What::Receive(arguments) => receive::run(arguments, settings, output),
+        What::Verify(arguments) => verify::run(arguments, settings, output),
+        What::Queue(arguments) => queue::run(arguments, settings, output),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
