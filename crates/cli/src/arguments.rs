@@ -7,6 +7,7 @@ use crate::bench::fleet::arguments::FleetArguments;
 use crate::bench::join::arguments::JoinArguments;
 use crate::bench::qos::arguments::QosArguments;
 use crate::bench::seek::arguments::SeekArguments;
+use crate::commands::audit::AuditArguments;
 use crate::commands::broker::inspect::InspectArguments;
 use crate::commands::cameras::CamerasArguments;
 use crate::commands::completions::{CompletionsArguments, ManualArguments};
@@ -127,6 +128,8 @@ pub(crate) enum Command {
     Broker(BrokerCommand),
     /// Plan, create and check the topics
     Topics(TopicsArguments),
+    /// Verify, search and pass on the audit trail
+    Audit(AuditArguments),
     /// Measure against a bare Kafka client, side by side in one run
     Bench(BenchArguments),
     /// Print completions for a shell
@@ -155,6 +158,7 @@ impl Command {
             Self::Broker(BrokerCommand { action: Some(BrokerAction::Inspect(_)), .. }) => "broker inspect",
             Self::Broker(_) => "broker",
             Self::Topics(_) => "topics",
+            Self::Audit(arguments) => arguments.name(),
             Self::Bench(_) => "bench",
             Self::Completions(_) => "completions",
             Self::Manual(_) => "manual",

@@ -4,6 +4,7 @@ use crate::output::{Output, say};
 use crate::site::FileError;
 use lumenbus_bus::{BrokerProblem, BusError};
 use lumenbus_dicom::transport::TransportError;
+use lumenbus_ops::audit::AuditError;
 use lumenbus_ops::webhook::WebhookError;
 use lumenbus_pipeline::publish::FeedError;
 use lumenbus_pipeline::sink::SinkError;
@@ -68,9 +69,13 @@ fn find<E: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&E> {
     error.chain().find_map(|cause| cause.downcast_ref::<E>())
 }
 
-/// These four are transparent: their cause is not in the chain.
+/// These are transparent: their cause is not in the chain.
 fn bus_error(error: &anyhow::Error) -> Option<&BusError> {
     find(error)
+        .or_else(|| match find(error)? {
+            AuditError::Bus(error) => Some(error),
+            _ => None,
+        })
         .or_else(|| match find(error)? {
             FeedError::Bus(error) => Some(error),
             _ => None,
@@ -118,7 +123,7 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&'static str>) {
     match bus_error(error) {
         Some(bus) if bus.is_broker_trouble() => (BROKER_TROUBLE, Some(bus.code())),
         Some(bus) => (FAILED, Some(bus.code())),
-        None => (FAILED, None),
+        None => (FAILED, find::<AuditError>(error).map(AuditError::code)),
     }
 }
 

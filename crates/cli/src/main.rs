@@ -59,6 +59,7 @@ fn run(command: Command, settings: &Settings, output: &mut Output) -> anyhow::Re
         Command::Dicom(arguments) => commands::dicom::run(&arguments, settings, output),
         Command::Broker(arguments) => commands::broker::run(&arguments, settings, output),
         Command::Topics(arguments) => commands::topics::run(&arguments, settings, output),
+        Command::Audit(arguments) => commands::audit::run(&arguments, settings, output),
         Command::Bench(arguments) => bench::run(&arguments, settings),
         Command::Completions(arguments) => commands::completions::run(&arguments),
         Command::Manual(arguments) => commands::completions::manual(&arguments),

@@ -1,5 +1,6 @@
 //! One file per command: arguments → library configuration → run → words and numbers.
 
+pub(crate) mod audit;
 pub(crate) mod broker;
 pub(crate) mod cameras;
 pub(crate) mod completions;

@@ -584,6 +584,10 @@ impl Scribe {
         let items = batch.into_iter().flat_map(|batch| batch.items).chain(std::mem::take(&mut queue.waiting));
         let mut lost = 0_u64;
         for item in items.collect::<Vec<_>>() {
+            // Its caller gave it up before, and counted it.
+            if matches!(*lock(&item.cell.state), State::Withdrawn) {
+                continue;
+            }
             lost += 1;
             match item.need {
                 Need::BestEffort => queue.counts.lost += 1,
