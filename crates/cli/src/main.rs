@@ -13,6 +13,7 @@ mod settings;
 mod signals;
 mod site;
 mod terminal;
+mod trail;
 mod units;
 mod video;
 mod viewer;

@@ -26,6 +26,8 @@ const MAX_LAYOUT_BYTES: usize = 1024;
 const HASH_BYTES: usize = 17;
 /// What `lumenbus dicom receive` uses unless told otherwise.
 pub const DEFAULT_LAYOUT: &str = "{PatientID}/{StudyInstanceUID}/{SOPInstanceUID}.dcm";
+/// For de-identified objects: by pseudonym.
+pub const DEFAULT_DEID_LAYOUT: &str = "{PatientID}/{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm";
 
 /// Attributes by their keywords (DICOM PS3.6); all of them are text.
 const PLACEHOLDERS: [(&str, Tag); 18] = [

@@ -44,6 +44,24 @@ pub enum Action {
     XZU,
 }
 
+impl Action {
+    /// As the table writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::D => "D",
+            Self::Z => "Z",
+            Self::X => "X",
+            Self::U => "U",
+            Self::ZD => "Z/D",
+            Self::XZ => "X/Z",
+            Self::XD => "X/D",
+            Self::XZD => "X/Z/D",
+            Self::XZU => "X/Z/U*",
+        }
+    }
+}
+
 /// What a column of an option says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OptionAction {

@@ -24,6 +24,26 @@ pub use folder::OutFolder;
 pub use receive::{Ending, Failure, Receiver, ReceiverConfig, ReceiverStats, Stored, Told};
 pub use send::{Sender, Sending, Sent};
 
+/// Which objects: as they came, or de-identified. Each has a pair of topics of its own, so rights can differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// `dicom_metadata`, `dicom_pixels`.
+    Original,
+    /// `dicom_deid_metadata`, `dicom_deid_pixels`.
+    Deidentified,
+}
+
+impl Family {
+    /// Base names of the topics of metadata and of pixels.
+    #[must_use]
+    pub fn topics(self) -> [&'static str; 2] {
+        match self {
+            Self::Original => [crate::record::METADATA_TOPIC, crate::record::PIXELS_TOPIC],
+            Self::Deidentified => ["dicom_deid_metadata", "dicom_deid_pixels"],
+        }
+    }
+}
+
 /// The topics that [`Sender`] and [`Receiver`] need, by their base names.
 pub const TOPICS: [&str; 4] = [
     crate::record::METADATA_TOPIC,

@@ -1,11 +1,11 @@
 //! Objects to Kafka: chunks first, then what commits them.
 
-use super::TransportError;
+use super::{Family, TransportError};
 use crate::cut::{Chunk, Input, SplitLimits, Splitter};
-use crate::record::{Framing, HEADER, Key, METADATA_TOPIC, ObjectId, PIXELS_TOPIC, parts};
+use crate::record::{Framing, HEADER, Key, ObjectId, parts};
 use bytes::Bytes;
 use lumenbus_bus::objects::{Budget, Deliveries, Outgoing, RecordCompression, RecordWriter, partition_of_key};
-use lumenbus_bus::topics::ensure_topics;
+use lumenbus_bus::topics::{DESTINATIONS, ensure_topics};
 use lumenbus_bus::{BusConfig, BusError};
 use std::fs::{File, Metadata as FileMetadata};
 use std::io::Read as _;
@@ -61,12 +61,21 @@ impl Sender {
     /// # Errors
     /// What is wrong with the brokers, and [`TransportError::Partitions`].
     pub fn open(bus: &BusConfig) -> Result<Self, TransportError> {
-        ensure_topics(bus, &super::TOPICS)?;
+        Self::open_family(bus, Family::Original)
+    }
+
+    /// As [`Self::open`], for objects of this family.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_family(bus: &BusConfig, family: Family) -> Result<Self, TransportError> {
+        let [metadata, pixels] = family.topics();
+        ensure_topics(bus, &[metadata, pixels, super::failed::FAILED_TOPIC, DESTINATIONS])?;
         let budget = Budget::new(BUDGET_BYTES);
         let native = RecordWriter::open(bus, RecordCompression::Lz4, &budget)?;
         let coded = RecordWriter::open(bus, RecordCompression::None, &budget)?;
         let name = |base| bus.topic_prefix.topic(base).as_str().to_owned();
-        let (metadata_topic, pixels_topic) = (name(METADATA_TOPIC), name(PIXELS_TOPIC));
+        let (metadata_topic, pixels_topic) = (name(metadata), name(pixels));
         let partitions = same_partitions(&native, &metadata_topic, &pixels_topic)?;
         let (framing, limits) = (Framing::SingleObject, SplitLimits::default());
         Ok(Self { native, coded, metadata_topic, pixels_topic, partitions, framing, limits })

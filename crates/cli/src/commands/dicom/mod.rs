@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints a value of an attribute; a path made of them only where `--show-paths` asks for it.
 
+mod deidentify;
 mod queue;
 mod receive;
 mod send;
@@ -27,6 +28,8 @@ enum What {
     Send(send::SendArguments),
     /// Write objects into a folder as the files that were sent
     Receive(receive::ReceiveArguments),
+    /// Take out what identifies patients, by DICOM PS3.15, annex E
+    Deidentify(Box<deidentify::DeidentifyArguments>),
     /// Compare two folders, or a folder with the topics
     Verify(verify::VerifyArguments),
     /// What destinations wait for, and what nobody needs any more
@@ -38,6 +41,7 @@ impl DicomArguments {
         match &self.what {
             What::Send(_) => "dicom send",
             What::Receive(_) => "dicom receive",
+            What::Deidentify(_) => "dicom deidentify",
             What::Verify(_) => "dicom verify",
             What::Queue(arguments) => arguments.name(),
         }
@@ -48,6 +52,7 @@ pub(crate) fn run(arguments: &DicomArguments, settings: &Settings, output: &mut 
     match &arguments.what {
         What::Send(arguments) => send::run(arguments, settings, output),
         What::Receive(arguments) => receive::run(arguments, settings, output),
+        What::Deidentify(arguments) => deidentify::run(arguments, settings, output),
         What::Verify(arguments) => verify::run(arguments, settings, output),
         What::Queue(arguments) => queue::run(arguments, settings, output),
     }

@@ -1,0 +1,126 @@
+//! The audit trail of commands that touch what patients have a right to: on unless it is turned off.
+
+use crate::exit::Usage;
+use crate::settings::Settings;
+use clap::Args;
+use lumenbus_ops::audit::{Actor, AuditConfig, AuditError, AuditEvent, AuditTicket, AuditWriter, Need};
+use std::path::PathBuf;
+
+/// Records that may be unconfirmed before the command waits for them.
+const MAX_UNCONFIRMED: usize = 256;
+/// Processes of one kind that run at a time on a host.
+const MAX_INSTANCES: u32 = 64;
+/// Longest name of an instance, with room for a number behind it.
+const MAX_BASE: usize = 58;
+
+/// Whether and as whom a command writes to the audit trail.
+#[derive(Debug, Args)]
+pub(crate) struct AuditOptions {
+    /// Folder of the keys that sign this host's part of the audit trail [default: lumenbus/audit below $STATE_DIRECTORY,
+    /// $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, env = "LUMENBUS_AUDIT_KEYS", value_name = "DIR", conflicts_with = "no_audit")]
+    audit_keys: Option<PathBuf>,
+    /// Name of this process in the audit trail, the same after a restart [default: the command's and the host's]
+    #[arg(long, env = "LUMENBUS_AUDIT_NAME", value_name = "NAME", conflicts_with = "no_audit")]
+    audit_name: Option<String>,
+    /// Write nothing to the audit trail
+    #[arg(long)]
+    no_audit: bool,
+}
+
+/// What a command writes to the trail; nothing, where that was asked for.
+#[derive(Debug)]
+pub(crate) struct Trail {
+    writer: Option<AuditWriter>,
+    unconfirmed: Vec<AuditTicket>,
+}
+
+impl AuditOptions {
+    /// Whether nothing is written.
+    pub(crate) fn is_off(&self) -> bool {
+        self.no_audit
+    }
+
+    /// The trail of a command, such as `dicom send`.
+    pub(crate) fn open(&self, command: &str, settings: &Settings) -> anyhow::Result<Trail> {
+        if self.no_audit {
+            return Ok(Trail { writer: None, unconfirmed: Vec::new() });
+        }
+        let keys = self.audit_keys.clone().or_else(default_keys).ok_or_else(|| {
+            Usage(
+                "there is no home folder for the audit trail's keys; name one by --audit-keys, or say --no-audit"
+                    .to_owned(),
+            )
+        })?;
+        let open = |name: &str| {
+            let mut config = AuditConfig::new(settings.bus.clone(), &keys, name);
+            config.program = format!("lumenbus {} {command}", env!("CARGO_PKG_VERSION"));
+            AuditWriter::open(config)
+        };
+        let writer = match &self.audit_name {
+            Some(name) => open(name)?,
+            None => first_free(&default_name(command), open)?,
+        };
+        Ok(Trail { writer: Some(writer), unconfirmed: Vec::new() })
+    }
+}
+
+/// Several processes of one kind have a number each.
+fn first_free(base: &str, open: impl Fn(&str) -> Result<AuditWriter, AuditError>) -> Result<AuditWriter, AuditError> {
+    let mut result = open(base);
+    for number in 2..=MAX_INSTANCES {
+        if !matches!(result, Err(AuditError::Locked { .. })) {
+            break;
+        }
+        result = open(&format!("{base}-{number}"));
+    }
+    result
+}
+
+fn default_keys() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // The system's manager of services may name several.
+    let service = folder("STATE_DIRECTORY").and_then(|all| std::env::split_paths(&all).next());
+    let home = || folder("HOME").map(|home| home.join(".local/state"));
+    service.or_else(|| folder("XDG_STATE_HOME")).or_else(home).map(|state| state.join("lumenbus/audit"))
+}
+
+fn default_name(command: &str) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let allowed = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
+    format!("{command}-{host}").chars().map(allowed).take(MAX_BASE).collect()
+}
+
+/// Who runs this, as far as the system knows.
+pub(crate) fn operator() -> Actor {
+    Actor::user(&format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+impl Trail {
+    /// Puts an event down; now and then it waits until those before are confirmed.
+    pub(crate) fn record(&mut self, event: AuditEvent) -> Result<(), AuditError> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        self.unconfirmed.push(writer.record(event, Need::Required)?);
+        if self.unconfirmed.len() >= MAX_UNCONFIRMED { self.settle() } else { Ok(()) }
+    }
+
+    /// Waits until everything that was put down is confirmed.
+    pub(crate) fn settle(&mut self) -> Result<(), AuditError> {
+        self.unconfirmed.drain(..).try_for_each(|ticket| ticket.wait().map(drop))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_hold_what_is_allowed() {
+        let name = default_name("dicom send");
+        assert!(name.starts_with("dicom-send-") && lumenbus_wire_allows(&name), "{name}");
+    }
+
+    fn lumenbus_wire_allows(name: &str) -> bool {
+        name.len() <= 64 && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
+    }
+}
