@@ -1,6 +1,7 @@
 //! `lumenbus dicom …`: objects through Kafka.
 //!
-//! Nothing here prints a value of an attribute; a path made of them only where `--show-paths` asks for it.
+//! Nothing here prints a value of an attribute; a path made of them only where `--show-paths` asks for it. The names of
+//! files that are sent or compared are the caller's own, and are told.
 
 mod deidentify;
 mod queue;
