@@ -71,6 +71,8 @@ enum Task {
 enum SoakKind {
     /// Only those kill loops of `kill` that are about analysis workers.
     Detect,
+    /// Only those kill loops of `kill` that are about DICOM objects.
+    Dicom,
     Fuzz,
     Kill,
     Model,
@@ -121,6 +123,9 @@ fn run_soak(minutes: u32, kills: u32, histories: u32, kind: Option<SoakKind>) ->
     }
     if kind == Some(SoakKind::Detect) {
         println!("{}", soak::detect(&root, kills)?);
+    }
+    if kind == Some(SoakKind::Dicom) {
+        println!("{}", soak::dicom(&root, kills)?);
     }
     if is_wanted(SoakKind::Fuzz) {
         print_lines(&soak::fuzz(&root, minutes)?);

@@ -3,7 +3,7 @@
 //! `fuzz` runs every fuzz target for minutes. `kill` runs the tests of the broker and of
 //! the whole whose names contain `soak` in a release build; they read how often to kill from `LUMENBUS_SOAK_KILLS` and how long to
 //! load from `LUMENBUS_SOAK_MINUTES`, and use small values of their own where these are not set.
-//! `detect` is `kill` for the analysis workers alone.
+//! `detect` is `kill` for the analysis workers alone, `dicom` for what sends and receives DICOM objects.
 //! `model` runs the model test of the broker's log on many more histories, a number it reads from
 //! `LUMENBUS_MODEL_CASES`; `LUMENBUS_MODEL_SEED` repeats those of a failure.
 
@@ -54,6 +54,20 @@ pub fn kill(root: &Path, minutes: u32, kills: u32) -> Result<String> {
 /// # Errors
 /// A failed build or test, or none to run.
 pub fn detect(root: &Path, kills: u32) -> Result<String> {
+    let tests = kill_program(root, kills, ["detect", "kills_of_workers"])?;
+    Ok(format!("{tests} kill loop(s) of analysis workers passed with {kills} kills"))
+}
+
+/// Runs the kill loops of senders and receivers of DICOM objects only, with a release build of the program.
+///
+/// # Errors
+/// A failed build or test, or none to run.
+pub fn dicom(root: &Path, kills: u32) -> Result<String> {
+    let tests = kill_program(root, kills, ["dicom", "soak_dicom"])?;
+    Ok(format!("{tests} kill loop(s) of DICOM objects passed with {kills} kills"))
+}
+
+fn kill_program(root: &Path, kills: u32, [test, name]: [&str; 2]) -> Result<u32> {
     let built = Command::new("cargo")
         .current_dir(root)
         .args(["build", "--release", "-p", "lumenbus-cli"])
@@ -62,12 +76,12 @@ pub fn detect(root: &Path, kills: u32) -> Result<String> {
     ensure!(built.success(), "the program does not build");
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["test", "--release", "-p", "lumenbus-tests", "--test", "detect", "--", "kills_of_workers"])
+        .args(["test", "--release", "-p", "lumenbus-tests", "--test", test, "--", name])
         .args(["--nocapture", "--test-threads=1"])
         .env(KILLS_VARIABLE, kills.to_string());
     let tests = run_tests(root, &mut cargo)?;
-    ensure!(tests > 0, "the kill loops of the analysis workers are gone");
-    Ok(format!("{tests} kill loop(s) of analysis workers passed with {kills} kills"))
+    ensure!(tests > 0, "there is no test whose name begins with {name}");
+    Ok(tests)
 }
 
 /// Compares random histories of the broker's log with its model.

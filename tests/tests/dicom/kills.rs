@@ -16,7 +16,7 @@ const OBJECTS: u64 = 8;
 /// The exit code when no broker is where one should be.
 const NO_BROKER: i32 = 4;
 /// So that a member that was killed is not waited for for long.
-const QUICK: &str = "-X session.timeout.ms=2000";
+const QUICK: &str = "-X session.timeout.ms=6000 -X heartbeat.interval.ms=1000";
 
 struct Victims {
     dicom: Dicom,
@@ -167,4 +167,9 @@ fn kill_loop(kind: Kind, default_kills: u64) {
 #[test]
 fn soak_dicom_on_the_embedded_broker() {
     kill_loop(Kind::Embedded, 10);
+}
+
+#[test]
+fn soak_dicom_on_apache_kafka() {
+    kill_loop(Kind::Kafka1, 3);
 }

@@ -1,17 +1,21 @@
 //! Objects from Kafka into a folder, each once, whole or not at all.
 
-mod partitions;
+pub(crate) mod failure;
+mod keeper;
+pub(crate) mod partitions;
+mod retry;
+mod store;
 
-use super::failed::{FailedRecord, FailedWriter, open_failures};
-use super::folder::{Place, is_full, is_in_the_way};
+pub use failure::Failure;
+
+use super::failed::{FailedRecord, FailedWriter};
 use super::{OutFolder, TOPICS, TransportError, destinations};
-use crate::DicomError;
-use crate::assemble::Assembly;
 use crate::layout::Layout;
 use crate::record::{
     HEADER, METADATA_TOPIC, Metadata, ObjectId, PIXELS_TOPIC, PartCollector, PartHeader, RecordHeader,
 };
 use bytes::Bytes;
+use failure::{Trouble, is_passing};
 use lumenbus_bus::objects::{
     Bounds, GroupEvent, GroupReader, GroupRecord, RecordFetcher, TopicView, committed_offsets, set_committed_offsets,
 };
@@ -19,23 +23,16 @@ use lumenbus_bus::topics::ensure_topics;
 use lumenbus_bus::{BusConfig, BusError};
 use partitions::Partitions;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use store::LONG_REST;
 
 /// How long one look for records takes.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a chunk may take before its brokers are called silent.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(10);
-/// How often an object is tried that lacks something, and the rest in between.
-const ATTEMPTS: u32 = 3;
-const REST: Duration = Duration::from_millis(500);
-/// The rest while the disk is full or the brokers are away.
-const LONG_REST: Duration = Duration::from_secs(5);
 /// How often safe offsets are committed while objects come.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// The group takes a member for dead that does not look for records for minutes.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a receiver is told.
 #[derive(Debug, Clone)]
@@ -79,6 +76,15 @@ pub struct Stored {
 pub enum Told<'a> {
     /// The group takes this receiver: these partitions are its own.
     Joined(usize),
+    /// An object is under way: so many of its bytes.
+    Writing {
+        /// Of the transmission.
+        object: ObjectId,
+        /// Written so far.
+        bytes: u64,
+        /// All of them.
+        of: u64,
+    },
     /// An object is in its place.
     Stored(&'a Stored),
     /// An object could not be delivered; it is in `dicom_failed`.
@@ -87,76 +93,6 @@ pub enum Told<'a> {
     DiskFull(&'a TransportError),
     /// Nothing goes on until the brokers answer.
     BrokersAway(&'a BusError),
-}
-
-/// Why an object could not be delivered.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// A record without the header `lbd`.
-    #[error("the record has no `lbd` header: it was not written by lumenbus")]
-    Foreign,
-    /// A chunk that Kafka does not have.
-    #[error(
-        "chunk {index} of object {object} is not at offset {offset} of {PIXELS_TOPIC}: it was deleted, or never written"
-    )]
-    MissingChunk {
-        /// Whose.
-        object: ObjectId,
-        /// Which.
-        index: u32,
-        /// Where it should be.
-        offset: i64,
-    },
-    /// What is wrong with the records.
-    #[error(transparent)]
-    Record(#[from] DicomError),
-    /// Its path, also the distinct one, belongs to something else.
-    #[error("the place of object {object} in the folder is taken by something else")]
-    PlaceTaken {
-        /// Whose place.
-        object: ObjectId,
-    },
-    /// The metadata is not there any more.
-    #[error("the metadata of the object is not in {METADATA_TOPIC} any more")]
-    MissingMetadata,
-}
-
-impl Failure {
-    /// The stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Foreign => "foreign-record",
-            Self::MissingChunk { .. } => "missing-chunk",
-            Self::PlaceTaken { .. } => "place-taken",
-            Self::MissingMetadata => "missing-metadata",
-            Self::Record(error) => match error {
-                DicomError::HeaderVersion { .. } | DicomError::Schema { .. } => "newer-version",
-                DicomError::Chunk { .. } | DicomError::WrongChunk { .. } => "damaged-chunk",
-                DicomError::Checksum { .. } => "checksum",
-                DicomError::Part { .. } => "incomplete-metadata",
-                DicomError::TooLarge { .. } => "too-large",
-                _ => "damaged-metadata",
-            },
-        }
-    }
-
-    fn chunk(&self) -> Option<u32> {
-        match self {
-            Self::MissingChunk { index, .. } | Self::Record(DicomError::Chunk { index, .. }) => Some(*index),
-            Self::Record(DicomError::WrongChunk { expected, .. }) => Some(*expected),
-            _ => None,
-        }
-    }
-
-    /// Whether a second look may see something else.
-    fn is_worth_another_look(&self) -> bool {
-        matches!(
-            self,
-            Self::MissingChunk { .. }
-                | Self::Record(DicomError::Chunk { .. } | DicomError::WrongChunk { .. } | DicomError::Checksum { .. })
-        )
-    }
 }
 
 /// What was done so far.
@@ -181,37 +117,6 @@ pub enum Ending {
     AtEnd,
     /// It was asked to stop.
     Stopped,
-}
-
-/// Why an object is not in its place.
-enum Trouble {
-    Object(Failure),
-    Away(BusError),
-    Full(TransportError),
-    Fatal(TransportError),
-    /// The partition went to another member.
-    Lost,
-    Stopped,
-}
-
-impl From<TransportError> for Trouble {
-    fn from(error: TransportError) -> Self {
-        match error {
-            error if is_full(&error) => Self::Full(error),
-            TransportError::Bus(error) if is_passing(&error) => Self::Away(error),
-            TransportError::Write { object, source, .. } if is_in_the_way(&source) => {
-                Self::Object(Failure::PlaceTaken { object })
-            }
-            TransportError::Dicom(error) if !matches!(error, DicomError::Write { .. }) => {
-                Self::Object(Failure::Record(error))
-            }
-            error => Self::Fatal(error),
-        }
-    }
-}
-
-fn is_passing(error: &BusError) -> bool {
-    error.is_broker_trouble() && !matches!(error, BusError::NotAuthorised { .. })
 }
 
 /// A member of the destination's group.
@@ -455,52 +360,6 @@ impl Receiver {
         Ok(true)
     }
 
-    /// Tries again what could not be delivered to this destination.
-    fn retry(&mut self, run: &mut Run<'_>) -> Result<(), TransportError> {
-        for ((destination, ..), record) in open_failures(&self.config.bus)? {
-            if destination != self.config.group {
-                continue;
-            }
-            let result = match self.metadata_of(&record)? {
-                Some(metadata) => self.store_patiently(None, record.partition, &metadata, run),
-                None => Err(Trouble::Object(Failure::MissingMetadata)),
-            };
-            match result {
-                Ok(stored) => {
-                    self.failed.write(&record.resolved())?;
-                    self.count(&stored);
-                    self.stats.retried += 1;
-                    (run.told)(Told::Stored(&stored));
-                }
-                Err(Trouble::Object(failure)) => {
-                    self.stats.failed += 1;
-                    (run.told)(Told::Failed(&record, &failure));
-                }
-                Err(Trouble::Lost | Trouble::Stopped) => return Ok(()),
-                Err(Trouble::Away(error)) => return Err(error.into()),
-                Err(Trouble::Fatal(error) | Trouble::Full(error)) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// The object that a failure refers to.
-    fn metadata_of(&self, record: &FailedRecord) -> Result<Option<Metadata>, TransportError> {
-        let mut parts = PartCollector::new();
-        let mut found = None;
-        let range = Bounds { start: record.first_offset, end: record.offset.saturating_add(1) };
-        self.metadata.read(&BTreeMap::from([(record.partition, range)]), CHUNK_PATIENCE, |part| {
-            if let Some(Ok(RecordHeader::Part(header))) = part.header(HEADER).map(RecordHeader::decode)
-                && record.object_id.as_deref() == Some(header.object_id.to_string().as_str())
-            {
-                let whole = parts.push(&header, &Bytes::copy_from_slice(part.value().unwrap_or_default()));
-                found = whole.ok().flatten().and_then(|whole| Metadata::decode(&whole).ok());
-            }
-            if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok(found)
-    }
-
     /// Puts an object into its place, or what is wrong with it into `dicom_failed`.
     fn deliver(
         &mut self,
@@ -532,178 +391,6 @@ impl Receiver {
         } else {
             self.stats.stored += 1;
             self.stats.stored_bytes += stored.bytes;
-        }
-    }
-
-    /// Tries until the object is in its place, is given up, or the run is stopped; also until its partition, where one
-    /// has to be this member's, is not any more.
-    fn store_patiently(
-        &mut self,
-        own: Option<i32>,
-        partition: i32,
-        metadata: &Metadata,
-        run: &mut Run<'_>,
-    ) -> Result<Stored, Trouble> {
-        let mut attempt = 1;
-        loop {
-            let trouble = match self.store(partition, metadata) {
-                Ok(stored) => return Ok(stored),
-                Err(trouble) => trouble,
-            };
-            let rest = match &trouble {
-                Trouble::Object(failure) if failure.is_worth_another_look() && attempt < ATTEMPTS => REST * attempt,
-                Trouble::Away(error) => {
-                    (run.told)(Told::BrokersAway(error));
-                    LONG_REST
-                }
-                Trouble::Full(error) => {
-                    (run.told)(Told::DiskFull(error));
-                    LONG_REST
-                }
-                _ => return Err(trouble),
-            };
-            attempt += u32::from(matches!(trouble, Trouble::Object(_)));
-            if !self.rest(rest, run)? {
-                return Err(Trouble::Stopped);
-            }
-            if own.is_some_and(|own| !self.partitions.has(own)) {
-                return Err(Trouble::Lost);
-            }
-        }
-    }
-
-    fn store(&mut self, partition: i32, metadata: &Metadata) -> Result<Stored, Trouble> {
-        let object = metadata.object_id;
-        let stored = |path: PathBuf, was_there| Stored {
-            object_id: object,
-            path,
-            bytes: metadata.file_length,
-            sha256: metadata.file_sha256,
-            was_there,
-            opaque: metadata.opaque.as_ref().map(|opaque| opaque.code.clone()),
-        };
-        let path = self.config.layout.path(metadata);
-        let distinct = self.config.layout.path_distinct(metadata);
-        let known = (metadata.file_length, &metadata.file_sha256);
-        for path in [path, distinct] {
-            match self.out.look(&path, object, known)? {
-                Place::Same => return Ok(stored(path, true)),
-                Place::Free => {
-                    self.write(partition, metadata, &path)?;
-                    return Ok(stored(path, false));
-                }
-                Place::Taken => {}
-            }
-        }
-        Err(Trouble::Object(Failure::PlaceTaken { object }))
-    }
-
-    fn write(&mut self, partition: i32, metadata: &Metadata, path: &Path) -> Result<(), Trouble> {
-        let keeper = Keeper { group: &self.group, partition };
-        let mut keeping =
-            Keeping { waiting: &mut self.waiting, is_paused: &mut self.is_paused, looked: &mut self.looked };
-        let file = self.out.begin(metadata.object_id)?;
-        let mut assembly = Assembly::begin(metadata, file).map_err(TransportError::from)?;
-        for (index, chunk) in metadata.chunks.iter().enumerate() {
-            let at = (partition, chunk.kafka_offset);
-            let pushed = self.fetcher.fetch(at, CHUNK_PATIENCE, |record| {
-                match record.header(HEADER).map(RecordHeader::decode) {
-                    Some(Ok(RecordHeader::Chunk(header))) => {
-                        Some(assembly.push(&header, record.value().unwrap_or_default()))
-                    }
-                    _ => None,
-                }
-            });
-            match pushed.map_err(TransportError::from)? {
-                Some(Some(pushed)) => drop(pushed.map_err(TransportError::from)?),
-                Some(None) | None => {
-                    let (object, offset) = (metadata.object_id, chunk.kafka_offset);
-                    let index = u32::try_from(index).unwrap_or(u32::MAX);
-                    return Err(Trouble::Object(Failure::MissingChunk { object, index, offset }));
-                }
-            }
-            if keeping.is_due() && keeper.look(&mut keeping)?.is_break() {
-                drop(assembly);
-                self.drop_revoked();
-                return Err(Trouble::Lost);
-            }
-        }
-        assembly.finish().map_err(TransportError::from)?.name(path)?;
-        Ok(())
-    }
-
-    /// Rests and looks for records all the while; false when the run is to stop.
-    fn rest(&mut self, time: Duration, run: &mut Run<'_>) -> Result<bool, TransportError> {
-        let began = Instant::now();
-        while began.elapsed() < time {
-            if (run.is_stopped)() {
-                return Ok(false);
-            }
-            let keeper = Keeper { group: &self.group, partition: -1 };
-            let mut keeping =
-                Keeping { waiting: &mut self.waiting, is_paused: &mut self.is_paused, looked: &mut self.looked };
-            // With nothing to read this is the rest itself.
-            let _ = keeper.look(&mut keeping)?;
-            self.drop_revoked();
-        }
-        Ok(true)
-    }
-
-    /// What went away while an object was under way, and the records of it that came before.
-    fn drop_revoked(&mut self) {
-        let events = std::mem::take(&mut self.waiting);
-        for event in events {
-            if let GroupEvent::Revoked(gone) = &event {
-                self.partitions.revoke(gone);
-                self.waiting
-                    .retain(|event| !matches!(event, GroupEvent::Record(record) if gone.contains(&record.partition)));
-            } else {
-                self.waiting.push_back(event);
-            }
-        }
-    }
-}
-
-/// Keeps the membership of a group while something else is done.
-struct Keeper<'a> {
-    group: &'a GroupReader,
-    partition: i32,
-}
-
-struct Keeping<'a> {
-    waiting: &'a mut VecDeque<GroupEvent>,
-    is_paused: &'a mut bool,
-    looked: &'a mut Instant,
-}
-
-impl Keeping<'_> {
-    fn is_due(&self) -> bool {
-        self.looked.elapsed() >= LOOK_INTERVAL
-    }
-}
-
-impl Keeper<'_> {
-    /// Looks for what the group says, not for records; breaks when the partition is gone.
-    fn look(&self, keeping: &mut Keeping<'_>) -> Result<ControlFlow<()>, TransportError> {
-        if !std::mem::replace(keeping.is_paused, true) {
-            self.group.set_paused(true)?;
-        }
-        *keeping.looked = Instant::now();
-        let mut flow = ControlFlow::Continue(());
-        loop {
-            match self.group.turn(LOOK) {
-                Ok(Some(event)) => {
-                    match &event {
-                        GroupEvent::Assigned(_) => self.group.set_paused(true)?,
-                        GroupEvent::Revoked(gone) if gone.contains(&self.partition) => flow = ControlFlow::Break(()),
-                        _ => {}
-                    }
-                    keeping.waiting.push_back(event);
-                }
-                Ok(None) => return Ok(flow),
-                Err(error) if is_passing(&error) => return Ok(flow),
-                Err(error) => return Err(error.into()),
-            }
         }
     }
 }

@@ -115,6 +115,11 @@ impl Teller<'_> {
                 self.output.note(&format!("receiving as group {group}, {partitions} partitions"));
                 self.output.object("joined", json!({ "group": group, "partitions": partitions }));
             }
+            Told::Writing { bytes, of, .. } => {
+                let (stats, began) = (self.stats, self.began);
+                let (bytes, of) = (units::show_bytes(*bytes), units::show_bytes(*of));
+                self.output.progress(|| format!("{}; {bytes} of {of}", line(stats, began.elapsed())));
+            }
             Told::Stored(stored) => {
                 let counts = &mut self.stats;
                 if stored.was_there {
