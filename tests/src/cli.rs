@@ -438,7 +438,11 @@ impl BrokerProcess {
 }
 
 /// A free port below those that outgoing connections get.
-pub(crate) fn quiet_port() -> u16 {
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn quiet_port() -> u16 {
     const PORTS: Range<u16> = 12_000..32_000;
     // No port twice: who got one may not listen on it yet.
     static STEP: AtomicU32 = AtomicU32::new(0);

@@ -259,7 +259,8 @@ fn forgotten_transactions_time_out() {
     let mut reader = Client::connect(broker.addr());
     reader.create_topic("t", 1, &[]);
     let mut one = Producer::connect(broker.addr(), "one");
-    assert_eq!(one.init(50), 0);
+    // A busy machine writes within it, too.
+    assert_eq!(one.init(2_000), 0);
     one.write("t", 0, &[b"forgotten"]);
     let asked = reader.send(&committed_request("t", 0, 0).with_max_wait_ms(60_000), 12);
     let found = only_partition(reader.receive::<FetchRequest>(asked, 12));

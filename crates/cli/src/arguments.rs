@@ -3,6 +3,7 @@
 use crate::bench::codec::arguments::CodecBenchArguments;
 use crate::bench::compression::CompressionArguments;
 use crate::bench::detect::arguments::DetectBenchArguments;
+use crate::bench::dicom::DicomBenchArguments;
 use crate::bench::fleet::arguments::FleetArguments;
 use crate::bench::join::arguments::JoinArguments;
 use crate::bench::qos::arguments::QosArguments;
@@ -468,6 +469,8 @@ pub(crate) enum BenchWhat {
     Compression(CompressionArguments),
     /// How much of what is in a clip a detector finds, against labels, and its processor time
     Detect(DetectBenchArguments),
+    /// Files → Kafka → files as DICOM objects, against a bare producer and consumer; memory of a large one
+    Dicom(DicomBenchArguments),
     /// Bit rate and capture → decoded of the same frames, against JPEG at the same quality
     Qos(QosArguments),
     /// How soon who joins a stream sees it, and is up to date
@@ -636,4 +639,14 @@ pub(crate) fn parse_subscribe(line: &str) -> SubscribeArguments {
     }
     let words = std::iter::once("subscribe").chain(line.split_whitespace());
     <Alone as clap::Parser>::parse_from(words).arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_has_two_options_of_one_name() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
 }

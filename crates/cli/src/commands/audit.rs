@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  lumenbus audit verify --key keys/gateway-1.pub --checkpoint monday.txt   # exit code 3 when something is wrong\n  lumenbus audit checkpoint --out tuesday.txt --signing-key auditor.key\n  lumenbus audit search --what reject --from -1d\n  lumenbus audit export --to syslog+tls://logs.example:6514 --ca ca.pem --position export.position --follow\n  lumenbus audit export --out trail.ndjson"
+    after_help = "Examples:\n  lumenbus audit verify --key keys/gateway-1.pub --checkpoint monday.txt   # exit code 3 when something is wrong\n  lumenbus audit checkpoint --out tuesday.txt --signing-key auditor.key\n  lumenbus audit search --what reject --from -1d\n  lumenbus audit export --syslog syslog+tls://logs.example:6514 --ca ca.pem --position export.position --follow\n  lumenbus audit export --out trail.ndjson"
 )]
 pub(crate) struct AuditArguments {
     #[command(subcommand)]

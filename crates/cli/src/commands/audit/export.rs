@@ -38,7 +38,7 @@ pub(crate) struct ExportArguments {
     filter: Filter,
     /// Syslog server (RFC 5424 over TLS, RFC 5425): syslog+tls://HOST:PORT
     #[arg(long, value_name = "URL", required_unless_present = "out", conflicts_with = "out")]
-    to: Option<SyslogTarget>,
+    syslog: Option<SyslogTarget>,
     /// File to write
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -46,7 +46,7 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "FORM", default_value = "ndjson")]
     form: Form,
     /// Certificates to trust instead of the system's, PEM
-    #[arg(long, value_name = "FILE", requires = "to")]
+    #[arg(long, value_name = "FILE", requires = "syslog")]
     ca: Option<PathBuf>,
     /// Own certificate with its chain, PEM
     #[arg(long, value_name = "FILE", requires = "client_key")]
@@ -55,22 +55,22 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
     /// Remembers how far the export has come; the next one goes on there
-    #[arg(long, value_name = "FILE", requires = "to")]
+    #[arg(long, value_name = "FILE", requires = "syslog")]
     position: Option<PathBuf>,
     /// Go on with what comes, until Ctrl-C
-    #[arg(long, requires = "to")]
+    #[arg(long, requires = "syslog")]
     follow: bool,
 }
 
 pub(super) fn run(arguments: &ExportArguments, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
-    match (&arguments.to, &arguments.out) {
+    match (&arguments.syslog, &arguments.out) {
         (Some(target), _) => {
             let client = arguments.client_cert.clone().zip(arguments.client_key.clone());
             let target = SyslogTarget { ca: arguments.ca.clone(), client, ..target.clone() };
             to_syslog(arguments, &target, settings, output)
         }
         (None, Some(path)) => to_file(arguments, path, settings, output),
-        (None, None) => Err(Usage("say where to: --to or --out".to_owned()).into()),
+        (None, None) => Err(Usage("say where to: --syslog or --out".to_owned()).into()),
     }
 }
 
