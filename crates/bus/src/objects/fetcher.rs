@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const FETCH_BYTES: &str = "2097152";
 const QUEUED_KIB: &str = "3072";
 
+/// What is read is there already. A fetch that waited at a log's end would hold up the next jump to another partition.
+const WAIT_MILLIS: &str = "5";
+
 /// Reads single records; those that follow each other are fetched ahead.
 pub struct RecordFetcher {
     consumer: BaseConsumer<Quiet>,
@@ -26,6 +29,7 @@ pub struct RecordFetcher {
     brokers: String,
     /// Partition that is read, and the offset that comes next.
     at: Option<(i32, i64)>,
+    is_assigned: bool,
 }
 
 impl RecordFetcher {
@@ -47,21 +51,36 @@ impl RecordFetcher {
             ("max.partition.fetch.bytes", FETCH_BYTES),
             ("fetch.max.bytes", FETCH_BYTES),
             ("queued.max.messages.kbytes", QUEUED_KIB),
+            ("fetch.wait.max.ms", WAIT_MILLIS),
         ] {
             if !bus.properties.contains_key(name) {
                 config.set(name, value);
             }
         }
         let consumer = config.create_with_context(Quiet).map_err(|error| explain(error, &attempt))?;
-        Ok(Self { consumer, topic, brokers: bus.brokers.clone(), at: None })
+        Ok(Self { consumer, topic, brokers: bus.brokers.clone(), at: None, is_assigned: false })
     }
 
     fn go_to(&mut self, partition: i32, offset: i64) -> Result<(), KafkaError> {
         let mut assigned = TopicPartitionList::new();
         assigned.add_partition_offset(self.topic.as_str(), partition, Offset::Offset(offset))?;
         self.at = None;
+        self.is_assigned = true;
         self.consumer.assign(&assigned)?;
         self.at = Some((partition, offset));
+        Ok(())
+    }
+
+    /// Reads nothing ahead until the next record is asked for: brokers are left alone meanwhile.
+    ///
+    /// # Errors
+    /// What the client refuses.
+    pub fn rest(&mut self) -> Result<(), BusError> {
+        self.at = None;
+        if std::mem::take(&mut self.is_assigned) {
+            let attempt = Attempt::reading(&self.brokers, self.topic.as_str());
+            self.consumer.unassign().map_err(|error| explain(error, &attempt))?;
+        }
         Ok(())
     }
 

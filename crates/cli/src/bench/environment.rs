@@ -141,6 +141,11 @@ impl Environment {
         Ok(name)
     }
 
+    /// Topics that others make, to be deleted with the rest.
+    pub(super) fn adopt(&mut self, topics: impl IntoIterator<Item = String>) {
+        self.topics.extend(topics);
+    }
+
     fn delete_topics(&mut self) {
         let names: Vec<_> = self.topics.drain(..).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();

@@ -10,6 +10,7 @@ pub(crate) mod codec;
 pub(crate) mod compression;
 mod decoded;
 pub(crate) mod detect;
+pub(crate) mod dicom;
 mod environment;
 pub(crate) mod fleet;
 pub(crate) mod join;
@@ -43,6 +44,7 @@ pub(crate) fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Re
         BenchWhat::Broker(arguments) => broker::run(arguments, settings, &mut output),
         BenchWhat::Decoded(arguments) => decoded::run(arguments, settings, &mut output),
         BenchWhat::Detect(arguments) => detect::run(arguments, settings, &mut output),
+        BenchWhat::Dicom(arguments) => dicom::run(arguments, settings, &mut output),
         BenchWhat::Qos(arguments) => qos::run(arguments, settings, &mut output),
         BenchWhat::Join(arguments) => join::run(arguments, settings, &mut output),
         BenchWhat::Fleet(arguments) => fleet::run(arguments, settings, &mut output),

@@ -21,6 +21,13 @@ pub(super) fn resident_bytes(pid: u32) -> u64 {
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE_BYTES
 }
 
+/// The most that was ever resident of a process, in bytes; 0 where the system does not tell.
+pub(super) fn peak_bytes(pid: u32) -> u64 {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return 0 };
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
 /// Processor time of the whole machine since it was started.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Machine {
@@ -70,6 +77,7 @@ mod tests {
     fn this_process_has_memory() {
         if std::path::Path::new("/proc/self/statm").exists() {
             assert!(resident_bytes(std::process::id()) > 100_000);
+            assert!(peak_bytes(std::process::id()) > 100_000);
         }
     }
 }

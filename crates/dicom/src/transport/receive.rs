@@ -224,6 +224,9 @@ impl Receiver {
             if !is_taken {
                 continue;
             }
+            if is_idle {
+                self.fetcher.rest()?;
+            }
             if is_idle || committed.elapsed() >= COMMIT_INTERVAL {
                 self.commit(run);
                 committed = Instant::now();
