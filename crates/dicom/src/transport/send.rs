@@ -11,6 +11,7 @@ use std::fs::{File, Metadata as FileMetadata};
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 /// What all objects of a sender may have on their way; librdkafka holds a copy of it.
@@ -30,6 +31,7 @@ pub struct Sender {
     partitions: u32,
     framing: Framing,
     limits: SplitLimits,
+    taken_bytes: AtomicU64,
 }
 
 /// An object whose last record is acknowledged.
@@ -77,8 +79,14 @@ impl Sender {
         let name = |base| bus.topic_prefix.topic(base).as_str().to_owned();
         let (metadata_topic, pixels_topic) = (name(metadata), name(pixels));
         let partitions = same_partitions(&native, &metadata_topic, &pixels_topic)?;
-        let (framing, limits) = (Framing::SingleObject, SplitLimits::default());
-        Ok(Self { native, coded, metadata_topic, pixels_topic, partitions, framing, limits })
+        let (framing, limits, taken_bytes) = (Framing::SingleObject, SplitLimits::default(), AtomicU64::new(0));
+        Ok(Self { native, coded, metadata_topic, pixels_topic, partitions, framing, limits, taken_bytes })
+    }
+
+    /// Bytes that were taken of all objects so far, also of those that are under way.
+    #[must_use]
+    pub fn taken_bytes(&self) -> u64 {
+        self.taken_bytes.load(Ordering::Relaxed)
     }
 
     /// Begins an object whose bytes come piece by piece.
@@ -190,6 +198,7 @@ impl<'a> Sending<'a> {
     pub fn push(&mut self, piece: &[u8]) -> Result<(), TransportError> {
         let Self { sender, object_id, splitter, deliveries } = self;
         splitter.push(piece, &mut |chunk| sender.send_chunk(*object_id, &chunk, deliveries))?;
+        sender.taken_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 

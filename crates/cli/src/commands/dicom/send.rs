@@ -13,9 +13,11 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+/// How often progress is looked at.
+const LOOK: Duration = Duration::from_millis(200);
 /// So many files that were refused are told one by one to people.
 const MAX_TOLD: u64 = 20;
 
@@ -65,9 +67,15 @@ pub(crate) fn run(arguments: &SendArguments, settings: &Settings, output: &mut O
             scope.spawn(move || work(files, fatal, sender, shutdown, &tell));
         }
         drop(tell);
-        for news in told {
-            counts.take(news, output);
-            output.progress(|| counts.line(began.elapsed()));
+        loop {
+            match told.recv_timeout(LOOK) {
+                Ok(news) => counts.take(news, output),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // Of a large object nothing else is heard for long.
+            let taken = units::show_bytes(sender.taken_bytes());
+            output.progress(|| format!("{}; {taken} taken", counts.line(began.elapsed())));
         }
     });
     if let Some(error) = fatal.into_inner().unwrap_or_else(PoisonError::into_inner) {
