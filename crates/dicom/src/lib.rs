@@ -35,6 +35,7 @@ pub mod cut;
 pub mod deid;
 pub mod element;
 mod error;
+pub mod gateway;
 pub mod layout;
 pub mod record;
 pub mod syntax;

@@ -5,6 +5,7 @@ use super::leak::Identity;
 use super::report::{Change, Changes, Done, ObjectReport, PixelWork, Rule};
 use super::table::{self, Action, OptionAction, Row};
 use super::{DeidError, Outcome, Profile, ProfileOption, ProjectKey, ShowValues, Verdict, dates, pixels, tag, values};
+use crate::gateway::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION};
 use bytes::Bytes;
 use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _};
 use dicom_core::{Tag, VR};
@@ -16,9 +17,6 @@ const MAX_INFLATED: u64 = 1 << 30;
 /// How much more than its compressed form a deflated data set may be; more is an attack.
 const MAX_RATIO: u64 = 200;
 const PREAMBLE: usize = 128;
-/// Ours, from a random UUID (PS3.5, annex B.2).
-const IMPLEMENTATION_CLASS: &str = "2.25.51006992315768886763890912219410324589";
-const IMPLEMENTATION_VERSION: &str = concat!("LUMENBUS_", env!("CARGO_PKG_VERSION"));
 const DICOMDIR: &str = "1.2.840.10008.1.3.10";
 const LONGEST_VALUE_SHOWN: usize = 64;
 

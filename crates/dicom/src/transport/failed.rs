@@ -51,27 +51,27 @@ impl FailedRecord {
 }
 
 /// Milliseconds of Unix time.
-pub(super) fn now_unix_millis() -> i64 {
+pub(crate) fn now_unix_millis() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Writes to `dicom_failed`.
 #[derive(Debug)]
-pub(super) struct FailedWriter {
+pub(crate) struct FailedWriter {
     writer: RecordWriter,
     topic: String,
 }
 
 impl FailedWriter {
-    pub(super) fn open(bus: &BusConfig) -> Result<Self, TransportError> {
+    pub(crate) fn open(bus: &BusConfig) -> Result<Self, TransportError> {
         let topic = bus.topic_prefix.topic(FAILED_TOPIC).as_str().to_owned();
         let writer = RecordWriter::open(bus, RecordCompression::None, &Budget::new(BUDGET_BYTES))?;
         Ok(Self { writer, topic })
     }
 
     /// Writes it and waits until it is acknowledged: an offset is committed beyond what it refers to.
-    pub(super) fn write(&self, record: &FailedRecord) -> Result<(), TransportError> {
+    pub(crate) fn write(&self, record: &FailedRecord) -> Result<(), TransportError> {
         let deliveries = Deliveries::new();
         // All of one reference meet in a partition, in order, also where the topic has fewer partitions.
         let partitions = i32::try_from(self.writer.partitions(&self.topic)?).unwrap_or(i32::MAX);
@@ -113,7 +113,7 @@ pub fn open_failures(bus: &BusConfig) -> Result<BTreeMap<(String, i32, i64), Fai
 }
 
 impl FailedRecord {
-    pub(super) fn new(destination: &str, (partition, first_offset, offset): (i32, i64, i64), reason: &str) -> Self {
+    pub(crate) fn new(destination: &str, (partition, first_offset, offset): (i32, i64, i64), reason: &str) -> Self {
         Self {
             version: VERSION,
             destination: destination.to_owned(),

@@ -14,7 +14,7 @@ pub mod failed;
 mod files;
 mod folder;
 pub mod queue;
-mod receive;
+pub(crate) mod receive;
 mod send;
 pub mod verify;
 

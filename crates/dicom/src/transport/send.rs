@@ -1,6 +1,7 @@
 //! Objects to Kafka: chunks first, then what commits them.
 
 use super::{Family, TransportError};
+use crate::attributes::Identity;
 use crate::cut::{Chunk, Input, SplitLimits, Splitter};
 use crate::record::{Framing, HEADER, Key, ObjectId, parts};
 use bytes::Bytes;
@@ -211,6 +212,7 @@ impl<'a> Sending<'a> {
         let mut metadata = splitter.finish(&mut |chunk| sender.send_chunk(object_id, &chunk, &deliveries))?;
         metadata.set_offsets(&sender.coded.wait(&sender.pixels_topic, &deliveries)?)?;
         let encoded = metadata.encode_as(sender.framing)?;
+        let identity = metadata.identity.clone();
         let key = metadata.key();
         let sent = Sent {
             object_id,
@@ -223,7 +225,7 @@ impl<'a> Sending<'a> {
             opaque: metadata.opaque.map(|opaque| opaque.code),
             findings: metadata.findings,
         };
-        Ok(Finished { sender, encoded, sent })
+        Ok(Finished { sender, encoded, identity, sent })
     }
 
     /// Finishes and commits the object.
@@ -240,6 +242,7 @@ impl<'a> Sending<'a> {
 pub struct Finished<'a> {
     sender: &'a Sender,
     encoded: Bytes,
+    identity: Identity,
     sent: Sent,
 }
 
@@ -250,12 +253,24 @@ impl Finished<'_> {
         self.sent.sha256
     }
 
+    /// What the object calls itself.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Code of the reason for which it was not cut.
+    #[must_use]
+    pub fn opaque(&self) -> Option<&str> {
+        self.sent.opaque.as_deref()
+    }
+
     /// Writes the record that commits the object and waits until it is acknowledged.
     ///
     /// # Errors
     /// What Kafka refuses. An error after a long silence of the brokers leaves open whether readers see the object.
     pub fn commit(self) -> Result<Sent, TransportError> {
-        let Self { sender, encoded, mut sent } = self;
+        let Self { sender, encoded, mut sent, .. } = self;
         sent.offset = sender.send_metadata(sent.object_id, &sent.key, &encoded)?;
         Ok(sent)
     }

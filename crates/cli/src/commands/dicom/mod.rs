@@ -4,6 +4,8 @@
 //! files that are sent or compared are the caller's own, and are told.
 
 mod deidentify;
+mod echo;
+mod gateway;
 mod queue;
 mod receive;
 mod send;
@@ -31,6 +33,10 @@ enum What {
     Receive(receive::ReceiveArguments),
     /// Take out what identifies patients, by DICOM PS3.15, annex E
     Deidentify(Box<deidentify::DeidentifyArguments>),
+    /// Take objects from DICOM peers into the topics, and pass them on to others
+    Gateway(Box<gateway::GatewayArguments>),
+    /// Ask a DICOM peer whether it is there (C-ECHO)
+    Echo(echo::EchoArguments),
     /// Compare two folders, or a folder with the topics
     Verify(verify::VerifyArguments),
     /// What destinations wait for, and what nobody needs any more
@@ -43,6 +49,8 @@ impl DicomArguments {
             What::Send(_) => "dicom send",
             What::Receive(_) => "dicom receive",
             What::Deidentify(_) => "dicom deidentify",
+            What::Gateway(_) => "dicom gateway",
+            What::Echo(_) => "dicom echo",
             What::Verify(_) => "dicom verify",
             What::Queue(arguments) => arguments.name(),
         }
@@ -54,6 +62,8 @@ pub(crate) fn run(arguments: &DicomArguments, settings: &Settings, output: &mut 
         What::Send(arguments) => send::run(arguments, settings, output),
         What::Receive(arguments) => receive::run(arguments, settings, output),
         What::Deidentify(arguments) => deidentify::run(arguments, settings, output),
+        What::Gateway(arguments) => gateway::run(arguments, settings, output),
+        What::Echo(arguments) => echo::run(arguments, settings, output),
         What::Verify(arguments) => verify::run(arguments, settings, output),
         What::Queue(arguments) => queue::run(arguments, settings, output),
     }

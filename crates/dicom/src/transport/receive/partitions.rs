@@ -20,7 +20,7 @@ struct Partition {
 
 /// This member's partitions.
 #[derive(Debug, Default)]
-pub(super) struct Partitions {
+pub(crate) struct Partitions {
     own: BTreeMap<i32, Partition>,
     known: Remembered,
     broken: HashMap<ObjectId, DicomError>,
@@ -46,29 +46,29 @@ impl Remembered {
 }
 
 impl Partitions {
-    pub(super) fn assign(&mut self, partition: i32, next: i64) {
+    pub(crate) fn assign(&mut self, partition: i32, next: i64) {
         self.own.insert(partition, Partition { next, open: HashMap::new() });
     }
 
-    pub(super) fn revoke(&mut self, gone: &[i32]) {
+    pub(crate) fn revoke(&mut self, gone: &[i32]) {
         self.own.retain(|partition, _| !gone.contains(partition));
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.own.len()
     }
 
-    pub(super) fn has(&self, partition: i32) -> bool {
+    pub(crate) fn has(&self, partition: i32) -> bool {
         self.own.contains_key(&partition)
     }
 
     /// Whether a record is of a partition of this member, and not one that was dealt with.
-    pub(super) fn expects(&self, partition: i32, offset: i64) -> bool {
+    pub(crate) fn expects(&self, partition: i32, offset: i64) -> bool {
         self.own.get(&partition).is_some_and(|own| offset >= own.next)
     }
 
     /// Where the object's metadata begins.
-    pub(super) fn begin_part(&mut self, partition: i32, offset: i64, index: u32, object: ObjectId) -> i64 {
+    pub(crate) fn begin_part(&mut self, partition: i32, offset: i64, index: u32, object: ObjectId) -> i64 {
         let Some(own) = self.own.get_mut(&partition) else { return offset };
         if index == 0 && !self.known.set.contains(&object) {
             return *own.open.entry(object).or_insert(offset);
@@ -77,7 +77,7 @@ impl Partitions {
     }
 
     /// The record at the offset is dealt with, and with its last part the object.
-    pub(super) fn done(&mut self, partition: i32, offset: i64, object: Option<ObjectId>) {
+    pub(crate) fn done(&mut self, partition: i32, offset: i64, object: Option<ObjectId>) {
         if let Some(object) = object {
             self.known.insert(object);
             self.broken.remove(&object);
@@ -89,12 +89,12 @@ impl Partitions {
         }
     }
 
-    pub(super) fn is_known(&self, object: ObjectId) -> bool {
+    pub(crate) fn is_known(&self, object: ObjectId) -> bool {
         self.known.set.contains(&object)
     }
 
     /// Metadata that is broken is told once, with its last part, for the reason that was met first.
-    pub(super) fn reason(&mut self, object: ObjectId, error: DicomError, is_last: bool) -> Option<DicomError> {
+    pub(crate) fn reason(&mut self, object: ObjectId, error: DicomError, is_last: bool) -> Option<DicomError> {
         if is_last {
             return Some(self.broken.remove(&object).unwrap_or(error));
         }
@@ -105,7 +105,7 @@ impl Partitions {
     }
 
     /// Per partition, below which offset everything is safe.
-    pub(super) fn safe(&mut self) -> Vec<(i32, i64)> {
+    pub(crate) fn safe(&mut self) -> Vec<(i32, i64)> {
         let safe = |(&partition, own): (&i32, &mut Partition)| {
             let next = own.next;
             own.open.retain(|_, first| next - *first < ABANDONED_RECORDS);
@@ -115,7 +115,7 @@ impl Partitions {
     }
 
     /// Whether everything below these ends is dealt with. What is open belongs to a sender at work, or a dead one.
-    pub(super) fn are_at(&self, ends: &BTreeMap<i32, Bounds>) -> bool {
+    pub(crate) fn are_at(&self, ends: &BTreeMap<i32, Bounds>) -> bool {
         let is_at = |(partition, own): (&i32, &Partition)| ends.get(partition).is_none_or(|end| own.next >= end.end);
         !self.own.is_empty() && self.own.iter().all(is_at)
     }
