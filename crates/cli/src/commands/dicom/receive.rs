@@ -128,6 +128,9 @@ impl Teller<'_> {
                     (counts.stored, counts.stored_bytes) = (counts.stored + 1, counts.stored_bytes + stored.bytes);
                 }
                 let path = self.arguments.show_paths.then(|| stored.path.display().to_string());
+                if let Some(path) = &path {
+                    self.output.result(path);
+                }
                 let (kind, id) = (if stored.was_there { "already_there" } else { "stored" }, stored.object_id);
                 let sha256 = hex(&stored.sha256);
                 let told = json!({ "object": id.to_string(), "bytes": stored.bytes, "sha256": sha256, "opaque": stored.opaque, "path": path });
