@@ -92,7 +92,8 @@ impl FileMeta {
             }
             meta.data_set += start + length;
         }
-        (meta.data_set <= head.len()).then_some(meta)
+        // One byte may be the first of another element of the group.
+        (head.len().checked_sub(meta.data_set)? != 1).then_some(meta)
     }
 }
 
