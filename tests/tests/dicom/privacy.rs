@@ -93,6 +93,10 @@ fn no_value_of_a_patient_is_in_keys_headers_logs_or_reports() {
     let ran = broker.stop();
     said.push(ran.stdout + &ran.stderr);
     let said = said.join("\n");
-    let told: Vec<_> = forbidden.iter().filter(|value| said.contains(value.as_str())).collect();
+    let words: BTreeSet<&str> = said.split(|c: char| !c.is_alphanumeric() && !".-_".contains(c)).collect();
+    // Short numbers stand in hashes and in fractions of seconds by chance: they count as words of their own.
+    let is_number = |value: &str| value.len() < 12 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_told = |value: &str| if is_number(value) { words.contains(value) } else { said.contains(value) };
+    let told: Vec<_> = forbidden.iter().filter(|value| is_told(value)).collect();
     assert!(told.is_empty(), "{told:?}");
 }
