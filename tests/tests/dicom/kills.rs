@@ -178,7 +178,7 @@ fn soak_dicom_on_the_embedded_broker() {
     kill_loop(Kind::Embedded, 10);
 }
 
-/// Only when kills are asked for, as `cargo xtask soak dicom` does: one of eight runs of three kills saw the receiver
+/// Only when kills are asked for, as `cargo xtask soak dicom` does: one of ten short runs saw the receiver
 /// deliver nothing for three minutes after a broker's kill, for a reason that is not known yet.
 #[test]
 fn soak_dicom_on_apache_kafka() {
