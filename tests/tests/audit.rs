@@ -147,6 +147,34 @@ fn a_dry_run_changes_nothing_and_says_what_and_why() {
 }
 
 #[test]
+fn what_is_sent_received_and_refused_is_in_the_trail() {
+    let Some(objects) = data("dicom/pydicom") else { return };
+    let site = Site::start();
+    let mut command = site.command("dicom send --json");
+    command.arg(objects.join("CT_small.dcm"));
+    let sent = Background::start(command).finish().code(0).objects("sent")[0].clone();
+    for _ in 0..2 {
+        site.run("dicom receive --out files --until-end --from start").code(0);
+    }
+    let search = |what: &str| site.run(&format!("audit search --json --what {what}")).code(0).objects("record");
+    let (send, receive) = (search("send"), search("receive"));
+    assert_eq!((send.len(), receive.len()), (1, 2));
+    for record in send.iter().chain(&receive) {
+        assert_eq!((&record["details"]["sha256"], &record["object_kind"]), (&sent["sha256"], &"sop-instance".into()));
+        let message = record["dicom"].as_str().unwrap();
+        assert!(message.contains("<AuditMessage") && !message.contains("CompressedSamples"), "{message}");
+    }
+    assert_eq!(receive[0]["details"]["destination"], "lumenbus-dicom");
+    let keys = site.path("keys");
+    let public = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path().display().to_string());
+    let public: Vec<_> = public.filter(|path| path.ends_with(".pub")).collect();
+    let verified = site.run(&format!("audit verify --json --key {}", public.join(" "))).code(0).summary();
+    assert_eq!((&verified["is_clean"], &verified["instances"]), (&true.into(), &2.into()), "{verified}");
+    site.run("dicom receive --out files --until-end --no-audit").code(0);
+    assert_eq!(search("receive").len(), 2);
+}
+
+#[test]
 fn a_cut_off_tail_shows_and_so_do_other_peoples_records() {
     let Some(objects) = data("dicom/pydicom") else { return };
     let site = Site::start();

@@ -42,6 +42,7 @@ impl Topics {
         command.args(["--brokers", &self.site.bus.brokers, "--topic-prefix", self.site.bus.topic_prefix.as_str()]);
         command.args(words(line));
         command.args(paths);
+        command.env("LUMENBUS_AUDIT_KEYS", self.folder.path().join("keys"));
         command
     }
 

@@ -3,6 +3,8 @@
 use crate::exit::Usage;
 use crate::settings::Settings;
 use clap::Args;
+use lumenbus_bus::BusError;
+use lumenbus_bus::topics::AUDIT;
 use lumenbus_ops::audit::{Actor, AuditConfig, AuditError, AuditEvent, AuditTicket, AuditWriter, Need};
 use std::path::PathBuf;
 
@@ -12,11 +14,13 @@ const MAX_UNCONFIRMED: usize = 256;
 const MAX_INSTANCES: u32 = 64;
 /// Longest name of an instance, with room for a number behind it.
 const MAX_BASE: usize = 58;
+/// Longest name of a folder of keys.
+const MAX_FOLDER: usize = 200;
 
 /// Whether and as whom a command writes to the audit trail.
 #[derive(Debug, Args)]
 pub(crate) struct AuditOptions {
-    /// Folder of the keys that sign this host's part of the audit trail [default: lumenbus/audit below $STATE_DIRECTORY,
+    /// Folder of the keys that sign this host's part of the audit trail [default: lumenbus/audit/CLUSTER-TOPIC below $STATE_DIRECTORY,
     /// $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, env = "LUMENBUS_AUDIT_KEYS", value_name = "DIR", conflicts_with = "no_audit")]
     audit_keys: Option<PathBuf>,
@@ -46,12 +50,10 @@ impl AuditOptions {
         if self.no_audit {
             return Ok(Trail { writer: None, unconfirmed: Vec::new() });
         }
-        let keys = self.audit_keys.clone().or_else(default_keys).ok_or_else(|| {
-            Usage(
-                "there is no home folder for the audit trail's keys; name one by --audit-keys, or say --no-audit"
-                    .to_owned(),
-            )
-        })?;
+        let keys = match &self.audit_keys {
+            Some(keys) => keys.clone(),
+            None => default_keys(settings)?,
+        };
         let open = |name: &str| {
             let mut config = AuditConfig::new(settings.bus.clone(), &keys, name);
             config.program = format!("lumenbus {} {command}", env!("CARGO_PKG_VERSION"));
@@ -77,18 +79,30 @@ fn first_free(base: &str, open: impl Fn(&str) -> Result<AuditWriter, AuditError>
     result
 }
 
-fn default_keys() -> Option<PathBuf> {
+/// A chain is in one topic of one cluster, so each has keys of its own.
+fn default_keys(settings: &Settings) -> anyhow::Result<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     // The system's manager of services may name several.
     let service = folder("STATE_DIRECTORY").and_then(|all| std::env::split_paths(&all).next());
     let home = || folder("HOME").map(|home| home.join(".local/state"));
-    service.or_else(|| folder("XDG_STATE_HOME")).or_else(home).map(|state| state.join("lumenbus/audit"))
+    let state = service.or_else(|| folder("XDG_STATE_HOME")).or_else(home).ok_or_else(|| {
+        let why = "there is no home folder for the audit trail's keys; name one by --audit-keys, or say --no-audit";
+        Usage(why.to_owned())
+    })?;
+    let cluster = lumenbus_bus::probe(&settings.bus).map_err(BusError::from)?.cluster_id.unwrap_or_default();
+    let topic = settings.bus.topic_prefix.topic(AUDIT);
+    Ok(state.join("lumenbus/audit").join(plain(&format!("{cluster}-{topic}"), MAX_FOLDER)))
+}
+
+/// Letters that names of files and instances can have.
+fn plain(text: &str, longest: usize) -> String {
+    let allowed = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
+    text.chars().map(allowed).take(longest).collect()
 }
 
 fn default_name(command: &str) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let allowed = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
-    format!("{command}-{host}").chars().map(allowed).take(MAX_BASE).collect()
+    plain(&format!("{command}-{host}"), MAX_BASE)
 }
 
 /// Who runs this, as far as the system knows.

@@ -52,7 +52,7 @@ fn no_value_of_a_patient_is_in_keys_headers_logs_or_reports() {
     let mut run = |code: i32, words: &[&str], path: Option<&Path>| {
         for form in [&["--json", "-vv"][..], &["-vv"]] {
             let mut command = lumenbus(["dicom", "--brokers", broker.address()]);
-            command.args(form).args(words).args(path);
+            command.args(form).args(words).args(path).env("LUMENBUS_AUDIT_KEYS", folder.path().join("keys"));
             let ran = Background::start(command).finish().code(code);
             said.push(ran.stdout + &ran.stderr);
         }
@@ -72,7 +72,7 @@ fn no_value_of_a_patient_is_in_keys_headers_logs_or_reports() {
 
     let bus = BusConfig { topic_prefix: TopicPrefix::default(), ..BusConfig::new(broker.address()) };
     let mut records = 0;
-    for base in ["dicom_metadata", "dicom_pixels", "dicom_failed", "lumenbus.destinations"] {
+    for base in ["dicom_metadata", "dicom_pixels", "dicom_failed", "lumenbus.destinations", "lumenbus.audit"] {
         let view = TopicView::open(&bus, bus.topic_prefix.topic(base)).unwrap();
         let bounds = view.bounds().unwrap();
         view.read(&bounds, Duration::from_secs(60), |record| {

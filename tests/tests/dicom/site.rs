@@ -45,12 +45,14 @@ pub(crate) struct Dicom {
     pub(crate) site: Site,
     pub(crate) group: String,
     pub(crate) out: tempfile::TempDir,
+    /// Of the audit trail.
+    keys: tempfile::TempDir,
 }
 
 impl Dicom {
     pub(crate) fn new(site: Site) -> Self {
         let group = site.group("dicom");
-        Self { site, group, out: tempfile::tempdir().unwrap() }
+        Self { site, group, out: tempfile::tempdir().unwrap(), keys: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn together(kind: Kind) -> Option<Self> {
@@ -66,6 +68,7 @@ impl Dicom {
         command.args(["--brokers", &self.site.bus.brokers, "--topic-prefix", self.site.bus.topic_prefix.as_str()]);
         command.args(words(line));
         command.args(paths);
+        command.env("LUMENBUS_AUDIT_KEYS", self.keys.path());
         command
     }
 

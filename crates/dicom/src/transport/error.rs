@@ -24,6 +24,12 @@ pub enum TransportError {
         #[source]
         source: std::io::Error,
     },
+    /// What has to be on record first could not be put there.
+    #[error("what was done cannot be put on record, so nothing more is done: {why}")]
+    NotOnRecord {
+        /// What stands in the way.
+        why: String,
+    },
     /// Somebody wrote to a file while it was sent; no reader will see it.
     #[error("{} changed while it was read: it is not sent; send it again when its writer is done", path.display())]
     Changed {

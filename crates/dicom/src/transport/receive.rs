@@ -10,6 +10,7 @@ pub use failure::Failure;
 
 use super::failed::{FailedRecord, FailedWriter};
 use super::{OutFolder, TOPICS, TransportError, destinations};
+use crate::attributes::Identity;
 use crate::layout::Layout;
 use crate::record::{
     HEADER, METADATA_TOPIC, Metadata, ObjectId, PIXELS_TOPIC, PartCollector, PartHeader, RecordHeader,
@@ -58,6 +59,8 @@ pub struct ReceiverConfig {
 pub struct Stored {
     /// Of the transmission.
     pub object_id: ObjectId,
+    /// What it is.
+    pub identity: Identity,
     /// Relative to the folder. It may tell of a patient.
     pub path: PathBuf,
     /// Bytes of the file.
@@ -141,6 +144,7 @@ pub struct Receiver {
 struct Run<'a> {
     is_stopped: &'a dyn Fn() -> bool,
     told: &'a mut dyn FnMut(Told<'_>),
+    put_on_record: &'a mut dyn FnMut() -> Result<(), String>,
 }
 
 impl Receiver {
@@ -184,21 +188,24 @@ impl Receiver {
         self.stats
     }
 
-    /// Receives until the end that is wanted or until it is stopped; what is in its place is committed then.
+    /// Receives until the end that is wanted or until it is stopped; what is in its place is committed then, after
+    /// `put_on_record` has seen to it that what was told so far is where it has to be, such as in an audit trail.
     ///
     /// # Errors
-    /// What neither the brokers' coming back nor room on the disk mends. Nothing is committed that is not in its place.
+    /// What neither the brokers' coming back nor room on the disk mends, and [`TransportError::NotOnRecord`]. Nothing is
+    /// committed that is not in its place and on record.
     pub fn run(
         &mut self,
         is_stopped: &dyn Fn() -> bool,
         told: &mut dyn FnMut(Told<'_>),
+        put_on_record: &mut dyn FnMut() -> Result<(), String>,
     ) -> Result<Ending, TransportError> {
-        let mut run = Run { is_stopped, told };
+        let mut run = Run { is_stopped, told, put_on_record };
         let ends = if self.config.until_end { Some(self.metadata.bounds()?) } else { None };
         let retried = if self.config.retry_failed { self.retry(&mut run) } else { Ok(()) };
         let result = retried.and_then(|()| self.work(ends.as_ref(), &mut run));
-        self.commit(&mut run);
-        result
+        let committed = self.commit(&mut run);
+        result.and_then(|ending| committed.map(|()| ending))
     }
 
     fn work(&mut self, ends: Option<&BTreeMap<i32, Bounds>>, run: &mut Run<'_>) -> Result<Ending, TransportError> {
@@ -228,7 +235,7 @@ impl Receiver {
                 self.fetcher.rest()?;
             }
             if is_idle || committed.elapsed() >= COMMIT_INTERVAL {
-                self.commit(run);
+                self.commit(run)?;
                 committed = Instant::now();
             }
             if is_idle && ends.is_some_and(|ends| self.partitions.are_at(ends)) {
@@ -276,17 +283,18 @@ impl Receiver {
     }
 
     /// Whatever fails is tried again with the next commit; who reads it again until then finds it done.
-    fn commit(&mut self, run: &mut Run<'_>) {
+    fn commit(&mut self, run: &mut Run<'_>) -> Result<(), TransportError> {
+        (run.put_on_record)().map_err(|why| TransportError::NotOnRecord { why })?;
         for (partition, offset) in self.partitions.safe() {
             self.group.set_safe(partition, offset);
         }
         if let Err(error) = self.group.commit() {
             tracing::debug!(%error, "committing");
-            if !is_passing(&error) {
-                return;
+            if is_passing(&error) {
+                (run.told)(Told::BrokersAway(&error));
             }
-            (run.told)(Told::BrokersAway(&error));
         }
+        Ok(())
     }
 
     /// Takes a record; false when it could not be dealt with because the run was stopped or the partition went.

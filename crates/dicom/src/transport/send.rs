@@ -40,6 +40,8 @@ pub struct Sender {
 pub struct Sent {
     /// Of this transmission.
     pub object_id: ObjectId,
+    /// What it is.
+    pub identity: Identity,
     /// Key of its records.
     pub key: Key,
     /// Partition of its records, the same in both topics.
@@ -216,6 +218,7 @@ impl<'a> Sending<'a> {
         let key = metadata.key();
         let sent = Sent {
             object_id,
+            identity: metadata.identity,
             partition: sender.partition(&key),
             key,
             offset: -1,

@@ -113,13 +113,14 @@ fn ours(environment: &mut Environment, files: &[PathBuf], run: u32, folder: &Pat
         let (stored, is_over) = (&stored, &is_over);
         let receiving = scope.spawn(move || {
             let is_stopped = || is_over.load(Ordering::Relaxed) || stored.load(Ordering::Relaxed) > files.len();
-            receiver.run(&is_stopped, &mut |told| match told {
+            let mut told = |told: Told<'_>| match told {
                 // Nobody waits for it any more when it joins again.
                 Told::Joined(_) => drop(joined.send(())),
                 Told::Stored(_) => drop(stored.fetch_add(1, Ordering::Relaxed)),
                 Told::Failed(_, why) => tracing::error!(%why, "an object was not delivered"),
                 _ => {}
-            })
+            };
+            receiver.run(&is_stopped, &mut told, &mut || Ok(()))
         });
         // Connections, metadata and producer ids are there before the clock starts. What has failed is told below.
         let _ = join.recv_timeout(Duration::from_secs(60));

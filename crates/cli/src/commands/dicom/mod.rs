@@ -8,6 +8,7 @@ mod echo;
 mod gateway;
 mod queue;
 mod receive;
+mod record;
 mod send;
 mod verify;
 

@@ -1,15 +1,19 @@
 //! `lumenbus dicom receive --out DIR`.
 
 use super::hex;
+use super::record::{self, Moved};
 use crate::exit::{Outcome, Usage};
 use crate::output::Output;
 use crate::settings::Settings;
+use crate::trail::{AuditOptions, Trail};
 use crate::{signals, units};
 use clap::{Args, ValueEnum};
 use lumenbus_bus::BusError;
 use lumenbus_dicom::layout::{DEFAULT_LAYOUT, Layout};
 use lumenbus_dicom::transport::{Ending, Receiver, ReceiverConfig, ReceiverStats, Told};
+use lumenbus_ops::audit::{AuditError, AuditEvent};
 use serde_json::json;
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -49,6 +53,8 @@ pub(crate) struct ReceiveArguments {
     /// Print where files are, though that tells of patients
     #[arg(long)]
     show_paths: bool,
+    #[command(flatten)]
+    audit: AuditOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,13 +81,29 @@ pub(crate) fn run(arguments: &ReceiveArguments, settings: &Settings, output: &mu
         until_end: arguments.until_end,
         retry_failed: arguments.retry_failed,
     };
+    let trail = RefCell::new(arguments.audit.open("dicom receive", settings)?);
     let mut receiver = Receiver::open(config)?;
     let began = Instant::now();
     let end = arguments.duration.map(|duration| began + duration);
     let is_stopped = || shutdown.is_requested() || end.is_some_and(|end| Instant::now() >= end);
-    let mut teller = Teller { arguments, output, began, stats: ReceiverStats::default(), troubled: None };
-    let ending = receiver.run(&is_stopped, &mut |told| teller.tell(&told));
+    let teller = Teller {
+        arguments,
+        output,
+        began,
+        stats: ReceiverStats::default(),
+        troubled: None,
+        trail: &trail,
+        unrecorded: None,
+    };
+    let teller = RefCell::new(teller);
+    // An offset is committed when its object is in the trail.
+    let mut settle = || {
+        let unrecorded = teller.borrow_mut().unrecorded.take();
+        unrecorded.map_or_else(|| trail.borrow_mut().settle(), Err).map_err(|error| error.to_string())
+    };
+    let ending = receiver.run(&is_stopped, &mut |told| teller.borrow_mut().tell(&told), &mut settle);
     let stats = receiver.stats();
+    let output = teller.into_inner().output;
     output.note(&line(stats, began.elapsed()));
     let ending = ending?;
     output.summary(
@@ -105,6 +127,9 @@ struct Teller<'a> {
     began: Instant,
     stats: ReceiverStats,
     troubled: Option<Instant>,
+    trail: &'a RefCell<Trail>,
+    /// Why an event did not get into the trail.
+    unrecorded: Option<AuditError>,
 }
 
 impl Teller<'_> {
@@ -121,6 +146,8 @@ impl Teller<'_> {
                 self.output.progress(|| format!("{}; {bytes} of {of}", line(stats, began.elapsed())));
             }
             Told::Stored(stored) => {
+                let moved = Moved { identity: &stored.identity, sha256: &stored.sha256, bytes: stored.bytes };
+                self.put_down(record::stored(&moved, &self.arguments.group));
                 let counts = &mut self.stats;
                 if stored.was_there {
                     counts.were_there += 1;
@@ -139,6 +166,9 @@ impl Teller<'_> {
                 self.output.progress(|| line(stats, began.elapsed()));
             }
             Told::Failed(record, why) => {
+                let reference = record.object_id.as_deref().unwrap_or("unknown");
+                let event = record::refused(reference, &record.reason).detail("destination", &self.arguments.group);
+                self.put_down(event);
                 self.stats.failed += 1;
                 if self.stats.failed <= MAX_TOLD {
                     let (partition, offset, code) = (record.partition, record.offset, &record.reason);
@@ -156,6 +186,12 @@ impl Teller<'_> {
             Told::BrokersAway(error) => self.trouble(&format!("waiting for the brokers: {error}")),
             _ => {}
         }
+    }
+
+    /// The first failure is told when offsets are to be committed.
+    fn put_down(&mut self, event: AuditEvent) {
+        let result = self.trail.borrow_mut().record(event);
+        self.unrecorded = self.unrecorded.take().or(result.err());
     }
 
     fn trouble(&mut self, line: &str) {

@@ -1,13 +1,16 @@
 //! `lumenbus dicom send FILE|DIR|GLOB…`.
 
 use super::hex;
+use super::record::{self, Moved};
 use crate::exit::Outcome;
 use crate::output::Output;
 use crate::settings::Settings;
+use crate::trail::{AuditOptions, Trail};
 use crate::{signals, units};
 use clap::Args;
 use lumenbus_bus::BusError;
 use lumenbus_dicom::transport::{FileToSend, Files, PassedOver, Sender, Sent, TransportError};
+use lumenbus_ops::audit::AuditError;
 use lumenbus_pipeline::Shutdown;
 use serde_json::json;
 use std::path::PathBuf;
@@ -32,6 +35,8 @@ pub(crate) struct SendArguments {
     /// Objects that are sent at a time
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8), default_value = "2", value_name = "N")]
     jobs: u8,
+    #[command(flatten)]
+    audit: AuditOptions,
 }
 
 #[derive(Default)]
@@ -45,7 +50,7 @@ struct Counts {
 }
 
 enum News {
-    Done(FileToSend, Result<Sent, TransportError>),
+    Done(FileToSend, Box<Result<Sent, TransportError>>),
     PassedOver(PassedOver),
 }
 
@@ -54,11 +59,12 @@ pub(crate) fn run(arguments: &SendArguments, settings: &Settings, output: &mut O
     // Paths that are wrong are told before anybody is connected to.
     let files = Files::of(&arguments.paths)?;
     lumenbus_bus::probe(&settings.bus).map_err(BusError::from)?;
+    let mut trail = arguments.audit.open("dicom send", settings)?;
     let sender = Sender::open(&settings.bus)?;
     let began = Instant::now();
     let mut counts = Counts::default();
     let (files, fatal) = (Mutex::new(files), Mutex::new(None));
-    std::thread::scope(|scope| {
+    let recorded = std::thread::scope(|scope| {
         // A worker that is ahead of the output waits for it.
         let (tell, told) = sync_channel(16);
         for _ in 0..arguments.jobs {
@@ -69,15 +75,17 @@ pub(crate) fn run(arguments: &SendArguments, settings: &Settings, output: &mut O
         drop(tell);
         loop {
             match told.recv_timeout(LOOK) {
-                Ok(news) => counts.take(news, output),
+                // Workers end when nobody listens any more.
+                Ok(news) => counts.take(news, output, &mut trail)?,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => return trail.settle(),
             }
             // Of a large object nothing else is heard for long.
             let taken = units::show_bytes(sender.taken_bytes());
             output.progress(|| format!("{}; {taken} taken", counts.line(began.elapsed())));
         }
     });
+    recorded?;
     if let Some(error) = fatal.into_inner().unwrap_or_else(PoisonError::into_inner) {
         output.note(&counts.line(began.elapsed()));
         return Err(TransportError::Bus(error).into());
@@ -114,7 +122,7 @@ fn work(
                     fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                     return;
                 }
-                result => News::Done(file, result),
+                result => News::Done(file, Box::new(result)),
             },
         };
         if tell.send(news).is_err() {
@@ -124,9 +132,33 @@ fn work(
 }
 
 impl Counts {
-    fn take(&mut self, news: News, output: &mut Output) {
+    fn take(&mut self, news: News, output: &mut Output, trail: &mut Trail) -> Result<(), AuditError> {
         match news {
-            News::Done(file, Ok(sent)) => {
+            News::Done(file, result) => self.take_file(&file, *result, output, trail)?,
+            News::PassedOver(passed) => {
+                self.passed_over += 1;
+                let path = passed.path.display().to_string();
+                if self.passed_over <= MAX_TOLD {
+                    output.note(&format!("passed over: {path}: {}", passed.why));
+                }
+                let (code, why) = (passed.why.code(), passed.why.to_string());
+                output.object("passed_over", json!({ "path": path, "code": code, "why": why }));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_file(
+        &mut self,
+        file: &FileToSend,
+        result: Result<Sent, TransportError>,
+        output: &mut Output,
+        trail: &mut Trail,
+    ) -> Result<(), AuditError> {
+        match result {
+            Ok(sent) => {
+                let moved = Moved { identity: &sent.identity, sha256: &sent.sha256, bytes: sent.bytes };
+                trail.record(record::imported(&moved))?;
                 self.sent += 1;
                 self.sent_bytes += sent.bytes;
                 self.chunks += sent.chunks as u64;
@@ -141,8 +173,10 @@ impl Counts {
                     }),
                 );
             }
-            News::Done(file, Err(error)) => {
+            Err(error) => {
                 self.refused += 1;
+                // Its name may be a patient's.
+                trail.record(record::refused("unread", "it could not be read to its end"))?;
                 let error = anyhow::Error::from(error);
                 if self.refused <= MAX_TOLD {
                     output.note(&format!("refused: {error:#}"));
@@ -150,16 +184,8 @@ impl Counts {
                 let path = file.path.display().to_string();
                 output.object("refused", json!({ "path": path, "why": format!("{error:#}") }));
             }
-            News::PassedOver(passed) => {
-                self.passed_over += 1;
-                let path = passed.path.display().to_string();
-                if self.passed_over <= MAX_TOLD {
-                    output.note(&format!("passed over: {path}: {}", passed.why));
-                }
-                let (code, why) = (passed.why.code(), passed.why.to_string());
-                output.object("passed_over", json!({ "path": path, "code": code, "why": why }));
-            }
         }
+        Ok(())
     }
 
     fn has_passed_files(&self) -> bool {

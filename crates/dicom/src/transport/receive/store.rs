@@ -59,6 +59,7 @@ impl Receiver {
         let object = metadata.object_id;
         let stored = |path: PathBuf, was_there| Stored {
             object_id: object,
+            identity: metadata.identity.clone(),
             path,
             bytes: metadata.file_length,
             sha256: metadata.file_sha256,
