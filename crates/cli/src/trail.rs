@@ -22,12 +22,12 @@ const MAX_FOLDER: usize = 200;
 pub(crate) struct AuditOptions {
     /// Folder of the keys that sign this host's part of the audit trail [default: lumenbus/audit/CLUSTER-TOPIC below $STATE_DIRECTORY,
     /// $XDG_STATE_HOME or ~/.local/state]
-    #[arg(long, env = "LUMENBUS_AUDIT_KEYS", value_name = "DIR", conflicts_with = "no_audit")]
+    #[arg(long, env = "LUMENBUS_AUDIT_KEYS", value_name = "DIR")]
     audit_keys: Option<PathBuf>,
     /// Name of this process in the audit trail, the same after a restart [default: the command's and the host's]
-    #[arg(long, env = "LUMENBUS_AUDIT_NAME", value_name = "NAME", conflicts_with = "no_audit")]
+    #[arg(long, env = "LUMENBUS_AUDIT_NAME", value_name = "NAME")]
     audit_name: Option<String>,
-    /// Write nothing to the audit trail
+    /// Write nothing to the audit trail, whatever else is said of it
     #[arg(long)]
     no_audit: bool,
 }
