@@ -28,6 +28,7 @@ pub struct Session {
     folder: TempDir,
     place: Place,
     running: Vec<(String, Background)>,
+    servers: Vec<Background>,
 }
 
 impl Session {
@@ -53,7 +54,7 @@ impl Session {
         link(&in_repository("examples"), "examples");
         std::fs::create_dir(folder.path().join(".bin")).expect("a folder");
         link(&binary(), ".bin/lumenbus");
-        Some(Self { folder, place, running: Vec::new() })
+        Some(Self { folder, place, running: Vec::new(), servers: Vec::new() })
     }
 
     /// Where it works; `examples` is there as in the repository.
@@ -63,7 +64,7 @@ impl Session {
     }
 
     fn start(&self, mut command: Command) -> Background {
-        command.current_dir(self.folder.path());
+        command.current_dir(self.folder.path()).env("XDG_STATE_HOME", self.folder.path().join(".state"));
         Background::start(match &self.place {
             Place::Own(network) => network.command(&command),
             Place::Shared(_) => command,
@@ -104,7 +105,9 @@ impl Session {
             "cargo" => assert!(["test", "build", "xtask"].contains(&words[1].as_str()), "nobody checks: {typed}"),
             "pip" => check_pip(&words),
             "python3" => self.run_python(&words),
-            "kcat" | "curl" => self.run_tool(typed, &words),
+            "mkdir" => std::fs::create_dir(self.folder.path().join(&words[1])).expect("a folder"),
+            "storescp" => self.run_server(&words),
+            "kcat" | "curl" | "storescu" => self.run_tool(typed, &words),
             _ => panic!("nobody checks: {typed}"),
         }
     }
@@ -123,6 +126,7 @@ impl Session {
             "publish" if !has("--for") && is_endless_source() => ("", "publishing"),
             "up" => ("Ctrl-C stops", ""),
             "view" => ("http", ""),
+            "dicom" if words[1] == "gateway" => ("", "listens on"),
             "detect" if !has("--for") && !has("--until-end") => ("", "Ctrl-C stops it"),
             "subscribe" => {
                 let ends = ["--for", "--frames", "--until-end", "--to"].into_iter().any(has);
@@ -168,6 +172,17 @@ impl Session {
             return skip(&format!("{} is not installed, for `{typed}`", words[0]));
         }
         self.finish(typed, command);
+    }
+
+    /// A program of others, which ends as it likes.
+    fn run_server(&mut self, words: &[String]) {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        if Command::new(&words[0]).arg("--help").output().is_err() {
+            return skip(&format!("{} is not installed", words[0]));
+        }
+        let server = self.start(command);
+        self.servers.push(server);
     }
 
     /// As Ctrl-C in each terminal, the last one first.

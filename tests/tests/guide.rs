@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lumenbus_tests::cli::{Background, lumenbus, words};
+use lumenbus_tests::cli::{Background, data, lumenbus, words};
 use lumenbus_tests::document::Document;
 use lumenbus_tests::python::in_repository;
-use lumenbus_tests::session::follow;
+use lumenbus_tests::session::{Session, follow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
@@ -41,8 +41,25 @@ pages! {
     troubleshooting_works: "troubleshooting.md",
 }
 
-/// Pages that need more than one broker: their tests are elsewhere.
-const FOLLOWED_ELSEWHERE: &[&str] = &["from-embedded-to-kafka.md"];
+/// It has a study of real files.
+#[test]
+fn dicom_works() {
+    let Some(objects) = data("dicom/pydicom") else { return };
+    let page = Document::read(Path::new(GUIDE).join("dicom.md"));
+    let Some(mut session) = Session::new() else { return };
+    let study = session.folder().join("study");
+    std::fs::create_dir(&study).unwrap();
+    for name in ["CT_small.dcm", "MR_small.dcm"] {
+        std::fs::copy(objects.join(name), study.join(name)).unwrap();
+    }
+    for command in page.commands() {
+        session.run(&command);
+    }
+    session.end();
+}
+
+/// Pages that need more than a broker have tests of their own.
+const FOLLOWED_ELSEWHERE: &[&str] = &["from-embedded-to-kafka.md", "dicom.md"];
 
 #[test]
 fn no_page_is_forgotten() {
