@@ -30,7 +30,7 @@ enum What {
     Remove(change::RemoveArguments),
     /// Open a source, read a few seconds of it and say what it is
     Test(test::TestArguments),
-    /// Find the cameras of this network that speak ONVIF
+    /// Find the cameras of this machine, and those of this network that speak ONVIF
     Discover(discover::DiscoverArguments),
 }
 

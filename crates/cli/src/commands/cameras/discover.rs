@@ -7,8 +7,8 @@ use crate::settings::Settings;
 use crate::{signals, units};
 use anyhow::Context as _;
 use clap::Args;
-use lumenbus_source::Interrupt;
 use lumenbus_source::discover::{Device, Discovered, Discovery, DiscoveryConfig, Profile, Progress, ask, discover};
+use lumenbus_source::{Interrupt, LocalDevice, local_devices};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -22,7 +22,7 @@ const CLOCK_SECONDS: i64 = 2;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Cameras are asked by multicast through the interface that the system chooses; --interface names another one by its address.\nWith a user and a password the cameras also tell where their streams are. Each camera gets a hash of the password.\n\nExamples:\n  lumenbus cameras discover\n  lumenbus cameras discover --interface 10.20.0.1 --for 10s\n  lumenbus cameras discover --username viewer --password-file cameras.password"
+    after_help = "Devices of this machine (/dev/video0) are listed first. Cameras are asked by multicast through the interface that the system chooses; --interface names another one by its address.\nWith a user and a password the cameras also tell where their streams are. Each camera gets a hash of the password.\n\nExamples:\n  lumenbus cameras discover\n  lumenbus cameras discover --interface 10.20.0.1 --for 10s\n  lumenbus cameras discover --username viewer --password-file cameras.password"
 )]
 pub(super) struct DiscoverArguments {
     /// Listen for this time
@@ -49,6 +49,11 @@ pub(super) fn run(arguments: &DiscoverArguments, settings: &Settings, output: &m
         enough: arguments.count.map(usize::from),
         interrupt: interrupt.clone(),
     };
+    let (mut ids, who) = (HashSet::new(), who(&arguments.credentials));
+    let local = local_devices();
+    for device in &local {
+        show_local(device, &mut ids, output);
+    }
     let found = discover(&config, |progress| match progress {
         Progress::Asked => output.note("asked; waiting for late answers and for cameras that announce themselves"),
         Progress::Found(count) => output.progress(|| format!("{count} cameras have answered")),
@@ -57,12 +62,11 @@ pub(super) fn run(arguments: &DiscoverArguments, settings: &Settings, output: &m
     let found = found.context("cannot look for cameras; name an address of this machine by --interface")?;
     output.progress(|| format!("asking {} cameras what they are", found.cameras.len()));
     let devices = ask(&found.cameras, credentials.as_ref(), &interrupt)?;
-    let (mut ids, who) = (HashSet::new(), who(&arguments.credentials));
     for (camera, device) in found.cameras.iter().zip(&devices) {
         let told = Told::new(camera, device, &who, &mut ids);
         told.show(output);
     }
-    tell(&found, output);
+    tell(&found, local.len(), output);
     Ok(if shutdown.is_requested() { Outcome::Interrupted } else { Outcome::Done })
 }
 
@@ -143,6 +147,29 @@ fn stream_json(stream: &Profile) -> Value {
     })
 }
 
+/// A device of this machine; what it calls itself may be anything.
+fn show_local(device: &LocalDevice, ids: &mut HashSet<String>, output: &mut Output) {
+    let plain = |text: &str| text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>();
+    let card = plain(&device.card);
+    let title = if card.is_empty() { device.path.clone() } else { card };
+    let command = format!("lumenbus cameras add {} {}", unused_id(&title, ids), quoted(&device.path));
+    output.result(&title);
+    output.result(&format!("  {:<10}{}", "device", device.path));
+    match &device.formats {
+        Ok(formats) => formats.iter().for_each(|line| output.result(&format!("  {:<10}{}", "gives", plain(line)))),
+        Err(why) => output.result(&format!("  {:<10}{}", "fault", plain(why))),
+    }
+    output.result(&format!("  {command}"));
+    let (formats, fault) = (device.formats.as_ref().ok(), device.formats.as_ref().err());
+    output.object(
+        "device",
+        json!({
+            "path": device.path, "name": device.card, "driver": device.driver, "formats": formats, "fault": fault,
+            "add": command,
+        }),
+    );
+}
+
 /// As it came, but on one line.
 fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
@@ -196,7 +223,7 @@ fn unused_id(name: &str, ids: &mut HashSet<String>) -> String {
     free
 }
 
-fn tell(found: &Discovery, output: &mut Output) {
+fn tell(found: &Discovery, local: usize, output: &mut Output) {
     if found.cameras.is_empty() {
         output.note(
             "no camera answered; multicast stays within one network: name the address of this machine in the cameras' \
@@ -212,7 +239,7 @@ fn tell(found: &Discovery, output: &mut Output) {
     output.summary(
         "cameras",
         json!({
-            "action": "discover", "cameras": found.cameras.len(), "answers": found.answers,
+            "action": "discover", "cameras": found.cameras.len(), "devices": local, "answers": found.answers,
             "malformed": found.malformed, "others": found.others, "left_out": found.left_out,
             "hears_greetings": found.hears_greetings,
         }),

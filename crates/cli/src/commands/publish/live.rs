@@ -62,7 +62,7 @@ pub(super) fn run(
 }
 
 fn camera(arguments: &PublishArguments) -> anyhow::Result<CameraConfig> {
-    let refuse = |option: &str| Usage(format!("{option} means nothing for a camera on the network; leave it out"));
+    let refuse = |option: &str| Usage(format!("{option} means nothing for a live camera; leave it out"));
     if arguments.is_looped {
         return Err(refuse("--loop").into());
     }
@@ -70,7 +70,7 @@ fn camera(arguments: &PublishArguments) -> anyhow::Result<CameraConfig> {
         return Err(refuse("--unpaced").into());
     }
     if arguments.encoder.is_some() {
-        return Err(Usage("--encoder cannot be chosen for a camera on the network; leave it out".to_owned()).into());
+        return Err(Usage("--encoder cannot be chosen for a live camera; leave it out".to_owned()).into());
     }
     let source = CameraSource::Spec(arguments.source.clone());
     source.check()?;
