@@ -50,6 +50,18 @@ impl Topics {
         Background::start(self.command(line, paths)).finish()
     }
 
+    /// References of successful records of this kind by the gateway; the whole trail is sound.
+    fn on_record(&self, what: &str) -> BTreeSet<String> {
+        let ran = |line: &str| {
+            let mut command = lumenbus(words(line));
+            command.args(["--brokers", &self.site.bus.brokers, "--topic-prefix", self.site.bus.topic_prefix.as_str()]);
+            Background::start(command).finish().code(0)
+        };
+        assert_eq!(ran("audit verify --json").summary()["is_clean"], true);
+        let found = ran(&format!("audit search --json --who dicom-gateway --outcome success --what {what}"));
+        found.objects("record").iter().filter_map(|record| record["object"].as_str().map(str::to_owned)).collect()
+    }
+
     /// A gateway, and its address.
     fn gateway(&self, more: &str) -> (Background, String) {
         let gateway = Background::start(self.command(&format!("gateway --listen 127.0.0.1:0 {more}"), &[]));
@@ -204,6 +216,12 @@ fn data_sets_are_forwarded_as_the_bytes_they_are() {
     for queue in queues.objects("destination") {
         assert_eq!(queue["objects"], 0, "everything is committed: {queue}");
     }
+    let delivered = ran.objects("delivered");
+    let instances: BTreeSet<_> = delivered
+        .iter()
+        .filter_map(|object| metadata(&by_object[object["object"].as_str().unwrap()]).identity.sop_instance)
+        .collect();
+    assert_eq!(one.on_record("send"), instances);
 }
 
 /// storescu writes data sets anew; the pixels have to be the same, and every success has to be true.
@@ -559,6 +577,9 @@ fn what_was_acknowledged_is_there_after_the_gateway_was_killed() {
         let _ = gateway.finish();
     }
     assert_eq!(acknowledged.len(), 28);
+    let on_record = topics.on_record("receive");
+    let missing = (1..=number).filter(|number| !on_record.contains(&format!("1.2.3.{number}"))).count();
+    assert_eq!(missing, 3, "those that were killed are not on record, all others are");
     assert_eq!(data_sets(&topics.receive()), acknowledged, "no more, no less");
 }
 

@@ -7,6 +7,7 @@ use lumenbus_bus::BusError;
 use lumenbus_bus::topics::AUDIT;
 use lumenbus_ops::audit::{Actor, AuditConfig, AuditError, AuditEvent, AuditTicket, AuditWriter, Need};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Records that may be unconfirmed before the command waits for them.
 const MAX_UNCONFIRMED: usize = 256;
@@ -35,7 +36,7 @@ pub(crate) struct AuditOptions {
 /// What a command writes to the trail; nothing, where that was asked for.
 #[derive(Debug)]
 pub(crate) struct Trail {
-    writer: Option<AuditWriter>,
+    writer: Option<Arc<AuditWriter>>,
     unconfirmed: Vec<AuditTicket>,
 }
 
@@ -63,7 +64,7 @@ impl AuditOptions {
             Some(name) => open(name)?,
             None => first_free(&default_name(command), open)?,
         };
-        Ok(Trail { writer: Some(writer), unconfirmed: Vec::new() })
+        Ok(Trail { writer: Some(Arc::new(writer)), unconfirmed: Vec::new() })
     }
 }
 
@@ -116,6 +117,26 @@ impl Trail {
         let Some(writer) = &self.writer else { return Ok(()) };
         self.unconfirmed.push(writer.record(event, Need::Required)?);
         if self.unconfirmed.len() >= MAX_UNCONFIRMED { self.settle() } else { Ok(()) }
+    }
+
+    /// The same trail for another thread.
+    pub(crate) fn share(&self) -> Self {
+        Self { writer: self.writer.clone(), unconfirmed: Vec::new() }
+    }
+
+    /// Puts an event down and waits until it is confirmed; events of several threads are written together.
+    pub(crate) fn confirm(&self, event: AuditEvent) -> Result<(), AuditError> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        writer.record(event, Need::Required)?.wait().map(drop)
+    }
+
+    /// Puts down what nothing waits for; what cannot be written is counted, and the next record says so.
+    pub(crate) fn mention(&self, event: AuditEvent) {
+        if let Some(writer) = &self.writer
+            && let Err(error) = writer.record(event, Need::BestEffort)
+        {
+            tracing::warn!(%error, "the audit trail takes nothing more");
+        }
     }
 
     /// Waits until everything that was put down is confirmed.

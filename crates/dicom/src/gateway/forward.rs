@@ -6,6 +6,7 @@ use super::scu::{Calling, Client, Pair};
 use super::{GatewayError, is_storage};
 use crate::DicomError;
 use crate::assemble::Assembly;
+use crate::attributes::Identity;
 use crate::record::{
     HEADER, METADATA_TOPIC, Metadata, ObjectId, PIXELS_TOPIC, PartCollector, PartHeader, RecordHeader,
 };
@@ -64,6 +65,10 @@ pub enum Forwarded<'a> {
     Delivered {
         /// Which.
         object_id: ObjectId,
+        /// What it is.
+        identity: &'a Identity,
+        /// SHA-256 of its file.
+        sha256: &'a [u8; 32],
         /// Bytes of its file.
         bytes: u64,
         /// What the peer said: 0, or a warning.
@@ -186,6 +191,7 @@ impl Membership {
 struct Run<'a> {
     is_stopped: &'a (dyn Fn() -> bool + Sync),
     told: &'a mut dyn FnMut(Forwarded<'_>),
+    put_on_record: &'a mut dyn FnMut() -> Result<(), String>,
 }
 
 /// An association that is open, and when it was last used.
@@ -242,24 +248,26 @@ impl Forwarder {
         self.stats
     }
 
-    /// Forwards until it is stopped; what the peer has is committed then.
+    /// Forwards until it is stopped; what the peer has is committed then, after `put_on_record` has seen to it that what was
+    /// told so far is where it has to be, such as in an audit trail.
     ///
     /// # Errors
-    /// What the brokers' coming back does not mend.
+    /// What the brokers' coming back does not mend, and [`TransportError::NotOnRecord`].
     pub fn run(
         &mut self,
         is_stopped: &(dyn Fn() -> bool + Sync),
         told: &mut dyn FnMut(Forwarded<'_>),
+        put_on_record: &mut dyn FnMut() -> Result<(), String>,
     ) -> Result<(), TransportError> {
-        let mut run = Run { is_stopped, told };
+        let mut run = Run { is_stopped, told, put_on_record };
         let mut line = Line { client: None, used: Instant::now(), pairs: VecDeque::new() };
         let retried = if self.config.retry_failed { self.retry(&mut line, &mut run) } else { Ok(()) };
         let result = retried.and_then(|()| self.work(&mut line, &mut run));
-        self.commit(&mut run);
+        let committed = self.commit(&mut run);
         if let Some(client) = line.client.take() {
             client.release();
         }
-        result
+        result.and(committed)
     }
 
     fn work<'a>(&mut self, line: &mut Line<'a>, run: &mut Run<'a>) -> Result<(), TransportError> {
@@ -281,7 +289,7 @@ impl Forwarder {
                 None => {}
             }
             if is_idle || committed.elapsed() >= COMMIT_INTERVAL {
-                self.commit(run);
+                self.commit(run)?;
                 committed = Instant::now();
             }
             if is_idle
@@ -316,7 +324,8 @@ impl Forwarder {
     }
 
     /// Whatever fails is tried again with the next commit; an object that is read again until then is sent again.
-    fn commit(&mut self, run: &mut Run<'_>) {
+    fn commit(&mut self, run: &mut Run<'_>) -> Result<(), TransportError> {
+        (run.put_on_record)().map_err(|why| TransportError::NotOnRecord { why })?;
         for (partition, offset) in self.partitions.safe() {
             self.membership.group.set_safe(partition, offset);
         }
@@ -326,6 +335,7 @@ impl Forwarder {
                 (run.told)(Forwarded::BrokersAway(&error));
             }
         }
+        Ok(())
     }
 
     /// Takes a record; false when the run was stopped or the partition went before it was dealt with.
@@ -430,7 +440,8 @@ impl Forwarder {
         self.stats.delivered += 1;
         self.stats.delivered_bytes += metadata.file_length;
         let (object_id, bytes) = (metadata.object_id, metadata.file_length);
-        (run.told)(Forwarded::Delivered { object_id, bytes, status });
+        let (identity, sha256) = (&metadata.identity, &metadata.file_sha256);
+        (run.told)(Forwarded::Delivered { object_id, identity, sha256, bytes, status });
     }
 
     /// Tries until the peer has the object, the object is given up, or the run is stopped; also until its partition, where

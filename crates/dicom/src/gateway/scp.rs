@@ -64,10 +64,12 @@ pub enum Heard<'a> {
         /// Why.
         why: Reject,
     },
-    /// An object is acknowledged by Kafka, and the peer is told so now.
+    /// An object is acknowledged by Kafka, and the peer is told so when this returns without an error.
     Stored {
         /// Who sent it.
         calling: &'a str,
+        /// From where.
+        from: SocketAddr,
         /// What and where it is.
         sent: &'a Sent,
     },
@@ -75,6 +77,8 @@ pub enum Heard<'a> {
     Refused {
         /// Who sent it.
         calling: &'a str,
+        /// From where.
+        from: SocketAddr,
         /// What the peer was told.
         status: u16,
         /// Why.
@@ -167,6 +171,7 @@ impl Refusal {
 /// What an association has agreed on.
 struct Agreed {
     calling: String,
+    from: SocketAddr,
     /// SOP class and transfer syntax by context.
     contexts: HashMap<u8, (String, String)>,
 }
@@ -191,7 +196,15 @@ impl std::fmt::Debug for Server {
 #[derive(Clone, Copy)]
 struct Run<'a> {
     is_stopped: &'a (dyn Fn() -> bool + Sync),
-    heard: &'a (dyn Fn(Heard<'_>) + Sync),
+    heard: &'a (dyn Fn(Heard<'_>) -> Result<(), String> + Sync),
+}
+
+impl Run<'_> {
+    /// What needs no answer.
+    fn tell(&self, heard: Heard<'_>) {
+        // Whoever cannot take it has said so where it matters.
+        let _ = (self.heard)(heard);
+    }
 }
 
 impl Server {
@@ -248,7 +261,11 @@ impl Server {
     }
 
     /// Serves until it is stopped; associations are aborted then, but for an answer that is being waited for.
-    pub fn run(&self, is_stopped: &(dyn Fn() -> bool + Sync), heard: &(dyn Fn(Heard<'_>) + Sync)) {
+    pub fn run(
+        &self,
+        is_stopped: &(dyn Fn() -> bool + Sync),
+        heard: &(dyn Fn(Heard<'_>) -> Result<(), String> + Sync),
+    ) {
         let run = Run { is_stopped, heard };
         std::thread::scope(|scope| {
             while !is_stopped() {
@@ -294,7 +311,7 @@ impl Server {
         });
         if let Err(why) = result {
             count(&self.counts.broken);
-            (run.heard)(Heard::Broken { from, why: &why });
+            run.tell(Heard::Broken { from, why: &why });
         }
     }
 
@@ -311,7 +328,7 @@ impl Server {
         }
         let rejected = |association: &mut Association<'_>, why: Reject| {
             count(&self.counts.rejected);
-            (run.heard)(Heard::Rejected { from, why });
+            run.tell(Heard::Rejected { from, why });
             association.write(&why.encode())?;
             Ok(None)
         };
@@ -338,10 +355,10 @@ impl Server {
         let taken = contexts.into_iter().zip(&answers).filter(|(_, answer)| answer.result == ContextResult::Accepted);
         let taken =
             taken.map(|(context, answer)| (context.id, (context.abstract_syntax, answer.transfer_syntax.clone())));
-        let agreed = Agreed { calling: calling.clone(), contexts: taken.collect() };
+        let agreed = Agreed { calling: calling.clone(), from, contexts: taken.collect() };
         association.write(&Accept { called, calling, contexts: answers, max_data: MAX_DATA_BYTES }.encode())?;
         count(&self.counts.associations);
-        (run.heard)(Heard::Opened { calling: &agreed.calling, from });
+        run.tell(Heard::Opened { calling: &agreed.calling, from });
         Ok(Some(agreed))
     }
 
@@ -361,7 +378,7 @@ impl Server {
                 }
                 field::STORE if command.has_data_set => {
                     let result = self.store(association, (context, class, syntax), &command, agreed)?;
-                    self.answer(association, context, &command, &result, agreed, run)?;
+                    self.answer(association, context, &command, result, agreed, run)?;
                 }
                 field::CANCEL => {}
                 response if response & field::RESPONSE != 0 => {
@@ -446,21 +463,30 @@ impl Server {
         association: &mut Association<'_>,
         context: u8,
         command: &Command,
-        result: &Result<Sent, Refusal>,
+        result: Result<Sent, Refusal>,
         agreed: &Agreed,
         run: Run<'_>,
     ) -> Result<(), GatewayError> {
-        let calling = &agreed.calling;
-        let response = match result {
+        let (calling, from) = (&agreed.calling, agreed.from);
+        let result = match result {
+            Ok(sent) => match (run.heard)(Heard::Stored { calling, from, sent: &sent }) {
+                Ok(()) => Ok(sent),
+                // It is in the topics and comes again, which costs nobody anything.
+                Err(why) => {
+                    Err(Refusal { why, ..Refusal::new(status::OUT_OF_RESOURCES, "it cannot be put on record") })
+                }
+            },
+            Err(refusal) => Err(refusal),
+        };
+        let response = match &result {
             Ok(sent) => {
                 count(&self.counts.stored);
                 self.counts.stored_bytes.fetch_add(sent.bytes, Ordering::Relaxed);
-                (run.heard)(Heard::Stored { calling, sent });
                 command.response(status::SUCCESS, None)
             }
             Err(Refusal { status, comment, why }) => {
                 count(&self.counts.refused);
-                (run.heard)(Heard::Refused { calling, status: *status, why });
+                run.tell(Heard::Refused { calling, from, status: *status, why });
                 command.response(*status, Some(comment))
             }
         };

@@ -1,9 +1,11 @@
 //! `lumenbus dicom gateway`.
 
 use super::hex;
+use super::record::{self, Moved};
 use crate::exit::{Outcome, Usage};
 use crate::output::Output;
 use crate::settings::Settings;
+use crate::trail::{AuditOptions, Trail};
 use crate::{signals, units};
 use clap::Args;
 use lumenbus_bus::BusError;
@@ -12,7 +14,9 @@ use lumenbus_dicom::gateway::{
     ServerStats, ServerTls,
 };
 use lumenbus_dicom::transport::TransportError;
+use lumenbus_ops::audit::{Action, Actor, AuditError, AuditEvent};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
@@ -70,6 +74,8 @@ pub(crate) struct GatewayArguments {
     /// Stop after this time
     #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
     duration: Option<Duration>,
+    #[command(flatten)]
+    audit: AuditOptions,
 }
 
 /// How peers are called.
@@ -151,6 +157,8 @@ pub(crate) fn run(arguments: &GatewayArguments, settings: &Settings, output: &mu
     let shutdown = signals::shutdown(settings.quiet)?;
     let server = Server::new(config, listening, &settings.bus)?;
     let forwarders = arguments.forwarders(settings)?;
+    let trail = arguments.audit.open("dicom gateway", settings)?;
+    trail.confirm(AuditEvent::new(Action::Start, Actor::process("dicom gateway")))?;
     let began = Instant::now();
     let end = arguments.duration.map(|duration| began + duration);
     let fatal: Mutex<Option<TransportError>> = Mutex::new(None);
@@ -166,11 +174,30 @@ pub(crate) fn run(arguments: &GatewayArguments, settings: &Settings, output: &mu
         let (tell, told) = sync_channel::<News>(NEWS);
         let (is_stopped, server) = (&is_stopped, &server);
         let heard = tell.clone();
-        scope.spawn(move || server.run(is_stopped, &|news| drop(heard.send(of_server(&news)))));
-        for (name, mut forwarder) in forwarders {
+        let (recorded, own) = (trail.share(), &arguments.ae_title);
+        scope.spawn(move || {
+            server.run(is_stopped, &|news| {
+                on_record(&recorded, &news, own)?;
+                drop(heard.send(of_server(&news)));
+                Ok(())
+            });
+        });
+        for (name, peer, mut forwarder) in forwarders {
+            let trail = RefCell::new((trail.share(), None));
             let (tell, fatal, forwarded) = (tell.clone(), &fatal, &forwarded);
             scope.spawn(move || {
-                let result = forwarder.run(is_stopped, &mut |news| drop(tell.send(of_forwarder(&name, &news))));
+                let mut told = |news: Forwarded<'_>| {
+                    let (trail, unrecorded) = &mut *trail.borrow_mut();
+                    let result = event_of(&news, own, &peer, &name).map_or(Ok(()), |event| trail.record(event));
+                    *unrecorded = unrecorded.take().or(result.err());
+                    drop(tell.send(of_forwarder(&name, &news)));
+                };
+                // An offset is committed when its object is in the trail.
+                let mut settle = || {
+                    let (trail, unrecorded) = &mut *trail.borrow_mut();
+                    unrecorded.take().map_or_else(|| trail.settle(), Err).map_err(|error: AuditError| error.to_string())
+                };
+                let result = forwarder.run(is_stopped, &mut told, &mut settle);
                 let (stats, mut all) = (forwarder.stats(), forwarded.lock().unwrap_or_else(PoisonError::into_inner));
                 all.delivered += stats.delivered;
                 all.delivered_bytes += stats.delivered_bytes;
@@ -191,6 +218,7 @@ pub(crate) fn run(arguments: &GatewayArguments, settings: &Settings, output: &mu
     });
     let (stats, forwarded) = (server.stats(), forwarded.into_inner().unwrap_or_else(PoisonError::into_inner));
     output.note(&line(stats));
+    trail.mention(AuditEvent::new(Action::Stop, Actor::process("dicom gateway")));
     if let Some(error) = fatal.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error.into());
     }
@@ -217,7 +245,7 @@ impl GatewayArguments {
         }
     }
 
-    fn forwarders(&self, settings: &Settings) -> Result<Vec<(String, Forwarder)>, TransportError> {
+    fn forwarders(&self, settings: &Settings) -> Result<Vec<(String, Peer, Forwarder)>, TransportError> {
         let open = |destination: &Destination| {
             let calling = Calling {
                 peer: destination.peer.clone(),
@@ -227,9 +255,40 @@ impl GatewayArguments {
             };
             let (bus, name, retry_failed) = (settings.bus.clone(), destination.name.clone(), self.retry_failed);
             let forwarder = Forwarder::open(ForwardConfig { bus, name: name.clone(), calling, retry_failed })?;
-            Ok((name, forwarder))
+            Ok((name, destination.peer.clone(), forwarder))
         };
         self.forward_to.iter().map(open).collect()
+    }
+}
+
+/// What a peer is told is in the trail first.
+fn on_record(trail: &Trail, heard: &Heard<'_>, own: &str) -> Result<(), String> {
+    match heard {
+        Heard::Stored { calling, from, sent } => {
+            let moved = Moved { identity: &sent.identity, sha256: &sent.sha256, bytes: sent.bytes };
+            trail.confirm(record::arrived(&moved, calling, *from, own)).map_err(|error| error.to_string())?;
+        }
+        Heard::Refused { calling, from, status, why } => {
+            let event = record::refused("unread", why).peer(from);
+            trail.mention(event.detail("calling", calling).detail("status", format!("{status:04X}")));
+        }
+        Heard::Rejected { from, why } => trail.mention(record::turned_away(*from, why.words())),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn event_of(told: &Forwarded<'_>, own: &str, peer: &Peer, destination: &str) -> Option<AuditEvent> {
+    match told {
+        Forwarded::Delivered { identity, sha256, bytes, .. } => {
+            let moved = Moved { identity, sha256, bytes: *bytes };
+            Some(record::delivered(&moved, own, peer, destination))
+        }
+        Forwarded::Failed(record) => {
+            let reference = record.object_id.as_deref().unwrap_or("unknown");
+            Some(record::refused(reference, &record.reason).detail("destination", destination))
+        }
+        _ => None,
     }
 }
 
@@ -243,7 +302,7 @@ fn of_server(heard: &Heard<'_>) -> News {
             value: json!({ "from": from.to_string(), "why": why.words() }),
             line: Some(format!("rejected an association from {from}: {}", why.words())),
         },
-        Heard::Stored { calling, sent } => News {
+        Heard::Stored { calling, sent, .. } => News {
             kind: "stored",
             value: json!({
                 "calling": calling, "object": sent.object_id.to_string(), "bytes": sent.bytes,
@@ -252,7 +311,7 @@ fn of_server(heard: &Heard<'_>) -> News {
             }),
             line: None,
         },
-        Heard::Refused { calling, status, why } => News {
+        Heard::Refused { calling, status, why, .. } => News {
             kind: "refused",
             value: json!({ "calling": calling, "status": format!("{status:04X}"), "why": why }),
             line: Some(format!("refused an object of {calling} with status {status:04X}: {why}")),
@@ -271,7 +330,7 @@ fn of_forwarder(name: &str, told: &Forwarded<'_>) -> News {
         Forwarded::Joined(partitions) => {
             News { kind: "joined", value: json!({ "destination": name, "partitions": partitions }), line: None }
         }
-        Forwarded::Delivered { object_id, bytes, status } => News {
+        Forwarded::Delivered { object_id, bytes, status, .. } => News {
             kind: "delivered",
             value: json!({
                 "destination": name, "object": object_id.to_string(), "bytes": bytes, "status": format!("{status:04X}"),

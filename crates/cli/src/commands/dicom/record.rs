@@ -3,7 +3,9 @@
 use super::hex;
 use crate::trail::operator;
 use lumenbus_dicom::attributes::Identity;
+use lumenbus_dicom::gateway::Peer;
 use lumenbus_ops::audit::{Action, Actor, AuditEvent, DicomEvent, DicomMessage, ObjectKind, Participant, StudyObject};
+use std::net::SocketAddr;
 
 /// An object on its way.
 pub(super) struct Moved<'a> {
@@ -55,6 +57,30 @@ pub(super) fn imported(moved: &Moved<'_>) -> AuditEvent {
 pub(super) fn stored(moved: &Moved<'_>, destination: &str) -> AuditEvent {
     let (source, to) = (Participant::source("lumenbus"), Participant::destination(destination).requestor());
     moved.event(Action::Receive, operator(), source, to).detail("destination", destination)
+}
+
+/// An object came from a peer into the topics.
+pub(super) fn arrived(moved: &Moved<'_>, calling: &str, from: SocketAddr, own: &str) -> AuditEvent {
+    let source = Participant::source(calling).ae_title(calling).at(from).requestor();
+    let destination = Participant::destination(own).ae_title(own);
+    moved.event(Action::Receive, Actor::ae_title(calling), source, destination).peer(from)
+}
+
+/// A peer has an object from the topics.
+pub(super) fn delivered(moved: &Moved<'_>, own: &str, peer: &Peer, destination: &str) -> AuditEvent {
+    let source = Participant::source(own).ae_title(own).requestor();
+    let to = Participant::destination(&peer.ae_title).ae_title(&peer.ae_title);
+    let event = moved.event(Action::Send, Actor::ae_title(own), source, to);
+    event.peer(format!("{}:{}", peer.host, peer.port)).detail("destination", destination)
+}
+
+/// An association that was not accepted.
+pub(super) fn turned_away(from: SocketAddr, why: &str) -> AuditEvent {
+    let caller = Participant::user("unknown").at(from).requestor();
+    AuditEvent::new(Action::Alert, Actor::process("dicom gateway"))
+        .peer(from)
+        .failed(lumenbus_ops::audit::Outcome::MinorFailure, why)
+        .dicom(DicomMessage::new(DicomEvent::NodeAuthentication).participant(caller))
 }
 
 /// Something was not taken, or could not be delivered.
