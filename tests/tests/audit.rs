@@ -9,6 +9,7 @@ use lumenbus_tests::python::{in_repository, python};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,12 @@ impl Site {
         Background::start(command).finish()
     }
 
+    /// All public keys of this host.
+    fn public_keys(&self) -> String {
+        let keys = fs::read_dir(self.path("keys")).unwrap().map(|entry| entry.unwrap().path().display().to_string());
+        keys.filter(|path| path.ends_with(".pub")).collect::<Vec<_>>().join(" ")
+    }
+
     /// The public key of this host's `dicom deidentify`.
     fn public_key(&self) -> String {
         let keys = fs::read_dir(self.path("keys")).unwrap().map(|entry| entry.unwrap().path());
@@ -61,6 +68,14 @@ fn findings(ran: &Ran) -> Vec<String> {
 
 fn count(summary: &Value, names: &[&str]) -> u64 {
     names.iter().map(|name| summary[name].as_u64().unwrap()).sum()
+}
+
+/// Every file that has its name, byte for byte.
+fn contents(folder: &Path) -> BTreeSet<Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let named = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    let of = |path: PathBuf| if path.is_dir() { contents(&path) } else { BTreeSet::from([fs::read(path).unwrap()]) };
+    named.flat_map(|entry| of(entry.path())).collect()
 }
 
 fn all_files(folder: &Path) -> u64 {
@@ -90,10 +105,19 @@ fn every_file_is_released_held_back_or_refused_and_orthanc_would_remove_nothing_
     let sent = site.deidentify("--reports reports", &objects).code(3).summary();
     assert_eq!(count(&sent, &["released"]), released);
 
+    // What comes out of the topics is what is in the folder.
+    let _ = site.run("dicom receive --deidentified --group research --out study --until-end").code(0);
+    assert_eq!(contents(&site.path("study")), contents(&out));
+    let queues = site.run("dicom queue list --json").code(0).objects("destination");
+    assert_eq!((&queues[0]["objects"], &queues[0]["deidentified"]), (&0.into(), &true.into()));
+    let trimmed = site.run("dicom queue trim --deidentified --grace 0s --json").code(0).summary();
+    assert!(count(&trimmed, &["metadata_records"]) >= released, "{trimmed}");
+    site.run("dicom receive --group research --out other --until-end").code(1).says("give this one another name");
+
     // Each of them is in the trail, three times.
-    let key = site.public_key();
+    let key = site.public_keys();
     let verified = site.run(&format!("audit verify --json --key {key}")).code(0).summary();
-    assert_eq!(count(&verified, &["records"]), 3 * all_files(&objects), "{verified}");
+    assert_eq!(count(&verified, &["records"]), 3 * all_files(&objects) + released, "{verified}");
     let found = site.run("audit search --what reject --json").code(0);
     assert_eq!(found.objects("record").len() as u64, 3 * count(&summary, &["refused"]));
 
@@ -165,10 +189,7 @@ fn what_is_sent_received_and_refused_is_in_the_trail() {
         assert!(message.contains("<AuditMessage") && !message.contains("CompressedSamples"), "{message}");
     }
     assert_eq!(receive[0]["details"]["destination"], "lumenbus-dicom");
-    let keys = site.path("keys");
-    let public = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path().display().to_string());
-    let public: Vec<_> = public.filter(|path| path.ends_with(".pub")).collect();
-    let verified = site.run(&format!("audit verify --json --key {}", public.join(" "))).code(0).summary();
+    let verified = site.run(&format!("audit verify --json --key {}", site.public_keys())).code(0).summary();
     assert_eq!((&verified["is_clean"], &verified["instances"]), (&true.into(), &2.into()), "{verified}");
     site.run("dicom receive --out files --until-end --no-audit").code(0);
     assert_eq!(search("receive").len(), 2);

@@ -12,7 +12,7 @@ use crate::record::{
 };
 use crate::transport::failed::{FailedRecord, FailedWriter, open_failures};
 use crate::transport::receive::partitions::Partitions;
-use crate::transport::{TOPICS, TransportError, destinations};
+use crate::transport::{Family, TOPICS, TransportError, destinations};
 use bytes::Bytes;
 use lumenbus_bus::objects::{
     Bounds, GroupEvent, GroupReader, GroupRecord, RecordFetcher, TopicView, committed_offsets,
@@ -223,7 +223,7 @@ impl Forwarder {
     pub fn open(config: ForwardConfig) -> Result<Self, TransportError> {
         let bus = &config.bus;
         ensure_topics(bus, &TOPICS)?;
-        destinations::register(bus, &config.name)?;
+        destinations::register(bus, &config.name, Family::Original)?;
         let topic = bus.topic_prefix.topic(METADATA_TOPIC);
         let metadata = TopicView::open(bus, topic.clone())?;
         let fetcher = RecordFetcher::open(bus, bus.topic_prefix.topic(PIXELS_TOPIC))?;

@@ -3,8 +3,8 @@
 //! Kafka forgets what a group has committed that was away for a week. A destination stays until it is dropped, and while
 //! nothing is known of its offsets, nothing counts as delivered to it.
 
-use super::TransportError;
 use super::failed::now_unix_millis;
+use super::{Family, TransportError};
 use lumenbus_bus::BusConfig;
 use lumenbus_bus::objects::{Budget, Deliveries, Outgoing, RecordCompression, RecordWriter, TopicView};
 use lumenbus_bus::topics::DESTINATIONS;
@@ -24,6 +24,9 @@ pub struct Destination {
     pub version: u32,
     /// When it was registered, in milliseconds of Unix time.
     pub registered_unix_millis: i64,
+    /// Which objects it gets; as they came, where nothing is said.
+    #[serde(default)]
+    pub family: Family,
 }
 
 /// All destinations by name.
@@ -39,7 +42,8 @@ pub fn destinations(bus: &BusConfig) -> Result<BTreeMap<String, Destination>, Tr
             None => drop(found.remove(&name)),
             // What a newer version wrote is a destination, too: nothing of its objects may go.
             Some(value) => {
-                let unknown = Destination { version: 0, registered_unix_millis: record.unix_millis() };
+                let registered_unix_millis = record.unix_millis();
+                let unknown = Destination { version: 0, registered_unix_millis, family: Family::default() };
                 found.insert(name, value.unwrap_or(unknown));
             }
         }
@@ -48,15 +52,17 @@ pub fn destinations(bus: &BusConfig) -> Result<BTreeMap<String, Destination>, Tr
     Ok(found)
 }
 
-/// Registers a destination; whether it is new.
+/// Registers a destination for objects of this family; whether it is new.
 ///
 /// # Errors
-/// What is wrong with the brokers.
-pub fn register(bus: &BusConfig, name: &str) -> Result<bool, TransportError> {
-    if destinations(bus)?.contains_key(name) {
-        return Ok(false);
+/// [`TransportError::OtherFamily`], and what is wrong with the brokers.
+pub fn register(bus: &BusConfig, name: &str, family: Family) -> Result<bool, TransportError> {
+    match destinations(bus)?.get(name) {
+        Some(known) if known.family == family => return Ok(false),
+        Some(_) => return Err(TransportError::OtherFamily { name: name.to_owned() }),
+        None => {}
     }
-    let destination = Destination { version: VERSION, registered_unix_millis: now_unix_millis() };
+    let destination = Destination { version: VERSION, registered_unix_millis: now_unix_millis(), family };
     let value = serde_json::to_vec(&destination).unwrap_or_default();
     write(bus, name, Some(&value)).map(|()| true)
 }

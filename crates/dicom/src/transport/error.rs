@@ -24,6 +24,14 @@ pub enum TransportError {
         #[source]
         source: std::io::Error,
     },
+    /// A destination gets objects as they came or de-identified ones, not both.
+    #[error(
+        "destination {name} gets the other kind of objects (as they came, or de-identified); give this one another name"
+    )]
+    OtherFamily {
+        /// Its name.
+        name: String,
+    },
     /// What has to be on record first could not be put there.
     #[error("what was done cannot be put on record, so nothing more is done: {why}")]
     NotOnRecord {

@@ -25,9 +25,11 @@ pub use receive::{Ending, Failure, Receiver, ReceiverConfig, ReceiverStats, Stor
 pub use send::{Sender, Sending, Sent};
 
 /// Which objects: as they came, or de-identified. Each has a pair of topics of its own, so rights can differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Family {
     /// `dicom_metadata`, `dicom_pixels`.
+    #[default]
     Original,
     /// `dicom_deid_metadata`, `dicom_deid_pixels`.
     Deidentified,
@@ -41,6 +43,12 @@ impl Family {
             Self::Original => [crate::record::METADATA_TOPIC, crate::record::PIXELS_TOPIC],
             Self::Deidentified => ["dicom_deid_metadata", "dicom_deid_pixels"],
         }
+    }
+
+    /// Base names of all topics that senders and receivers of it need.
+    pub(crate) fn all_topics(self) -> [&'static str; 4] {
+        let [metadata, pixels] = self.topics();
+        [metadata, pixels, failed::FAILED_TOPIC, lumenbus_bus::topics::DESTINATIONS]
     }
 }
 

@@ -4,11 +4,11 @@
 //! committed, and chunks that no metadata above that refers to. Chunks of objects that are being sent have no metadata
 //! yet: those younger than a grace stay, so an object has to be sent in less time than that.
 
-use super::destinations::destinations;
+use super::destinations::{Destination, destinations};
 use super::failed::{FailedRecord, now_unix_millis, open_failures};
-use super::{TransportError, failed};
+use super::{Family, TransportError, failed};
 use crate::DicomError;
-use crate::record::{HEADER, METADATA_TOPIC, Metadata, PIXELS_TOPIC, PartCollector, RecordHeader};
+use crate::record::{HEADER, Metadata, PartCollector, RecordHeader};
 use bytes::Bytes;
 use lumenbus_bus::BusConfig;
 use lumenbus_bus::objects::{Bounds, RecordView, TopicView, committed_offsets};
@@ -25,6 +25,8 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Waiting {
     /// Its name.
     pub destination: String,
+    /// Which objects it gets.
+    pub family: Family,
     /// When it was registered, in milliseconds of Unix time.
     pub registered_unix_millis: i64,
     /// Whether Kafka knows what it has; otherwise everything counts as waiting.
@@ -44,11 +46,28 @@ pub struct Waiting {
 /// # Errors
 /// What is wrong with the brokers.
 pub fn list(bus: &BusConfig) -> Result<Vec<Waiting>, TransportError> {
-    let metadata = TopicView::open(bus, bus.topic_prefix.topic(METADATA_TOPIC))?;
+    let mut all = Vec::new();
+    for family in [Family::Original, Family::Deidentified] {
+        let mut destinations = destinations(bus)?;
+        destinations.retain(|_, destination| destination.family == family);
+        if !destinations.is_empty() {
+            all.extend(list_of(bus, family, destinations)?);
+        }
+    }
+    all.sort_by(|a, b| a.destination.cmp(&b.destination));
+    Ok(all)
+}
+
+fn list_of(
+    bus: &BusConfig,
+    family: Family,
+    destinations: BTreeMap<String, Destination>,
+) -> Result<Vec<Waiting>, TransportError> {
+    let metadata = TopicView::open(bus, bus.topic_prefix.topic(family.topics()[0]))?;
     let bounds = metadata.bounds()?;
     let failures = open_failures(bus)?;
     let mut queues = Vec::new();
-    for (name, destination) in destinations(bus)? {
+    for (name, destination) in destinations {
         let committed = committed_offsets(bus, &name, &metadata)?;
         let waiting = Waiting {
             registered_unix_millis: destination.registered_unix_millis,
@@ -58,6 +77,7 @@ pub fn list(bus: &BusConfig) -> Result<Vec<Waiting>, TransportError> {
             oldest_unix_millis: None,
             failed: failures.keys().filter(|(of, ..)| *of == name).count() as u64,
             destination: name,
+            family,
         };
         queues.push((waiting, committed));
     }
@@ -165,17 +185,19 @@ pub struct Trim {
     pub kept: Option<Kept>,
 }
 
-/// Works out what no destination needs, and deletes it unless `is_dry`.
+/// Works out what no destination of the family needs, and deletes it unless `is_dry`.
 ///
 /// # Errors
 /// What is wrong with the brokers; nothing is deleted when any destination cannot be read.
-pub fn trim(bus: &BusConfig, grace: Duration, is_dry: bool) -> Result<Trim, TransportError> {
-    let registered: BTreeSet<String> = destinations(bus)?.into_keys().collect();
+pub fn trim(bus: &BusConfig, family: Family, grace: Duration, is_dry: bool) -> Result<Trim, TransportError> {
+    let of_family = |(name, destination): (String, Destination)| (destination.family == family).then_some(name);
+    let registered: BTreeSet<String> = destinations(bus)?.into_iter().filter_map(of_family).collect();
     if registered.is_empty() {
         return Ok(Trim { kept: Some(Kept::NoDestination), ..Trim::default() });
     }
-    let metadata = TopicView::open(bus, bus.topic_prefix.topic(METADATA_TOPIC))?;
-    let pixels = TopicView::open(bus, bus.topic_prefix.topic(PIXELS_TOPIC))?;
+    let [metadata, pixels] = family.topics();
+    let metadata = TopicView::open(bus, bus.topic_prefix.topic(metadata))?;
+    let pixels = TopicView::open(bus, bus.topic_prefix.topic(pixels))?;
     // Before the metadata is read: a chunk behind these may belong to an object that is committed meanwhile.
     let grace_millis = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
     let old = pixels.offsets_at(now_unix_millis().saturating_sub(grace_millis).max(0))?;

@@ -9,12 +9,10 @@ mod store;
 pub use failure::Failure;
 
 use super::failed::{FailedRecord, FailedWriter};
-use super::{OutFolder, TOPICS, TransportError, destinations};
+use super::{Family, OutFolder, TransportError, destinations};
 use crate::attributes::Identity;
 use crate::layout::Layout;
-use crate::record::{
-    HEADER, METADATA_TOPIC, Metadata, ObjectId, PIXELS_TOPIC, PartCollector, PartHeader, RecordHeader,
-};
+use crate::record::{HEADER, Metadata, ObjectId, PartCollector, PartHeader, RecordHeader};
 use bytes::Bytes;
 use failure::{Trouble, is_passing};
 use lumenbus_bus::objects::{
@@ -42,6 +40,8 @@ pub struct ReceiverConfig {
     pub bus: BusConfig,
     /// Consumer group, which is the destination's name.
     pub group: String,
+    /// Which objects.
+    pub family: Family,
     /// Folder of all objects.
     pub out: PathBuf,
     /// Names of files in it.
@@ -154,16 +154,17 @@ impl Receiver {
     /// [`TransportError::FolderInUse`], and what is wrong with folder or brokers.
     pub fn open(config: ReceiverConfig) -> Result<Self, TransportError> {
         let bus = &config.bus;
-        ensure_topics(bus, &TOPICS)?;
+        ensure_topics(bus, &config.family.all_topics())?;
         let out = OutFolder::open(&config.out)?;
-        destinations::register(bus, &config.group)?;
-        let topic = bus.topic_prefix.topic(METADATA_TOPIC);
+        destinations::register(bus, &config.group, config.family)?;
+        let [metadata, pixels] = config.family.topics();
+        let topic = bus.topic_prefix.topic(metadata);
         let metadata = TopicView::open(bus, topic.clone())?;
         if config.from_start {
             let starts = metadata.bounds()?.into_iter().map(|(partition, bounds)| (partition, bounds.start));
             set_committed_offsets(bus, &config.group, &metadata, &starts.collect())?;
         }
-        let fetcher = RecordFetcher::open(bus, bus.topic_prefix.topic(PIXELS_TOPIC))?;
+        let fetcher = RecordFetcher::open(bus, bus.topic_prefix.topic(pixels))?;
         let failed = FailedWriter::open(bus)?;
         let group = GroupReader::join(bus, topic, &config.group, HEADER)?;
         Ok(Self {

@@ -6,7 +6,7 @@ use crate::cut::{Chunk, Input, SplitLimits, Splitter};
 use crate::record::{Framing, HEADER, Key, ObjectId, parts};
 use bytes::Bytes;
 use lumenbus_bus::objects::{Budget, Deliveries, Outgoing, RecordCompression, RecordWriter, partition_of_key};
-use lumenbus_bus::topics::{DESTINATIONS, ensure_topics};
+use lumenbus_bus::topics::ensure_topics;
 use lumenbus_bus::{BusConfig, BusError};
 use std::fs::{File, Metadata as FileMetadata};
 use std::io::Read as _;
@@ -75,7 +75,7 @@ impl Sender {
     /// As [`Self::open`].
     pub fn open_family(bus: &BusConfig, family: Family) -> Result<Self, TransportError> {
         let [metadata, pixels] = family.topics();
-        ensure_topics(bus, &[metadata, pixels, super::failed::FAILED_TOPIC, DESTINATIONS])?;
+        ensure_topics(bus, &family.all_topics())?;
         let budget = Budget::new(BUDGET_BYTES);
         let native = RecordWriter::open(bus, RecordCompression::Lz4, &budget)?;
         let coded = RecordWriter::open(bus, RecordCompression::None, &budget)?;

@@ -16,7 +16,7 @@ use crate::units::show_bytes;
 use anyhow::{Context as _, ensure};
 use lumenbus_bus::{BusConfig, TopicPrefix};
 use lumenbus_dicom::layout::{DEFAULT_LAYOUT, Layout};
-use lumenbus_dicom::transport::{Receiver, ReceiverConfig, Sender, TOPICS, Told};
+use lumenbus_dicom::transport::{Family, Receiver, ReceiverConfig, Sender, TOPICS, Told};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -97,6 +97,7 @@ fn ours(environment: &mut Environment, files: &[PathBuf], run: u32, folder: &Pat
     let config = ReceiverConfig {
         bus: bus.clone(),
         group: format!("bench-{run}"),
+        family: Family::Original,
         out: out.clone(),
         layout: Layout::parse(DEFAULT_LAYOUT)?,
         from_start: false,

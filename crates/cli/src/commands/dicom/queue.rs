@@ -7,6 +7,7 @@ use crate::units;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use lumenbus_bus::BusError;
+use lumenbus_dicom::transport::Family;
 use lumenbus_dicom::transport::destinations::drop_destination;
 use lumenbus_dicom::transport::queue::{self, Kept, Waiting};
 use serde_json::json;
@@ -52,6 +53,9 @@ struct TrimArguments {
     /// Keep younger chunks, which may belong to objects that are being sent: no object may take longer to send
     #[arg(long, value_parser = units::duration, default_value = "24h", value_name = "TIME")]
     grace: Duration,
+    /// Delete from the topics of de-identified objects
+    #[arg(long)]
+    deidentified: bool,
     /// Only say what would be deleted
     #[arg(long)]
     dry_run: bool,
@@ -102,7 +106,7 @@ impl ListArguments {
             output.object(
                 "destination",
                 json!({
-                    "destination": waiting.destination, "objects": waiting.objects, "bytes": waiting.bytes,
+                    "destination": waiting.destination, "deidentified": waiting.family == Family::Deidentified, "objects": waiting.objects, "bytes": waiting.bytes,
                     "oldest_seconds": seconds, "failed": waiting.failed, "has_committed": waiting.has_committed,
                     "registered_unix_millis": waiting.registered_unix_millis, "beyond": is_large || is_old,
                 }),
@@ -134,7 +138,8 @@ impl DropArguments {
 
 impl TrimArguments {
     fn run(&self, settings: &Settings, output: &mut Output) -> anyhow::Result<Outcome> {
-        let trim = queue::trim(&settings.bus, self.grace, self.dry_run)?;
+        let family = if self.deidentified { Family::Deidentified } else { Family::Original };
+        let trim = queue::trim(&settings.bus, family, self.grace, self.dry_run)?;
         let done = if self.dry_run { "would delete" } else { "deleted" };
         match trim.kept {
             Some(Kept::NoDestination) => {

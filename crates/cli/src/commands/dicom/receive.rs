@@ -10,7 +10,7 @@ use crate::{signals, units};
 use clap::{Args, ValueEnum};
 use lumenbus_bus::BusError;
 use lumenbus_dicom::layout::{DEFAULT_LAYOUT, Layout};
-use lumenbus_dicom::transport::{Ending, Receiver, ReceiverConfig, ReceiverStats, Told};
+use lumenbus_dicom::transport::{Ending, Family, Receiver, ReceiverConfig, ReceiverStats, Told};
 use lumenbus_ops::audit::{AuditError, AuditEvent};
 use serde_json::json;
 use std::cell::RefCell;
@@ -38,6 +38,9 @@ pub(crate) struct ReceiveArguments {
     /// Consumer group, which is the destination's name
     #[arg(long, value_name = "NAME", default_value = DEFAULT_GROUP)]
     group: String,
+    /// Receive de-identified objects, from dicom_deid_metadata and dicom_deid_pixels
+    #[arg(long)]
+    deidentified: bool,
     /// Begin where the group is, or at the beginning of what the topics have
     #[arg(long, value_name = "WHERE", value_enum, default_value = "group")]
     from: From,
@@ -75,6 +78,7 @@ pub(crate) fn run(arguments: &ReceiveArguments, settings: &Settings, output: &mu
     let config = ReceiverConfig {
         bus: settings.bus.clone(),
         group: arguments.group.clone(),
+        family: if arguments.deidentified { Family::Deidentified } else { Family::Original },
         out: arguments.out.clone(),
         layout,
         from_start: arguments.from == From::Start,

@@ -1,7 +1,7 @@
 //! Why an object could not be delivered.
 
 use crate::DicomError;
-use crate::record::{METADATA_TOPIC, ObjectId, PIXELS_TOPIC};
+use crate::record::ObjectId;
 use crate::transport::TransportError;
 use crate::transport::folder::{is_full, is_in_the_way};
 use lumenbus_bus::BusError;
@@ -14,7 +14,7 @@ pub enum Failure {
     Foreign,
     /// A chunk that Kafka does not have.
     #[error(
-        "chunk {index} of object {object} is not at offset {offset} of {PIXELS_TOPIC}: it was deleted, or never written"
+        "chunk {index} of object {object} is not at offset {offset} of its topic: it was deleted, or never written"
     )]
     MissingChunk {
         /// Whose.
@@ -34,7 +34,7 @@ pub enum Failure {
         object: ObjectId,
     },
     /// The metadata is not there any more.
-    #[error("the metadata of the object is not in {METADATA_TOPIC} any more")]
+    #[error("the metadata of the object is not in its topic any more")]
     MissingMetadata,
 }
 
