@@ -408,11 +408,24 @@ func transactions(admin *kadm.Client) {
 	}
 	tell("read committed", read("go-transactions", 4, kgo.FetchIsolationLevel(kgo.ReadCommitted())))
 	tell("read uncommitted", read("go-transactions", 6))
-	described, err := admin.DescribeTransactions(ctx, "go-transactions", "go-nobody")
-	must(err)
-	seen := described["go-transactions"]
+	seen := completed(admin, "go-transactions")
 	tell("transaction at its end", []any{seen.State, len(seen.Topics)})
+	described, err := admin.DescribeTransactions(ctx, "go-nobody")
+	must(err)
 	tell("no transaction", word(described["go-nobody"].Err))
+}
+
+// completed waits for the markers of a transaction: its end is acknowledged before they are written, and an offset that was
+// committed in it is not seen without them.
+func completed(admin *kadm.Client, transaction string) kadm.DescribedTransaction {
+	for {
+		described, err := admin.DescribeTransactions(ctx, transaction)
+		must(err)
+		if seen := described[transaction]; strings.HasPrefix(seen.State, "Complete") {
+			return seen
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // tellOpen tells of the transaction in progress.
@@ -458,6 +471,7 @@ func groupTransaction(admin *kadm.Client) {
 		ended, err := session.End(ctx, end)
 		must(err)
 		session.Close()
+		completed(admin, "go-copier")
 		offsets, err := admin.FetchOffsets(ctx, "go-copier")
 		must(err)
 		at := int64(-1)
