@@ -372,9 +372,10 @@ impl Accept {
         decode(body, ITEM_CONTEXT_ANSWER, |fields| {
             let [id, _, result, _] = fields.array()?;
             let result = ContextResult::of(result);
-            let transfer_syntax = match fields.item("a transfer syntax")? {
-                Some((ITEM_TRANSFER, item)) if result == ContextResult::Accepted => item.uid()?,
-                None if result == ContextResult::Accepted => {
+            // Where a context is refused the item is not significant (PS3.8, section 9.3.3.2).
+            let transfer_syntax = match (result, fields.item("a transfer syntax")?) {
+                (ContextResult::Accepted, Some((ITEM_TRANSFER, item))) => item.uid()?,
+                (ContextResult::Accepted, _) => {
                     return Err(PduError::Form { part: "a presentation context", what: "it has no transfer syntax" });
                 }
                 _ => String::new(),
@@ -547,6 +548,18 @@ mod tests {
         ];
         let accept = Accept { called: "A".to_owned(), calling: "B".to_owned(), contexts, max_data: 0 };
         assert_eq!(Accept::decode(body(&accept.encode())).unwrap(), accept);
+    }
+
+    #[test]
+    fn an_accepted_context_without_a_transfer_syntax_is_refused() {
+        let answer = ContextAnswer { id: 1, result: ContextResult::Accepted, transfer_syntax: "1.2".to_owned() };
+        let accept = Accept { called: "A".to_owned(), calling: "B".to_owned(), contexts: vec![answer], max_data: 0 };
+        let mut unit = accept.encode();
+        let at = unit.windows(7).position(|item| item == [ITEM_TRANSFER, 0, 0, 3, b'1', b'.', b'2']).unwrap();
+        assert_eq!(Accept::decode(body(&unit)).unwrap(), accept);
+        unit[at] = 0xc0;
+        let refused = Accept::decode(body(&unit)).unwrap_err();
+        assert_eq!(refused, PduError::Form { part: "a presentation context", what: "it has no transfer syntax" });
     }
 
     #[test]
