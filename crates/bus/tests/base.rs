@@ -1,17 +1,20 @@
-//! Directory, topics and diagnosis against real brokers: the embedded one, and Apache Kafka where
+//! Directory, topics, members of groups and diagnosis against real brokers: the embedded one, and Apache Kafka where
 //! `LUMENBUS_TEST_KAFKA` names its bootstrap servers.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod support;
 
+use lumenbus_bus::objects::{GroupEvent, GroupReader, TopicView};
 use lumenbus_bus::topics::{Cluster, DriftKind, Growth, PlanOptions, TopicGroup, apply, check, ensure_topics, plan};
 use lumenbus_bus::{BusConfig, BusError, Directory, DirectoryEvent, Role, probe};
 use lumenbus_frame::{CameraId, Codec, Epoch, StreamId, StreamName, TopicName};
 use lumenbus_wire::{CameraEntry, StreamEntry, StreamState};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use support::{PATIENCE, Site, start_broker};
 
 impl Site {
@@ -310,4 +313,43 @@ fn the_directory_survives_its_broker() {
     directory.put_stream(&camera("gate"), stream("main", 2)).unwrap();
     assert_eq!(Directory::open_reading(&config).unwrap().cameras(), directory.cameras());
     broker.shutdown_blocking().unwrap();
+}
+
+/// Until the group says this; records on the way are left alone.
+fn await_event(reader: &GroupReader, what: &str, is_it: impl Fn(&GroupEvent) -> bool) {
+    support::wait_for(what, || reader.turn(Duration::from_millis(50)).unwrap().filter(|event| is_it(event)));
+}
+
+#[test]
+fn a_partition_that_was_paused_when_it_went_is_read_when_it_comes_back() {
+    for mut site in Site::all() {
+        site.config.set_property("session.timeout.ms", "6000");
+        site.config.set_property("heartbeat.interval.ms", "500");
+        ensure_topics(&site.config, &["raw_video"]).unwrap();
+        let topic = site.topic("raw_video");
+        let join = || GroupReader::join(&site.config, topic.clone(), &format!("{topic}-paused"), "none").unwrap();
+        let is_assigned = |event: &GroupEvent| matches!(event, GroupEvent::Assigned(_));
+        let first = join();
+        await_event(&first, "the first member's partitions come", is_assigned);
+        first.set_paused(true).unwrap();
+        let second = join();
+        await_event(&first, "they go when a second one comes", |event| matches!(event, GroupEvent::Revoked(_)));
+        // Now there are none that this could be for.
+        first.set_paused(false).unwrap();
+        drop(second);
+        let producer: BaseProducer = site.config.client_config(Role::Producer).create().unwrap();
+        let partitions = TopicView::open(&site.config, topic.clone()).unwrap().bounds().unwrap().into_keys();
+        let mut unread: BTreeSet<i32> = partitions.collect();
+        for &partition in &unread {
+            let record = BaseRecord::<str, str>::to(topic.as_str()).partition(partition).payload("x");
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+        support::wait_for("every partition is read", || {
+            if let Some(GroupEvent::Record(record)) = first.turn(Duration::from_millis(50)).unwrap() {
+                unread.remove(&record.partition);
+            }
+            unread.is_empty().then_some(())
+        });
+    }
 }

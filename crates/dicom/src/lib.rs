@@ -30,13 +30,16 @@
 
 pub mod assemble;
 pub mod attributes;
+pub mod catalogue;
 mod charset;
 pub mod cut;
 pub mod deid;
+pub mod described;
 pub mod element;
 mod error;
 pub mod gateway;
 pub mod layout;
+pub mod picture;
 pub mod record;
 pub mod syntax;
 #[cfg(feature = "kafka")]

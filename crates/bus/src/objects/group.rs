@@ -110,6 +110,10 @@ impl ConsumerContext for Context {
             // Whoever has them next does what was not committed again, and finds it done.
             tracing::debug!(%error, "commit before partitions go");
         }
+        // librdkafka keeps the pause of a partition that goes: it would bring nothing when it comes back.
+        if let Err(error) = consumer.resume(list) {
+            tracing::debug!(%error, "resuming partitions that go");
+        }
         let mut shared = self.lock();
         for number in &numbers {
             shared.safe.remove(number);
@@ -230,7 +234,7 @@ impl GroupReader {
         self.consumer.context().lock().safe.clone()
     }
 
-    /// Reads no further for now, or goes on.
+    /// Reads no further for now, or goes on. Partitions that come later are not paused.
     ///
     /// # Errors
     /// What the client refuses.

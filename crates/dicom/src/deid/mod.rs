@@ -22,9 +22,9 @@ mod dates;
 mod engine;
 mod keyed;
 mod leak;
-mod pixels;
+pub(crate) mod pixels;
 mod report;
-mod table;
+pub(crate) mod table;
 mod tag;
 mod values;
 

@@ -135,6 +135,8 @@ impl Context {
             }
         }
         self.leave(Change::Revoked(names));
+        // librdkafka keeps the pause of a partition that goes: it would bring nothing when it comes back.
+        consumer.resume(partitions)?;
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
             _ => consumer.unassign(),

@@ -3,7 +3,7 @@
 mod codestream;
 mod mask;
 mod risk;
-mod rle;
+pub(crate) mod rle;
 
 use super::dataset::{Dataset, Encoding, Value};
 use super::{PixelWork, Profile, Quarantine, tag};

@@ -19,15 +19,21 @@ pub(super) fn masked(
     }
     let mut out = vec![Bytes::new()];
     for frame in frames {
-        let mut planes = decode(frame, geometry)?;
+        let mut planes = decode(frame, geometry.samples, geometry.width, geometry.rows * geometry.columns)?;
         geometry.paint_planes(&mut planes, rectangles);
         out.push(encode(&planes, geometry.columns)?.into());
     }
     Ok(out)
 }
 
-fn decode(frame: &[u8], geometry: &Geometry) -> Result<Vec<Vec<u8>>, &'static str> {
-    let count = geometry.samples * geometry.width;
+/// The planes of bytes of a frame: for each sample the bytes of all pixels, the most significant first.
+pub(crate) fn decode(
+    frame: &[u8],
+    samples: usize,
+    width: usize,
+    pixels: usize,
+) -> Result<Vec<Vec<u8>>, &'static str> {
+    let count = samples * width;
     let word = |index: usize| {
         let bytes = frame.get(index * 4..index * 4 + 4)?;
         usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
@@ -40,7 +46,7 @@ fn decode(frame: &[u8], geometry: &Geometry) -> Result<Vec<Vec<u8>>, &'static st
         let start = word(segment).ok_or("an RLE frame ends early")?;
         let end = if segment == count { frame.len() } else { word(segment + 1).ok_or("an RLE frame ends early")? };
         let bytes = frame.get(start..end).filter(|_| start >= HEADER).ok_or("an RLE segment lies outside its frame")?;
-        planes.push(unpack(bytes, geometry.rows * geometry.columns)?);
+        planes.push(unpack(bytes, pixels)?);
     }
     Ok(planes)
 }
