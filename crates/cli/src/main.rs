@@ -13,6 +13,7 @@ mod settings;
 mod signals;
 mod site;
 mod terminal;
+mod studies;
 mod trail;
 mod units;
 mod video;

@@ -24,6 +24,13 @@ pub(crate) struct Settings {
     pub(crate) site: Option<Arc<Site>>,
 }
 
+impl Settings {
+    /// Nothing but a way to the brokers.
+    pub(crate) fn of_bus(bus: &BusConfig) -> Self {
+        Self { bus: bus.clone(), has_brokers: true, json: false, quiet: true, site: None }
+    }
+}
+
 /// The settings file that a command reads: the one that is named; for the commands about the box also the one that
 /// lies here.
 fn site_path(arguments: &Arguments) -> Option<PathBuf> {

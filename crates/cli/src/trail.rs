@@ -19,7 +19,7 @@ const MAX_BASE: usize = 58;
 const MAX_FOLDER: usize = 200;
 
 /// Whether and as whom a command writes to the audit trail.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct AuditOptions {
     /// Folder of the keys that sign this host's part of the audit trail [default: lumenbus/audit/CLUSTER-TOPIC below $STATE_DIRECTORY,
     /// $XDG_STATE_HOME or ~/.local/state]

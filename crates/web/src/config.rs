@@ -1,5 +1,6 @@
 //! What a viewer is told: where to listen, what to show, whom to let in.
 
+use crate::studies::StudiesConfig;
 use crate::tls::TlsConfig;
 use crate::token::Token;
 use lumenbus_bus::subscriber::CameraFilter;
@@ -184,6 +185,8 @@ pub struct ViewerConfig {
     pub stages: Stages,
     /// Who follows frames through traces.
     pub tracer: Option<Arc<dyn FrameTracer>>,
+    /// The screen of DICOM studies, shown where there are DICOM topics; `None`: never.
+    pub studies: Option<StudiesConfig>,
     /// Bounds.
     pub limits: Limits,
     /// Title of the page.
@@ -213,6 +216,7 @@ impl ViewerConfig {
             comparison: None,
             health_facts: Arc::new(NoHealthFacts),
             configured: Arc::new(Vec::new),
+            studies: None,
             limits: Limits::default(),
             title: "lumenbus".to_owned(),
         }

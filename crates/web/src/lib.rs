@@ -22,6 +22,7 @@ pub mod packet;
 pub mod protocol;
 mod recordings;
 mod session;
+mod studies;
 #[cfg(test)]
 mod testing;
 mod tls;
@@ -35,6 +36,7 @@ pub use config::{
 pub use error::ViewerError;
 pub use feed::MAX_TOPICS;
 pub use hub::{Analysis, JpegRatio, MAX_STREAMS, Percentiles, StreamPhase, StreamSnapshot, Totals, ViewerSnapshot};
+pub use studies::{AccessTrail, NoAccessTrail, StudiesConfig};
 pub use tls::{TlsConfig, TlsError};
 pub use token::{Token, TokenError};
 pub use viewer::Viewer;

@@ -55,7 +55,7 @@ pub(crate) fn hello(app: &App) -> Value {
     json!({
         "type": "hello", "protocol": PROTOCOL, "version": env!("CARGO_PKG_VERSION"), "title": app.title,
         "server_ms": millis(now_micros()), "actions": app.action_list(), "comparison": comparison,
-        "sections": { "events": true, "timeline": true, "studies": false },
+        "sections": { "events": true, "timeline": true, "studies": app.has_studies() },
     })
 }
 

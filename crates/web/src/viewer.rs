@@ -6,6 +6,7 @@ use crate::feed::{FeedConfig, Feeds};
 use crate::http::{App, AppParts, Hosts, Server, listen, router};
 use crate::hub::{Hub, ViewerSnapshot};
 use crate::recordings::Recordings;
+use crate::studies::Studies;
 use crate::tls::{Tls, machine_name};
 use crate::token::Token;
 use lumenbus_bus::ClientStatistics;
@@ -38,6 +39,7 @@ pub struct Viewer {
     feeds: Feeds,
     subscribers: SubscriberMetrics,
     recordings: Arc<Recordings>,
+    studies: Option<Arc<Studies>>,
     runtime: Option<Runtime>,
 }
 
@@ -75,6 +77,8 @@ impl Viewer {
             .map_err(|source| ViewerError::Thread { source })?;
         let (closing, is_closing) = watch::channel(false);
         let recordings = Arc::new(Recordings::new(config.bus.clone()));
+        let studies = config.studies.as_ref().map(|studies| Studies::start(&config.bus, studies)).transpose();
+        let studies = studies.map_err(|source| ViewerError::Thread { source })?;
         let app = Arc::new(App::new(AppParts {
             hub: Arc::clone(&hub),
             title: config.title,
@@ -85,6 +89,7 @@ impl Viewer {
             facts: config.health_facts,
             closing: is_closing.clone(),
             recordings: Arc::clone(&recordings),
+            studies: studies.clone(),
         }));
         runtime.spawn(keep_figures(Arc::clone(&app), config.configured, config.health.clone()));
         runtime.spawn(keep_list(Arc::clone(&hub)));
@@ -108,6 +113,7 @@ impl Viewer {
             feeds,
             subscribers,
             recordings,
+            studies,
             runtime: Some(runtime),
         })
     }
@@ -178,6 +184,9 @@ impl Viewer {
         let Some(runtime) = self.runtime.take() else { return };
         self.closing.send_replace(true);
         self.recordings.close();
+        if let Some(studies) = &self.studies {
+            studies.close();
+        }
         self.feeds.close();
         runtime.shutdown_timeout(CLOSE_TIME);
     }

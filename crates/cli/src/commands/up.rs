@@ -6,6 +6,7 @@ use crate::output::Output;
 use crate::settings::Settings;
 use crate::site::signals::{self, Requests};
 use crate::site::{self, Applied, Board, NodeBoard, Running, Site, Stopped, Watch, share_head};
+use crate::studies::StudiesOptions;
 use crate::terminal::Screen;
 use crate::units;
 use crate::viewer::ViewerOptions;
@@ -34,6 +35,8 @@ const MAX_TOLD_CAMERAS: usize = 50;
 pub(crate) struct UpArguments {
     #[command(flatten)]
     pub(crate) viewer: ViewerOptions,
+    #[command(flatten)]
+    pub(crate) studies: StudiesOptions,
     /// Stop after this time
     #[arg(long = "for", value_parser = units::duration, value_name = "TIME")]
     pub(crate) duration: Option<Duration>,
@@ -47,7 +50,7 @@ pub(crate) fn run(arguments: &UpArguments, settings: &Settings, output: &mut Out
     let requests = signals::listen(settings.quiet)?;
     // Before anything starts, so that no change is missed.
     let watch = Watch::new(site);
-    let running = Running::start(site, settings, &arguments.viewer, output)?;
+    let running = Running::start(site, settings, (&arguments.viewer, &arguments.studies), output)?;
     if settings.has_brokers && site.broker.is_some() {
         output.note("brokers are named, so the embedded broker of [broker] is not started");
     }

@@ -4,6 +4,7 @@ use crate::exit::{Outcome, Usage};
 use crate::observe::{LOOK_INTERVAL, STATISTICS_INTERVAL, show_clients};
 use crate::output::Output;
 use crate::settings::Settings;
+use crate::studies::StudiesOptions;
 use crate::viewer::{ViewerOptions, announce, viewer_config};
 use crate::{signals, units};
 use anyhow::Context as _;
@@ -22,6 +23,8 @@ use std::time::Duration;
 pub(crate) struct ViewArguments {
     #[command(flatten)]
     pub(crate) viewer: ViewerOptions,
+    #[command(flatten)]
+    pub(crate) studies: StudiesOptions,
     /// Cameras to show, by pattern [default: all]
     #[arg(long, value_name = "GLOB")]
     pub(crate) camera: Vec<String>,
@@ -37,6 +40,7 @@ pub(crate) fn run(arguments: &ViewArguments, settings: &Settings, output: &mut O
     let mut config = viewer_config(&arguments.viewer, settings)?;
     config.cameras = CameraFilter::new(&arguments.camera).map_err(|error| Usage(format!("--camera: {error}")))?;
     config.title.clone_from(&arguments.title);
+    config.studies = Some(arguments.studies.config("view", &settings.bus));
     lumenbus_bus::probe(&settings.bus).map_err(lumenbus_bus::BusError::from)?;
     let shutdown = signals::shutdown(settings.quiet)?;
     config.health_facts = Arc::new(ClusterWatch::start(settings.bus.clone(), LOOK_INTERVAL, None, &config.metrics)?);

@@ -96,6 +96,7 @@ pub(crate) struct ViewerSettings {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) https: Option<Https>,
     pub(crate) allow_hosts: Vec<String>,
+    pub(crate) show_patient_data: bool,
 }
 
 /// Where traces go.
@@ -270,6 +271,7 @@ impl Check<'_> {
             token_file: table.token_file.as_ref().map(|path| self.path(path.get_ref())),
             https,
             allow_hosts: table.allow_hosts.clone(),
+            show_patient_data: table.show_patient_data,
         }
     }
 

@@ -57,11 +57,19 @@ pub(super) struct Viewer {
     pub(super) token_file: Option<Spanned<String>>,
     pub(super) https: Option<Spanned<String>>,
     pub(super) allow_hosts: Vec<String>,
+    pub(super) show_patient_data: bool,
 }
 
 impl Default for Viewer {
     fn default() -> Self {
-        Self { enabled: true, listen: None, token_file: None, https: None, allow_hosts: Vec::new() }
+        Self {
+            enabled: true,
+            listen: None,
+            token_file: None,
+            https: None,
+            allow_hosts: Vec::new(),
+            show_patient_data: false,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::output::Output;
 use crate::settings::Settings;
 use crate::site::sharing::{ShareSettings, show_share};
 use crate::site::{BrokerSettings, Site, TracesSettings, ViewerSettings};
+use crate::studies::StudiesOptions;
 use crate::viewer::{ViewerOptions, announce, configured, viewer_config};
 use crate::webhook::{WebhookChanges, WebhookStatus, Webhooks};
 use anyhow::Context as _;
@@ -66,7 +67,7 @@ impl Running {
     pub(crate) fn start(
         site: &Site,
         settings: &Settings,
-        viewer: &ViewerOptions,
+        viewer: (&ViewerOptions, &StudiesOptions),
         output: &mut Output,
     ) -> anyhow::Result<Self> {
         let mut bus = settings.bus.clone();
@@ -144,7 +145,7 @@ impl Running {
         &mut self,
         site: &ViewerSettings,
         settings: &Settings,
-        options: &ViewerOptions,
+        (options, studies): (&ViewerOptions, &StudiesOptions),
         output: &mut Output,
     ) -> anyhow::Result<()> {
         if !site.is_enabled {
@@ -153,6 +154,9 @@ impl Running {
         let options = merged(site, options);
         let mut config = viewer_config(&options, settings)?;
         config.bus = self.bus.clone();
+        let mut studies = studies.clone();
+        studies.show_patient_data |= site.show_patient_data;
+        config.studies = Some(studies.config("up", &self.bus));
         (config.metrics, config.health) = (self.metrics.clone(), self.health.clone());
         config.stages = self.stages.clone();
         config.health_facts = Arc::<ClusterWatch>::clone(&self.watch);

@@ -8,6 +8,7 @@
 //!
 //! No message, error or record of this module holds a value of an attribute, nor a path made of them.
 
+pub mod browse;
 pub mod destinations;
 mod error;
 pub mod failed;

@@ -1,6 +1,6 @@
 //! Who is let in: Host, Origin, token. And what every answer carries.
 
-use super::{App, LATER, refusal};
+use super::{App, STUDIES, refusal};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -100,7 +100,7 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 fn is_page(method: &Method, path: &str) -> bool {
     let is_page = matches!(path, "/" | "/health" | "/timeline" | "/events")
         || path.starts_with("/camera/")
-        || LATER.contains(&path);
+        || path.strip_prefix(STUDIES).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     is_page && (method == Method::GET || method == Method::HEAD)
 }
 

@@ -12,11 +12,12 @@ mod timed;
 pub(crate) use asked::{Asked, Named};
 pub(crate) use guard::Hosts;
 pub(crate) use listen::listen;
-pub(crate) use serve::{Permit, Server};
+pub(crate) use serve::{Peer, Permit, Server};
 
 use crate::config::{Actions, HealthFacts};
 use crate::hub::Hub;
 use crate::recordings::{self, Recordings};
+use crate::studies::{self, Studies};
 use crate::token::Token;
 use assets::Assets;
 use axum::Router;
@@ -34,8 +35,8 @@ use tokio::sync::{Semaphore, watch};
 /// Longest body of a request.
 const MAX_BODY_BYTES: usize = 4 * 1024;
 
-/// Screens whose place in the navigation is kept and that this version does not have: the page says so.
-const LATER: [&str; 1] = ["/studies"];
+/// A screen that there is where there is something to show: elsewhere the page says so.
+const STUDIES: &str = "/studies";
 
 /// What every request can reach.
 pub(crate) struct App {
@@ -48,6 +49,7 @@ pub(crate) struct App {
     pub(crate) facts: Arc<dyn HealthFacts>,
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) recordings: Arc<Recordings>,
+    pub(crate) studies: Option<Arc<Studies>>,
     assets: Assets,
     snapshots: Snapshots,
     /// Buttons pressed at the same time: one.
@@ -65,14 +67,34 @@ pub(crate) struct AppParts {
     pub(crate) facts: Arc<dyn HealthFacts>,
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) recordings: Arc<Recordings>,
+    pub(crate) studies: Option<Arc<Studies>>,
 }
 
 impl App {
     pub(crate) fn new(parts: AppParts) -> Self {
-        let AppParts { hub, title, token, hosts, is_tls, actions, facts, closing, recordings } = parts;
+        let AppParts { hub, title, token, hosts, is_tls, actions, facts, closing, recordings, studies } = parts;
         let (assets, snapshots) = (Assets::new(), Snapshots::default());
         let pressing = Arc::new(Semaphore::new(1));
-        Self { hub, title, token, hosts, is_tls, actions, facts, closing, recordings, assets, snapshots, pressing }
+        Self {
+            hub,
+            title,
+            token,
+            hosts,
+            is_tls,
+            actions,
+            facts,
+            closing,
+            recordings,
+            studies,
+            assets,
+            snapshots,
+            pressing,
+        }
+    }
+
+    /// Whether there are DICOM topics, and they are shown.
+    pub(crate) fn has_studies(&self) -> bool {
+        self.studies.as_ref().is_some_and(|studies| studies.are_there())
     }
 
     /// The buttons as they are now.
@@ -95,9 +117,10 @@ pub(crate) fn refusal(status: StatusCode, code: &str, message: &str) -> Response
 
 /// All paths; `health` has `/metrics`, `/healthz` and `/readyz`.
 pub(crate) fn router(app: Arc<App>, health: Router) -> Router {
-    let later = LATER.iter().fold(Router::new(), |router, path| router.route(path, get(later)));
-    later
+    Router::new()
         .route("/", get(page))
+        .route(STUDIES, get(studies_page))
+        .route("/studies/{*rest}", get(studies_page))
         .route("/health", get(page))
         .route("/events", get(page))
         .route("/timeline", get(page))
@@ -111,6 +134,12 @@ pub(crate) fn router(app: Arc<App>, health: Router) -> Router {
         .route("/api/v1/cameras/{id}/clip.mp4", get(recordings::clip_mp4))
         .route("/api/v1/cameras/{id}/clip.mjpeg", get(recordings::clip_mjpeg))
         .route("/api/v1/actions/{action}", post(api::act))
+        .route("/api/v1/studies", get(studies::list).post(studies::search))
+        .route("/api/v1/studies/{study}", get(studies::study))
+        .route("/api/v1/studies/{study}/{series}", get(studies::series))
+        .route("/api/v1/objects/{object}", get(studies::object))
+        .route("/api/v1/objects/{object}/frames/{frame}", get(studies::frame))
+        .route("/api/v1/destinations", get(studies::destinations))
         .route("/ws", any(crate::session::upgrade))
         .fallback(unknown)
         .method_not_allowed_fallback(not_so)
@@ -124,9 +153,10 @@ async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body>
     app.assets.index(&headers)
 }
 
-async fn later(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
+/// The page, with status 404 where there are no studies.
+async fn studies_page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response<Body> {
     let mut response = app.assets.index(&headers);
-    if response.status() == StatusCode::OK {
+    if response.status() == StatusCode::OK && !app.has_studies() {
         *response.status_mut() = StatusCode::NOT_FOUND;
     }
     response

@@ -10,6 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openssl::ssl::{Ssl, SslAcceptor};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,10 @@ impl Fixed {
     }
 }
 
+/// The other side of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 /// A connection's place; a WebSocket takes it along.
 pub(crate) type Permit = Arc<OwnedSemaphorePermit>;
 
@@ -95,9 +100,9 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     is_told = false;
-                    self.admit(stream);
+                    self.admit(stream, Peer(peer));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_told, true) {
@@ -109,13 +114,13 @@ impl Server {
         }
     }
 
-    fn admit(self: &Arc<Self>, stream: TcpStream) {
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) {
         // Frames are written whole; waiting for more would only delay them.
         stream.set_nodelay(true).ok();
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             let server = Arc::clone(self);
             tokio::spawn(async move {
-                if let Err(error) = server.serve(stream, Arc::new(place)).await {
+                if let Err(error) = server.serve(stream, Arc::new(place), peer).await {
                     tracing::debug!("a viewer's connection ended: {error}");
                 }
             });
@@ -127,9 +132,9 @@ impl Server {
         }
     }
 
-    async fn serve(&self, stream: TcpStream, place: Permit) -> io::Result<()> {
+    async fn serve(&self, stream: TcpStream, place: Permit, peer: Peer) -> io::Result<()> {
         let Some(acceptor) = &self.tls else {
-            return self.speak(stream, place).await;
+            return self.speak(stream, place, peer).await;
         };
         let handshake = async {
             let mut first = [0];
@@ -145,15 +150,21 @@ impl Server {
             Ok::<_, io::Error>(Some(stream))
         };
         match tokio::time::timeout(self.limits.header_timeout, handshake).await?? {
-            Some(stream) => self.speak(stream, place).await,
+            Some(stream) => self.speak(stream, place, peer).await,
             None => Ok(()),
         }
     }
 
-    async fn speak<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, io: T, place: Permit) -> io::Result<()> {
+    async fn speak<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        io: T,
+        place: Permit,
+        peer: Peer,
+    ) -> io::Result<()> {
         let io = TokioIo::new(TimedWrites::new(io, self.limits.send_timeout));
         let service = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(Arc::clone(&place));
+            request.extensions_mut().insert(peer);
             self.router.clone().oneshot(request)
         });
         let mut http = http1::Builder::new();
