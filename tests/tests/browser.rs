@@ -91,6 +91,11 @@ fn events_of_a_foreign_producer() {
 }
 
 #[test]
+fn studies() {
+    script("studies", true);
+}
+
+#[test]
 fn live_pictures() {
     script("live", true);
 }

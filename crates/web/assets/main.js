@@ -11,6 +11,8 @@ import { LiveScreen } from './live.js';
 import { OverviewScreen } from './overview.js';
 import { media } from './player.js';
 import { SECTIONS, Store } from './store.js';
+import { StudiesScreen } from './studies.js';
+import { StudyScreen } from './study.js';
 import { Theatre } from './theatre.js';
 
 const THEMES = ['auto', 'light', 'dark'];
@@ -146,7 +148,9 @@ function screenFor({ pathname, searchParams }) {
   if (pathname === '/health') return ['health', new HealthScreen(app)];
   if (pathname === '/events' && store.sections.includes('events')) return ['events', new EventsScreen(app, searchParams)];
   if (pathname === '/timeline' && store.sections.includes('timeline')) return ['timeline', new OverviewScreen(app)];
-  const later = SECTIONS.find((name) => pathname === `/${name}`);
+  const study = /^\/studies(?:\/([0-9a-f]{32}))?\/?$/.exec(pathname);
+  if (study && store.sections.includes('studies')) return ['studies', study[1] ? new StudyScreen(app, study[1]) : new StudiesScreen(app)];
+  const later = SECTIONS.find((name) => pathname === `/${name}` || pathname.startsWith(`/${name}/`));
   if (later) return [later, new LaterScreen(app, later)];
   return ['live', new LiveScreen(app)];
 }

@@ -17,6 +17,10 @@ impl Image {
     pub fn decode(&self, place: &FramePlace, bytes: &[u8]) -> Result<Picture, NoPicture> {
         match self.coding {
             Coding::Native if self.allocated == 1 => self.bits_of(place, bytes),
+            Coding::Native | Coding::Wrapped if self.is_swapped => {
+                let swapped: Vec<u8> = bytes.chunks(2).flat_map(|pair| pair.iter().rev().copied()).collect();
+                self.arrange(swapped.get(place.first_bit as usize / 8..).ok_or(SHORT)?, self.byte_order)
+            }
             Coding::Native | Coding::Wrapped => self.arrange(bytes, self.byte_order),
             Coding::DeflatedFrames => {
                 let mut native = Vec::new();
@@ -58,20 +62,13 @@ impl Image {
             let places = native.iter_mut().skip(sample * width + byte).step_by(self.samples * width);
             places.zip(plane).for_each(|(to, from)| *to = *from);
         }
-        let interleaved = Self { is_planar: false, is_swapped: false, ..self.clone() };
+        let interleaved = Self { is_planar: false, ..self.clone() };
         interleaved.arrange(&native, ByteOrder::Little)
     }
 
     fn arrange(&self, bytes: &[u8], order: ByteOrder) -> Result<Picture, NoPicture> {
         let length = usize::try_from(self.native_bits().div_ceil(8)).map_err(|_| NoPicture::TooLarge)?;
         let bytes = bytes.get(..length).ok_or(SHORT)?;
-        let swapped: Vec<u8>;
-        let bytes = if self.is_swapped {
-            swapped = bytes.chunks(2).flat_map(|pair| pair.iter().rev().copied()).collect();
-            &swapped[..]
-        } else {
-            bytes
-        };
         if self.samples == 3 {
             return Ok(Picture { kind: SampleKind::Rgb, bytes: self.colors(bytes, order) });
         }

@@ -9,7 +9,7 @@ use std::ops::Range;
 pub struct FramePlace {
     /// Ascending.
     pub ranges: Vec<Range<u64>>,
-    /// Of one bit each: where in the first byte the frame begins.
+    /// Where in the first range the frame begins, in bits.
     pub(super) first_bit: u32,
 }
 
@@ -70,8 +70,14 @@ impl Image {
         if end > pixels.length {
             return Err(NoPicture::Damaged { what: "the frame is not all there" });
         }
-        let whole = first / 8..end;
-        Ok(FramePlace { ranges: vec![whole], first_bit: u32::try_from(first % 8).unwrap_or(0) })
+        // Words that hold two bytes each are read whole.
+        let (start, end) = match self.is_swapped {
+            true => (first / 16 * 2, end.next_multiple_of(2).min(pixels.length)),
+            false => (first / 8, end),
+        };
+        let first_bit = u32::try_from(first - start * 8).unwrap_or(0);
+        let whole = start..end;
+        Ok(FramePlace { ranges: vec![whole], first_bit })
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn element(tag: u32, vr: &str, length: Option<usize>, value: &[u8]) -
     bytes
 }
 
-fn whole(tag: u32, vr: &str, value: &[u8]) -> Vec<u8> {
+pub(crate) fn whole(tag: u32, vr: &str, value: &[u8]) -> Vec<u8> {
     element(tag, vr, Some(value.len()), value)
 }
 

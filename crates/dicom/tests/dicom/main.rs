@@ -9,6 +9,7 @@ mod hostile;
 mod made;
 mod memory;
 mod names;
+mod pictures;
 
 use bytes::Bytes;
 use lumenbus_dicom::DicomError;

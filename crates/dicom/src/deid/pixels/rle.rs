@@ -27,12 +27,7 @@ pub(super) fn masked(
 }
 
 /// The planes of bytes of a frame: for each sample the bytes of all pixels, the most significant first.
-pub(crate) fn decode(
-    frame: &[u8],
-    samples: usize,
-    width: usize,
-    pixels: usize,
-) -> Result<Vec<Vec<u8>>, &'static str> {
+pub(crate) fn decode(frame: &[u8], samples: usize, width: usize, pixels: usize) -> Result<Vec<Vec<u8>>, &'static str> {
     let count = samples * width;
     let word = |index: usize| {
         let bytes = frame.get(index * 4..index * 4 + 4)?;
