@@ -391,3 +391,101 @@ pub(crate) fn repeats_patient(attributes: &Attributes, text: &str) -> bool {
             .any(|part| part.chars().count() >= 3 && text.contains(part))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attributes::Attribute;
+    use crate::element::Vr;
+    use crate::record::ObjectId;
+    use bytes::Bytes;
+
+    fn object(id: u8, study: &str, instance: &str) -> Metadata {
+        let texts = [
+            (STUDY_DATE, format!("202401{id:02}")),
+            (MODALITY, "CT".to_owned()),
+            (STUDY_DESCRIPTION, format!("Knee of {study}")),
+            (SERIES_DESCRIPTION, "Report for MEIER, axial".to_owned()),
+            (PATIENT_NAME, "Meier^Anna".to_owned()),
+            (PATIENT_ID, "P-123".to_owned()),
+        ];
+        let attribute = |(tag, text): (Tag, String)| Attribute {
+            tag,
+            vr: Vr::UN,
+            offset: 0,
+            length: text.len() as u64,
+            value: Some(Bytes::from(text)),
+            items: Vec::new(),
+        };
+        Metadata {
+            object_id: ObjectId::from_bytes([id; 16]),
+            file_length: 10,
+            file_sha256: [0; 32],
+            header: Bytes::new(),
+            tail: Bytes::new(),
+            chunks: Vec::new(),
+            opaque: None,
+            transfer_syntax: None,
+            identity: crate::attributes::Identity {
+                sop_instance: Some(instance.to_owned()),
+                study: Some(study.to_owned()),
+                series: Some(format!("{study}.1")),
+                ..Default::default()
+            },
+            pixels: None,
+            attributes: Attributes { list: texts.into_iter().map(attribute).collect(), ..Attributes::default() },
+            findings: Vec::new(),
+        }
+    }
+
+    const fn at(offset: i64) -> Place {
+        Place { partition: 0, first: offset, last: offset }
+    }
+
+    #[test]
+    fn what_is_sent_again_takes_its_place_and_what_is_trimmed_goes() {
+        let mut catalogue = Catalogue::new(PatientData::Masked);
+        for (offset, instance) in [(0, "1.1"), (1, "1.2"), (2, "1.1")] {
+            catalogue.take(at(offset), 5, &object(1, "1", instance));
+        }
+        catalogue.take(at(3), 5, &object(2, "2", "2.1"));
+        let counts = |catalogue: &Catalogue| {
+            catalogue.studies("").iter().map(|(_, study)| (study.objects, study.bytes)).collect::<Vec<_>>()
+        };
+        assert_eq!((catalogue.len(), counts(&catalogue)), (3, vec![(1, 10), (2, 20)]), "the newest date first");
+        catalogue.forget_below(&BTreeMap::from([(0, 2)]));
+        assert_eq!(counts(&catalogue), [(1, 10), (1, 10)]);
+        catalogue.forget_below(&BTreeMap::from([(0, 9)]));
+        assert!(catalogue.is_empty() && catalogue.studies("").is_empty() && catalogue.by_order.is_empty());
+        assert_eq!(catalogue.forgotten(), 0);
+    }
+
+    #[test]
+    fn beyond_the_bound_the_oldest_are_forgotten() {
+        let mut catalogue = Catalogue::new(PatientData::Masked).bounded(10);
+        for number in 0..25_u8 {
+            catalogue.take(at(number.into()), 5, &object(1, "1", &format!("1.{number}")));
+        }
+        assert_eq!((catalogue.len(), catalogue.forgotten()), (10, 15));
+        let (study, entry) = catalogue.studies("")[0];
+        let (series, _) = entry.series()[0];
+        let offsets: Vec<_> = catalogue.objects(study, series).map(|(_, object)| object.place.first).collect();
+        assert_eq!(offsets, (15..25).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn masked_nothing_of_the_patient_is_known_or_found() {
+        for (patient_data, name, found) in
+            [(PatientData::Masked, "", 0), (PatientData::Shown, "Report for MEIER, axial", 1)]
+        {
+            let mut catalogue = Catalogue::new(patient_data);
+            catalogue.take(at(0), 5, &object(1, "1.2.3", "1.1"));
+            let studies = catalogue.studies("ct knee");
+            assert_eq!(studies[0].1.series()[0].1.description, name);
+            assert_eq!(catalogue.studies("meier").len(), found);
+            assert_eq!(format!("{catalogue:?}").to_lowercase().contains("meier"), found == 1);
+            assert!(!studies[0].0.to_string().contains("1.2.3") && catalogue.study(studies[0].0).is_some());
+        }
+        assert!("x".parse::<Name>().is_err() && "+0000000000000000000000000000001".parse::<Name>().is_err());
+    }
+}
