@@ -12,4 +12,5 @@ mod low_delay;
 mod media;
 mod recorded;
 mod secure;
+mod studies;
 mod support;
