@@ -5,7 +5,7 @@
 
 use crate::DicomError;
 use crate::record::{ChunkHeader, Metadata, ObjectId, Pixels};
-use sha2::{Digest as _, Sha256};
+use lumenbus_sha256::Sha256;
 use std::io::Write;
 
 /// One object while its chunks come, in order.
@@ -28,6 +28,7 @@ impl<'a, W: Write> Assembly<'a, W> {
     pub fn begin(metadata: &'a Metadata, out: W) -> Result<Self, DicomError> {
         metadata.check()?;
         let mut assembly = Self { metadata, out, next: 0, offset: 0, file: Sha256::new(), pixels: Sha256::new() };
+        assembly.file.update(&metadata.header);
         assembly.write(&metadata.header)?;
         Ok(assembly)
     }
@@ -65,9 +66,10 @@ impl<'a, W: Write> Assembly<'a, W> {
         if crc32c != listed.crc32c || crc32c != header.crc32c {
             return Err(wrong("the CRC-32C of its bytes differs"));
         }
-        if let Some(pixels) = &self.metadata.pixels {
-            self.pixels.update(pixels_in(pixels, self.offset, value));
-        }
+        let pixels = self.metadata.pixels.as_ref();
+        let (pixels, tail) = value.split_at(pixels.map_or(0, |pixels| pixels_in(pixels, self.offset, value)));
+        self.file.update_both(&mut self.pixels, pixels);
+        self.file.update(tail);
         self.next += 1;
         self.offset += u64::from(listed.length);
         self.write(value)?;
@@ -85,6 +87,7 @@ impl<'a, W: Write> Assembly<'a, W> {
             let last_missing = index(self.metadata.chunks.len() - 1);
             return Err(DicomError::MissingChunks { object, first_missing, last_missing });
         }
+        self.file.update(&self.metadata.tail);
         self.write(&self.metadata.tail)?;
         let Self { metadata, out, file, pixels, .. } = self;
         compare(file, &metadata.file_sha256, "the file", object)?;
@@ -95,19 +98,18 @@ impl<'a, W: Write> Assembly<'a, W> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), DicomError> {
-        self.file.update(bytes);
         self.out.write_all(bytes).map_err(|source| DicomError::Write { object: self.metadata.object_id, source })
     }
 }
 
-/// What of a chunk is the pixel element's value; the rest is a large tail.
-fn pixels_in<'a>(pixels: &Pixels, offset: u64, value: &'a [u8]) -> &'a [u8] {
+/// How much of a chunk is the pixel element's value; the rest is a large tail.
+fn pixels_in(pixels: &Pixels, offset: u64, value: &[u8]) -> usize {
     let left = usize::try_from(pixels.length.saturating_sub(offset)).unwrap_or(usize::MAX);
-    &value[..value.len().min(left)]
+    value.len().min(left)
 }
 
 fn compare(hash: Sha256, expected: &[u8; 32], part: &'static str, object: ObjectId) -> Result<(), DicomError> {
-    if hash.finalize().as_slice() == expected { Ok(()) } else { Err(DicomError::Checksum { object, part }) }
+    if hash.finalize() == *expected { Ok(()) } else { Err(DicomError::Checksum { object, part }) }
 }
 
 /// A record lists at most 2¹⁸ chunks.

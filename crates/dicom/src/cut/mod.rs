@@ -22,7 +22,7 @@ use bytes::Bytes;
 use head::{Head, Progress};
 use inflate::Inflater;
 use items::{Fed, Items};
-use sha2::{Digest as _, Sha256};
+use lumenbus_sha256::Sha256;
 
 /// How much of a piece is looked at while the header's end is not known.
 const HEAD_STEP_BYTES: usize = 64 << 10;
@@ -202,9 +202,8 @@ impl Cutter {
     /// # Errors
     /// What `sink` returns; the cutter cannot be used any more then.
     pub fn push<E>(&mut self, piece: &[u8], sink: &mut impl FnMut(Part<'_>) -> Result<(), E>) -> Result<(), E> {
-        self.file_sha256.update(piece);
         self.cut.file_length += piece.len() as u64;
-        self.feed(piece, sink)
+        self.feed(piece, true, sink)
     }
 
     /// The object is complete.
@@ -227,7 +226,7 @@ impl Cutter {
             State::Native(_) => self.find("truncated"),
             State::Head(..) | State::Rest => {}
         }
-        self.cut.file_sha256 = std::mem::take(&mut self.file_sha256).finalize().into();
+        self.cut.file_sha256 = std::mem::take(&mut self.file_sha256).finalize();
         self.inflated();
         self.cut.pixels = self.pixels();
         self.cut.findings = self.findings.iter().map(|&finding| finding.to_owned()).collect();
@@ -240,8 +239,15 @@ impl Cutter {
         }
     }
 
-    fn feed<E>(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Part<'_>) -> Result<(), E>) -> Result<(), E> {
+    /// What was held back comes a second time: it is in the file's hash, and not `new`.
+    fn feed<E>(
+        &mut self,
+        mut bytes: &[u8],
+        is_new: bool,
+        sink: &mut impl FnMut(Part<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         while !bytes.is_empty() {
+            let mut is_hashed = !is_new;
             let taken = match &mut self.state {
                 State::Head(..) => self.feed_head(bytes, sink)?,
                 State::Native(left) => {
@@ -250,10 +256,15 @@ impl Cutter {
                     if *left == 0 {
                         self.state = State::Tail(Vec::new());
                     }
-                    self.pixel_blob(&bytes[..taken], sink)?;
+                    self.pixel_blob(&bytes[..taken], is_new, sink)?;
+                    is_hashed = true;
                     taken
                 }
-                State::Items => self.feed_items(bytes, sink)?,
+                State::Items => {
+                    let taken;
+                    (taken, is_hashed) = self.feed_items(bytes, is_new, sink)?;
+                    taken
+                }
                 State::Tail(tail) if tail.len() + bytes.len() <= self.limits.tail_bytes => {
                     tail.extend_from_slice(bytes);
                     bytes.len()
@@ -270,6 +281,9 @@ impl Cutter {
                     bytes.len()
                 }
             };
+            if !is_hashed {
+                self.file_sha256.update(&bytes[..taken]);
+            }
             bytes = &bytes[taken..];
         }
         Ok(())
@@ -286,21 +300,41 @@ impl Cutter {
         sink(Part::Blob(bytes))
     }
 
-    fn pixel_blob<E>(&mut self, bytes: &[u8], sink: &mut impl FnMut(Part<'_>) -> Result<(), E>) -> Result<(), E> {
-        self.pixel_sha256.update(bytes);
+    /// New bytes go into the file's hash as well.
+    fn pixel_blob<E>(
+        &mut self,
+        bytes: &[u8],
+        is_new: bool,
+        sink: &mut impl FnMut(Part<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if is_new {
+            self.file_sha256.update_both(&mut self.pixel_sha256, bytes);
+        } else {
+            self.pixel_sha256.update(bytes);
+        }
         self.pixel_length += bytes.len() as u64;
         self.blob(bytes, sink)
     }
 
-    fn feed_items<E>(&mut self, bytes: &[u8], sink: &mut impl FnMut(Part<'_>) -> Result<(), E>) -> Result<usize, E> {
-        let Some(mut items) = self.items.take() else { return Ok(0) };
+    /// How many bytes were taken, and whether they are in the file's hash.
+    fn feed_items<E>(
+        &mut self,
+        bytes: &[u8],
+        is_new: bool,
+        sink: &mut impl FnMut(Part<'_>) -> Result<(), E>,
+    ) -> Result<(usize, bool), E> {
+        let Some(mut items) = self.items.take() else { return Ok((0, !is_new)) };
         let (taken, fed) = items.feed(bytes);
+        let mut is_hashed = !is_new;
         match fed {
             Fed::Held => {}
-            Fed::Value => self.pixel_blob(&bytes[..taken], sink)?,
+            Fed::Value => {
+                self.pixel_blob(&bytes[..taken], is_new, sink)?;
+                is_hashed = true;
+            }
             Fed::Item { length } => {
                 sink(Part::Unit { length })?;
-                self.pixel_blob(items.held(), sink)?;
+                self.pixel_blob(items.held(), false, sink)?;
                 items.release();
             }
             Fed::End { finding } => {
@@ -309,12 +343,12 @@ impl Cutter {
                 let held = items.held().to_vec();
                 items.release();
                 self.items = Some(items);
-                self.feed(&held, sink)?;
-                return Ok(taken);
+                self.feed(&held, false, sink)?;
+                return Ok((taken, is_hashed));
             }
         }
         self.items = Some(items);
-        Ok(taken)
+        Ok((taken, is_hashed))
     }
 
     fn feed_head<E>(&mut self, bytes: &[u8], sink: &mut impl FnMut(Part<'_>) -> Result<(), E>) -> Result<usize, E> {
@@ -363,7 +397,7 @@ impl Cutter {
             }
         };
         self.cut.header = Bytes::from(held);
-        self.feed(&behind, sink)
+        self.feed(&behind, false, sink)
     }
 
     fn begin_pixels<E>(
@@ -414,7 +448,7 @@ impl Cutter {
             offset: self.cut.header.len() as u64,
             length: self.pixel_length,
             declared_length: (!element.has_undefined_length()).then_some(element.length),
-            sha256: std::mem::take(&mut self.pixel_sha256).finalize().into(),
+            sha256: std::mem::take(&mut self.pixel_sha256).finalize(),
             frames,
             grouping: Grouping::Native(None),
             offset_table_length: None,
